@@ -1,0 +1,43 @@
+"""Mathematics that knows no radio, each piece tested against a closed form.
+
+Takes functions, Jacobians and starting points.
+Gives minima with a result code, and Fisher information with its bounds.
+"""
+
+from echoscape.numerics.descent import (
+    Descent,
+    DescentSettings,
+    DescentStatus,
+    best_of,
+    damped_newton,
+    descend_from,
+    from_residuals,
+    gradient_descent,
+)
+from echoscape.numerics.fisher import (
+    Spectrum,
+    bound,
+    information,
+    marginal_information,
+    spectrum,
+    whiten,
+    whiten_correlated,
+)
+
+__all__ = [
+    "Descent",
+    "DescentSettings",
+    "DescentStatus",
+    "Spectrum",
+    "best_of",
+    "bound",
+    "damped_newton",
+    "descend_from",
+    "from_residuals",
+    "gradient_descent",
+    "information",
+    "marginal_information",
+    "spectrum",
+    "whiten",
+    "whiten_correlated",
+]
