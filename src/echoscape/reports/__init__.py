@@ -1,0 +1,36 @@
+"""What users reported and what base stations heard: schema, files, adapters.
+
+Takes `PathEstimates` at known places, tables of any ray tracer or campaign.
+Gives `Reports` and `Echoes`.
+"""
+
+from echoscape.reports.echo import Echoes
+from echoscape.reports.files import atomic_folder, atomic_path
+from echoscape.reports.ray_traced import reports_from_ray_traced, reports_from_sionna
+from echoscape.reports.report import Reports
+from echoscape.reports.summary import Summary, summarize_reports
+from echoscape.reports.table import (
+    read_echoes,
+    read_fixes,
+    read_reports,
+    write_echoes,
+    write_fixes,
+    write_reports,
+)
+
+__all__ = [
+    "Echoes",
+    "Reports",
+    "Summary",
+    "atomic_folder",
+    "atomic_path",
+    "read_echoes",
+    "read_fixes",
+    "read_reports",
+    "reports_from_ray_traced",
+    "reports_from_sionna",
+    "summarize_reports",
+    "write_echoes",
+    "write_fixes",
+    "write_reports",
+]
