@@ -6,15 +6,14 @@ Gives `Reports` and `Echoes`.
 
 from echoscape.reports.echo import Echoes
 from echoscape.reports.files import atomic_folder, atomic_path
+from echoscape.reports.fix_table import read_fixes, write_fixes
 from echoscape.reports.ray_traced import reports_from_ray_traced, reports_from_sionna
 from echoscape.reports.report import Reports
 from echoscape.reports.summary import Summary, summarize_reports
 from echoscape.reports.table import (
     read_echoes,
-    read_fixes,
     read_reports,
     write_echoes,
-    write_fixes,
     write_reports,
 )
 

@@ -1,0 +1,189 @@
+"""Tables and folders on disk: read whole or refused, written whole or not at all.
+
+A table is Parquet or CSV by its suffix, with the same columns in both.  The kind of table and the
+version of its format travel in the Parquet schema, and in CSV in a first line such as
+``# echoscape reports 1`` that a reader may do without.
+
+Takes paths.
+Gives Arrow tables, and temporary names that replace the real ones only when everything worked.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import csv, parquet
+
+from echoscape.checks import Refusal
+from echoscape.reports.schema import VERSION, Schema
+
+SUFFIXES = (".parquet", ".csv")
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Lend a temporary name beside `path` that takes its place when the block succeeds.
+
+    An interrupted or failed block leaves whatever was at `path` before.
+
+    Args:
+        path: The file that shall exist afterwards; missing folders above it are made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise Refusal(f"{path} is a folder; give the name of a file to write")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path, marker: str) -> Iterator[Path]:
+    """Lend a temporary folder whose files move to `path` when the block succeeds.
+
+    A new folder appears by one renaming.  Into an existing one the files move one by one, the
+    marker last and its old version gone first, so a folder with a marker is always complete;
+    files that the block did not write stay.
+
+    Args:
+        path: The folder that shall exist afterwards.
+        marker: The file in it that readers look for first, such as ``manifest.json``; an existing
+            folder that has other content but no marker is refused.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        if not path.is_dir():
+            raise Refusal(f"{path} is a file; give the name of a folder to write")
+        if any(path.iterdir()) and not (path / marker).exists():
+            raise Refusal(f"{path} holds other files and no {marker}; give a new or empty folder")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if not (temporary / marker).exists():
+            raise RuntimeError(f"the block wrote no {marker}")
+        if not path.exists():
+            os.rename(temporary, path)
+        else:
+            (path / marker).unlink(missing_ok=True)
+            written = [f.relative_to(temporary) for f in temporary.rglob("*") if f.is_file()]
+            for name in sorted(written, key=lambda name: name == Path(marker)):
+                (path / name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(temporary / name, path / name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_table(path: str | Path, schema: Schema) -> pa.Table:
+    """Read a Parquet or CSV table of one kind, with every column it has.
+
+    Only the file is looked at here; the columns are checked where they are used.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        Refusal: The file is empty, damaged, of another kind or of a later version.
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}; {schema.kind} were needed")
+    if path.is_dir():
+        raise Refusal(f"{path} is a folder; a .parquet or .csv file of {schema.kind} was needed")
+    if path.stat().st_size == 0:
+        raise Refusal(f"{path} is empty; a table of {schema.kind} was needed")
+    try:
+        table = _read_parquet(path) if suffix == ".parquet" else _read_csv(path, schema)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # not the content: permission, device
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise Refusal(
+            f"{path} cannot be read as {suffix[1:]}, it is damaged, cut short or holds something "
+            f"else ({reason}); write it again"
+        ) from error
+    _check_kind(path, table, schema)
+    names = table.column_names
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise Refusal(f"{path} has the column {doubled[0]!r} twice; rename or remove one")
+    return table
+
+
+def write_table(table: pa.Table, path: str | Path, schema: Schema) -> None:
+    """Write a table as Parquet or CSV by the suffix of `path`, whole or not at all."""
+    path = Path(path)
+    suffix = _suffix(path)
+    title = f"{schema.kind} {VERSION}"
+    with atomic_path(path) as temporary:
+        if suffix == ".parquet":
+            table = table.replace_schema_metadata({b"echoscape": title.encode()})
+            parquet.write_table(table, temporary, compression="zstd")
+        else:
+            with open(temporary, "wb") as stream:
+                stream.write(f"# echoscape {title}\n".encode())
+                csv.write_csv(_flat(table, path), stream)
+
+
+def _suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise Refusal(f"{path} must end in .parquet or .csv, which tells the format")
+    return suffix
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    with parquet.ParquetFile(path) as file:
+        return file.read()
+
+
+def _read_csv(path: Path, schema: Schema) -> pa.Table:
+    with open(path, "rb") as stream:
+        first = stream.readline(200).removeprefix(b"\xef\xbb\xbf").strip()
+    comment = first.startswith(b"#")
+    types = {c.name: pa.float64() for c in schema.columns if c.kind == "number"}
+    types |= {c.name: pa.string() for c in schema.columns if c.kind == "text"}
+    table = csv.read_csv(
+        path,
+        read_options=csv.ReadOptions(skip_rows=int(comment)),
+        convert_options=csv.ConvertOptions(column_types=types, null_values=[""]),
+    )
+    if comment:
+        title = first.lstrip(b"# ").removeprefix(b"echoscape").strip()
+        table = table.replace_schema_metadata({b"echoscape": title})
+    return table
+
+
+def _flat(table: pa.Table, path: Path) -> pa.Table:
+    """Spell out what CSV cannot hold, or refuse it."""
+    for i, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(i, field.name, table[i].cast(field.type.value_type))
+        elif pa.types.is_nested(field.type):
+            raise Refusal(
+                f"{path}: column {field.name!r} holds {field.type}, which CSV cannot; remove it or "
+                "write .parquet"
+            )
+    return table
+
+
+def _check_kind(path: Path, table: pa.Table, schema: Schema) -> None:
+    title = (table.schema.metadata or {}).get(b"echoscape", b"").decode(errors="replace")
+    kind, _, version = title.partition(" ")
+    if not version.isdecimal():
+        return  # a table of somebody else, or a comment of another sort
+    if kind != schema.kind:
+        raise Refusal(f"{path} is a table of {kind}, but {schema.kind} were needed")
+    if int(version) > VERSION:
+        raise Refusal(
+            f"{path} has version {version} of the format of {kind}, this echoscape reads up to "
+            f"version {VERSION}; install a newer one"
+        )
