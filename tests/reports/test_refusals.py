@@ -127,7 +127,8 @@ def misspelt(name, wrong):
         (
             changed("delay", 3, 412.5),
             "column 'delay' must stay below 3.34e-05 [s], but row 4 (report 9) has 412.5; a "
-            "path of 1.237e+08 km is not physical, so if these are nanoseconds, multiply them by 1e-9",
+            "path of 1.237e+08 km is not physical, so if these are nanoseconds, multiply them "
+            "by 1e-9",
         ),
         (changed("delay", 0, -1e-9), "column 'delay' must not be negative [s], but row 1"),
         (

@@ -49,7 +49,7 @@ def convert_reports(
 
 
 def _with_stations(table: pa.Table, reports: Reports) -> pa.Table:
-    code = [reports.station.index(str(name)) for name in table["station"].to_pylist()]
+    code = [reports.station.index(name) for name in table["station"].cast(pa.string()).to_pylist()]
     for name, values in zip(STATION_POSITION, reports.station_position.T):
         table = table.append_column(name, pa.array(values[code]))
     return table
