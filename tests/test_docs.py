@@ -1,0 +1,95 @@
+"""Documentation that cannot fall behind: commands, columns, stages, studies, links."""
+
+import pathlib
+import re
+
+import pytest
+
+from echoscape.cli import app
+from echoscape.reports.ray_traced import FIELDS
+from echoscape.reports.schema import ECHOES, FIXES, REPORTS, VERSION
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src/echoscape"
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = [page for page in PAGES if "_build" not in page.parts]
+CITATION = re.compile(r"\[([a-z]+(?:-[a-z0-9]+)+)\]")
+
+
+def commands(of=app, path=()):
+    for name in of:
+        if not name.startswith("-"):
+            yield " ".join(("echoscape", *path, name)), of[name]
+            yield from commands(of[name], (*path, name))
+
+
+COMMANDS = dict(commands())
+
+
+def page(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_documented(name):
+    text = page("docs/commands.md")
+    match = re.search(rf"^## {name}$\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert match, f"docs/commands.md lacks `{name}`: run `make docs`"
+    if COMMANDS[name].default_command is not None:
+        for argument in COMMANDS[name].assemble_argument_collection():
+            for option in argument.names:
+                assert option in match[1], f"docs/commands.md lacks {option}: run `make docs`"
+
+
+def test_no_command_is_documented_that_does_not_exist():
+    titles = re.findall(r"^## (echoscape .+)$", page("docs/commands.md"), re.MULTILINE)
+    assert sorted(titles) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("schema", [REPORTS, ECHOES, FIXES], ids=lambda schema: schema.kind)
+def test_every_column_is_documented_with_its_unit(schema):
+    text = page("docs/formats.md")
+    section = re.search(rf"^## {schema.kind.title()}$(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*)\| ([^|]*)\|", section[1], re.MULTILINE)
+    documented = {name: (unit.strip(), needed.strip()) for name, unit, needed in rows}
+    assert list(documented) == list(schema.names)
+    for column in schema.columns:
+        unit, needed = documented[column.name]
+        assert unit == column.unit.strip("[]")
+        assert not column.required or needed == "yes", column.name
+
+
+def test_the_version_and_the_ray_traced_arrays_are_documented():
+    text = page("docs/formats.md")
+    assert f"All three formats are at version {VERSION}." in text
+    for name in FIELDS:
+        assert f"`{name}`" in text
+
+
+def test_every_stage_is_in_the_architecture():
+    text = page("docs/architecture.md")
+    for path in SOURCE.iterdir():
+        if path.stem != "__init__" and (path.suffix == ".py" or (path / "__init__.py").exists()):
+            assert f"| `{path.stem}` |" in text, path.stem
+
+
+def test_every_study_is_documented():
+    text = "".join(path.read_text(encoding="utf-8") for path in PAGES)
+    for path in (SOURCE / "studies").glob("[a-z]*.py"):
+        assert f"`{path.stem}`" in text or f"`studies.{path.stem}`" in text, path.stem
+
+
+def test_every_citation_is_in_the_references():
+    keys = set(re.findall(r"@\w+\{([^,]+),", page("docs/references.bib")))
+    assert "wu-ckm" in keys
+    for path in SOURCE.rglob("*.py"):
+        for cited in CITATION.findall(path.read_text(encoding="utf-8")):
+            assert cited in keys, f"{path.name} cites [{cited}]"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_inside_the_repository_lead_somewhere(path):
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:|#", target):
+            assert (path.parent / target.partition("#")[0]).exists(), target
