@@ -1,0 +1,245 @@
+"""Users as passive targets: the echoes a base station would get from where they stand.
+
+A target at a user's place sends echoes along all ordered pairs of that user's paths.  With a
+link budget each echo is heard or not, and measured as well as its signal-to-noise ratio allows;
+without one all are heard and all have the same stated errors, for comparisons.  The reports are
+taken as the truth.
+
+Takes `Reports` and a key.
+Gives `MadeEchoes`: echoes in no order, and how many there could have been.
+"""
+
+from typing import Literal
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
+
+from echoscape.checks import Refusal
+from echoscape.estimation import (
+    LinkBudget,
+    PathEstimates,
+    delay_deviation,
+    direction_deviation,
+    echo_power,
+    integrated_snr,
+)
+from echoscape.reports.echo import Echoes
+from echoscape.reports.report import Reports
+from echoscape.units import wrap_angle
+
+_ANGLES = ("departure_azimuth", "departure_zenith", "arrival_azimuth", "arrival_zenith")
+_FIELDS = (*_ANGLES, "delay", "power", *(f"{name}_std" for name in (*_ANGLES, "delay")))
+
+
+class MadeEchoes(eqx.Module):
+    """Echoes of targets, and what became of those that could be."""
+
+    echoes: Echoes
+    """One set for each target, also where nothing was heard."""
+    possible: Int[np.ndarray, " set"]
+    """Pairs of the target's strongest paths."""
+    detectable: Int[np.ndarray, " set"]
+    """Those above the threshold; all of them without a link budget."""
+
+
+def make_echoes(
+    reports: Reports,
+    key: PRNGKeyArray,
+    *,
+    budget: LinkBudget | None = None,
+    angle_std: float | None = None,
+    delay_std: float | None = None,
+    strongest: int = 5,
+    pairs: Literal["all", "reciprocal"] = "all",
+    missed: float = 0.0,
+    false: float = 0.0,
+) -> MadeEchoes:
+    """Make the echoes of passive targets standing where the users of some reports stand.
+
+    Args:
+        reports: Their users are the targets; the report's number becomes the target's.
+        key: One key, one answer.
+        budget: Decides what is heard and how well.
+        angle_std: Without a budget: deviation of every angle [rad].
+        delay_std: Without a budget: deviation of every delay [s].
+        strongest: How many of a target's paths take part.
+        pairs: "all" ordered pairs of paths, or only the "reciprocal" ones that return the way
+            they came.
+        missed: Share of the echoes lost for other reasons.
+        false: Mean number of false echoes for each true one.  They have any azimuth, zenith
+            angle and delay within the reports' own, and the power and errors of a true echo.
+
+    Returns:
+        Sets in the order of the reports, echoes within a set in random order; a target that
+        nobody hears is a set without a valid echo.
+
+    Raises:
+        Refusal: The options contradict one another or are out of range.
+    """
+    _check_options(budget, angle_std, delay_std, strongest, missed, false)
+    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
+    truth, present = _pairs(reports.estimates, strongest, pairs)
+    possible = present.sum(axis=1)
+    if budget is not None:
+        present = _hear(truth, present, budget, generator)
+    else:
+        for name in (*_ANGLES, "delay"):
+            std = delay_std if name == "delay" else angle_std
+            truth[f"{name}_std"] = np.full(present.shape, std, dtype=float)
+        truth["power"] = truth["outward"] * truth["back"]
+    detectable = present.sum(axis=1)
+    present &= generator.random(present.shape) >= missed
+    _measure(truth, generator)
+    truth, present = _add_false(truth, present, reports.estimates, false, generator)
+    return MadeEchoes(
+        echoes=Echoes(
+            estimates=_shuffle(truth, present, generator),
+            target=reports.report,
+            time=reports.time,
+            station_index=reports.station_index,
+            station=reports.station,
+        ),
+        possible=possible,
+        detectable=detectable,
+    )
+
+
+def _check_options(budget, angle_std, delay_std, strongest, missed, false) -> None:
+    fixed = (angle_std, delay_std)
+    if budget is not None and any(std is not None for std in fixed):
+        raise Refusal("give a link budget or fixed deviations of angle and delay, not both")
+    if budget is None and any(std is None for std in fixed):
+        raise Refusal("without a link budget both angle_std [rad] and delay_std [s] are needed")
+    for name, unit, std in (("angle_std", "rad", angle_std), ("delay_std", "s", delay_std)):
+        if std is not None and not 0 < std < np.inf:
+            raise Refusal(f"{name} must be finite and above zero, in {unit}; got {std}")
+    if strongest < 1:
+        raise Refusal(f"strongest must be at least 1 path; got {strongest}")
+    if not 0 <= missed <= 1:
+        raise Refusal(f"missed must be a share between 0 and 1; got {missed}")
+    if not 0 <= false < np.inf:
+        raise Refusal(f"false must be a number of echoes per true one, 0 or more; got {false}")
+
+
+def _pairs(
+    estimates: PathEstimates, strongest: int, pairs: str
+) -> tuple[dict[str, np.ndarray], Bool[np.ndarray, "set echo"]]:
+    """Arrange the strongest paths of every target as echoes without errors."""
+    valid = np.asarray(estimates.valid)
+    power = np.where(valid, np.asarray(estimates.power, dtype=float), 0.0)
+    order = np.argsort(np.where(valid, -power, np.inf), axis=1, kind="stable")[:, :strongest]
+    count = order.shape[1]
+    index = np.arange(count)
+    i, j = (index, index) if pairs == "reciprocal" else np.divmod(np.arange(count**2), count)
+
+    def take(field):
+        values = np.take_along_axis(np.asarray(field), order, axis=1)
+        return values[:, i], values[:, j]
+
+    valid_out, valid_back = take(valid)
+    outward, back = take(power)
+    delay_out, delay_back = take(estimates.delay)
+    truth = {"delay": delay_out + delay_back, "outward": outward, "back": back}
+    for kind in ("azimuth", "zenith"):
+        out, home = take(getattr(estimates, f"departure_{kind}"))
+        truth[f"departure_{kind}"], truth[f"arrival_{kind}"] = out, home
+        out, home = take(getattr(estimates, f"departure_{kind}_std"))
+        truth[f"departure_{kind}_unknown"] = np.isinf(out)
+        truth[f"arrival_{kind}_unknown"] = np.isinf(home)
+    delay_unknown = np.isinf(np.asarray(estimates.delay_std))
+    truth["delay_unknown"] = np.logical_or(*take(delay_unknown))
+    truth["pair"] = np.minimum(i, j) * count + np.maximum(i, j)
+    return truth, valid_out & valid_back
+
+
+def _hear(
+    truth: dict[str, np.ndarray],
+    present: Bool[np.ndarray, "set echo"],
+    budget: LinkBudget,
+    generator: np.random.Generator,
+) -> Bool[np.ndarray, "set echo"]:
+    """Add the power and deviations of every echo; return which are above the threshold."""
+    section = np.ones(present.shape)
+    if budget.fluctuating:
+        every = generator.exponential(size=(len(present), truth["pair"].max(initial=0) + 1))
+        section = every[:, truth["pair"]]  # (i, j) and (j, i) see the same target
+    snr = section * integrated_snr(budget, echo_power(budget, truth["outward"], truth["back"]))
+    heard = present & (snr >= budget.threshold)
+    snr = np.where(heard, snr, 1.0)
+    truth["power"] = section * budget.target_gain * truth["outward"] * truth["back"]
+    truth["delay_std"] = delay_deviation(budget, snr)
+    for end, rows, columns in (
+        ("departure", budget.transmit_rows, budget.transmit_columns),
+        ("arrival", budget.receive_rows, budget.receive_columns),
+    ):
+        azimuth, zenith = truth[f"{end}_azimuth"], truth[f"{end}_zenith"]
+        deviations = direction_deviation(budget, snr, azimuth, zenith, rows=rows, columns=columns)
+        truth[f"{end}_azimuth_std"], truth[f"{end}_zenith_std"] = deviations
+    return heard
+
+
+def _measure(truth: dict[str, np.ndarray], generator: np.random.Generator) -> None:
+    """Turn truth into measurements: what is unknown holds zero and an infinite deviation."""
+    for name in (*_ANGLES, "delay"):
+        std = np.where(truth[f"{name}_unknown"], np.inf, truth[f"{name}_std"])
+        measured = np.isfinite(std)
+        noise = generator.standard_normal(std.shape) * np.where(measured, std, 0.0)
+        truth[name] = np.where(measured, _in_range(name, truth[name] + noise), 0.0)
+        truth[f"{name}_std"] = std
+
+
+def _in_range(name: str, values: Float[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch"]:
+    if name.endswith("azimuth"):
+        return wrap_angle(values)
+    return np.clip(values, 0.0, np.pi if name.endswith("zenith") else None)
+
+
+def _add_false(
+    truth, present, estimates: PathEstimates, false: float, generator: np.random.Generator
+) -> tuple[dict[str, np.ndarray], Bool[np.ndarray, "set echo"]]:
+    """Append false echoes that carry the power and deviations of a true one of their set."""
+    many = generator.poisson(false * present.sum(axis=1))
+    width = int(many.max(initial=0))
+    measured = {name: truth[name] for name in _FIELDS}
+    if not width:
+        return measured, present
+    valid = np.asarray(estimates.valid)
+    extra = np.arange(width) < many[:, None]
+    # A random true echo each, by rank of random scores; sets without any get no false one.
+    rank = np.argsort(np.where(present, generator.random(present.shape), np.inf), axis=1)
+    pick = generator.integers(0, np.maximum(present.sum(axis=1), 1)[:, None], extra.shape)
+    model = np.take_along_axis(rank, pick, axis=1)
+    zenith = np.asarray(estimates.departure_zenith)[valid]
+    delay = np.asarray(estimates.delay)[valid]
+    ranges = {
+        "azimuth": (-np.pi, np.pi),
+        "zenith": (zenith.min(), zenith.max()),
+        "delay": (2 * delay.min(), 2 * delay.max()),
+    }
+    for name in _FIELDS:
+        added = np.take_along_axis(measured[name], model, axis=1)
+        if not name.endswith(("_std", "power")):
+            drawn = generator.uniform(*ranges[name.rpartition("_")[2]], size=extra.shape)
+            unknown = np.isinf(np.take_along_axis(truth[f"{name}_std"], model, axis=1))
+            added = np.where(unknown, 0.0, _in_range(name, drawn))
+        measured[name] = np.concatenate([measured[name], added], axis=1)
+    return measured, np.concatenate([present, extra], axis=1)
+
+
+def _shuffle(
+    measured: dict[str, np.ndarray],
+    present: Bool[np.ndarray, "set echo"],
+    generator: np.random.Generator,
+) -> PathEstimates:
+    """Bring the echoes of each set into random order, cut to the longest set, zero the rest."""
+    width = max(1, int(present.sum(axis=1).max(initial=0)))
+    score = np.where(present, generator.random(present.shape), np.inf)
+    order = np.argsort(score, axis=1)[:, :width]
+    valid = np.take_along_axis(present, order, axis=1)
+    fields = {
+        name: np.where(valid, np.take_along_axis(values, order, axis=1), 0.0)
+        for name, values in measured.items()
+    }
+    return PathEstimates(valid=valid, **fields)
