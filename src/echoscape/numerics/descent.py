@@ -201,9 +201,9 @@ def gradient_descent(
 ) -> Descent:
     """Descend along the gradient for a fixed number of steps.
 
-    Eq. (41) of [wu-ckm] leaves step and stop open; ours are arguments.  With ``backtracking`` a
-    step that does not lower the objective is not taken and halves all later ones.  A step to
-    where the objective is not finite is never taken.
+    The search of [wu-ckm], whose Eq. (41) is the gradient; step size and number of steps are
+    arguments here.  With ``backtracking`` a step that does not lower the objective is not taken
+    and halves all later ones.  A step to where the objective is not finite is never taken.
 
     Args:
         value_of: Objective; its gradient comes from automatic differentiation.

@@ -85,8 +85,8 @@ def jitter_scatterers(site: Site, std: float, *, key: PRNGKeyArray) -> Site:
 def square_world(key: PRNGKeyArray, *, scatterers: int = 8, size: float = 100.0) -> Site:
     """Make the paper's square with one station at the middle of its southern edge.
 
-    Section V of [wu-ckm] leaves the scatterers' places and strengths open; here they are uniform
-    in the square and all alike, and everything lies at height zero.
+    After the simulations of [wu-ckm]; that the scatterers are uniform in the square and all alike
+    is our choice, and everything lies at height zero.
 
     Args:
         key: Decides where the scatterers are.
