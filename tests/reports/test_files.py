@@ -1,5 +1,7 @@
 """Files and folders are written whole or not at all."""
 
+import os
+
 import pytest
 
 from echoscape.checks import Refusal
@@ -84,3 +86,32 @@ def test_a_folder_of_other_things_is_not_written_into(tmp_path):
     ):
         pass
     assert not (tmp_path / "new").exists()
+
+
+def write_three(folder):
+    with atomic_folder(folder, "manifest.json") as temporary:
+        fill(temporary, "three")
+        (temporary / "weights.bin").write_text("three")
+
+
+def test_a_folder_interrupted_while_files_move_has_no_marker(tmp_path, monkeypatch):
+    folder = tmp_path / "map"
+    for text in ("one", "two"):
+        with atomic_folder(folder, "manifest.json") as temporary:
+            fill(temporary, text)
+            (temporary / "weights.bin").write_text(text)
+    replace, moved = os.replace, []
+
+    def interrupted(source, destination):
+        assert not (folder / "manifest.json").exists()
+        moved.append(destination.name)
+        if len(moved) == 3:
+            raise Interrupted
+        replace(source, destination)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(Interrupted):
+        write_three(folder)
+    assert moved[-1] == "manifest.json"
+    assert not (folder / "manifest.json").exists()
+    assert (folder / "weights.bin").read_text() == "three"

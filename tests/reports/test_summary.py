@@ -42,6 +42,8 @@ def test_a_few_short_delays_are_counted_beyond_their_stated_errors(reports):
     assert f"1 paths of 0.1% of the reports (first: report {reports.report[row]})" in warning
     generous = edit(wrong, delay_std=np.full(delay.shape, 1e-6))
     assert summarize_reports(generous).warnings == ()
+    unsure = dataclasses.replace(wrong, position_std=np.full(len(delay), 100.0))
+    assert summarize_reports(unsure).warnings == ()
 
 
 def test_normalised_delays_are_recognised(reports):
