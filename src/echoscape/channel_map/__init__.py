@@ -4,6 +4,23 @@ Takes `Reports`.
 Gives a `ChannelMap`: position to `PathPrior`.
 """
 
+from echoscape.channel_map.nearest import NearestMap, NearestSettings, fit_nearest
+from echoscape.channel_map.network import NetworkMap
 from echoscape.channel_map.prior import ChannelMap, PathPrior
+from echoscape.channel_map.storage import data_hash, load_manifest, load_maps, save_maps
+from echoscape.channel_map.training import NetworkSettings, fit_network
 
-__all__ = ["ChannelMap", "PathPrior"]
+__all__ = [
+    "ChannelMap",
+    "NearestMap",
+    "NearestSettings",
+    "NetworkMap",
+    "NetworkSettings",
+    "PathPrior",
+    "data_hash",
+    "fit_nearest",
+    "fit_network",
+    "load_manifest",
+    "load_maps",
+    "save_maps",
+]

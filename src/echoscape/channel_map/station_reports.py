@@ -1,0 +1,72 @@
+"""One station's share of the reports, and the point where the station sees a user through walls.
+
+The unfolded point ``X' = b + c tau u(departure)`` lies on the straight continuation of the ray's
+first leg.  While a path keeps its walls, X' moves as rigidly as the user does; if the path leaves
+from a point scatterer, X' moves less.  So between two reports of one path, X' never moves farther
+than the user: the test by which maps recognise a path again.
+
+Takes `Reports`.
+Gives the `Reports` of one station, and points in metres.
+"""
+
+import jax
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial import KDTree
+
+from echoscape.estimation import AnyArray, PathEstimates
+from echoscape.reports import Reports
+from echoscape.units import SPEED_OF_LIGHT
+
+
+def reports_of_station(reports: Reports, station: str | None = None) -> Reports:
+    """Keep the reports of one station.
+
+    Args:
+        reports: Reports of one or several stations.
+        station: Which one; may be left out if there is only one.
+
+    Raises:
+        ValueError: The station is unknown, left out among several, or was never heard.
+    """
+    known = ", ".join(reports.station)
+    if station is None:
+        if len(reports.station) != 1:
+            raise ValueError(f"name one station; these reports have {known}")
+        station = reports.station[0]
+    if station not in reports.station:
+        raise ValueError(f"station {station!r} has no reports; these have {known}")
+    index = reports.station.index(station)
+    heard = np.flatnonzero(reports.station_index == index)
+    if not reports.estimates.valid[heard].any():
+        raise ValueError(f"the reports of station {station!r} hold no path to learn from")
+    return Reports(
+        estimates=jax.tree.map(lambda leaf: np.asarray(leaf)[heard], reports.estimates),
+        position=reports.position[heard],
+        position_std=reports.position_std[heard],
+        time=reports.time[heard],
+        report=reports.report[heard],
+        station_index=np.zeros(len(heard), dtype=int),
+        station_position=reports.station_position[index : index + 1],
+        station=(station,),
+    )
+
+
+def unfolded_point(
+    paths: PathEstimates, station_position: Float[np.ndarray, "3"]
+) -> Float[AnyArray, "*batch path 3"]:
+    """Place each path's length along its departure direction [m]; padding lands on the station."""
+    zenith, azimuth = np.asarray(paths.departure_zenith), np.asarray(paths.departure_azimuth)
+    direction = np.stack(
+        [np.sin(zenith) * np.cos(azimuth), np.sin(zenith) * np.sin(azimuth), np.cos(zenith)], -1
+    )
+    length = SPEED_OF_LIGHT * np.asarray(paths.delay)
+    return station_position + length[..., None] * direction
+
+
+def distance_to_nearest(
+    position: Float[AnyArray, "place 3"], report_position: Float[AnyArray, "report 3"]
+) -> Float[np.ndarray, " place"]:
+    """Measure the horizontal distance from each position to the nearest report [m]."""
+    tree = KDTree(np.asarray(report_position, dtype=float)[:, :2])
+    return tree.query(np.asarray(position, dtype=float)[:, :2])[0]

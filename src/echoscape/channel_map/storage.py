@@ -1,0 +1,277 @@
+"""Maps on disk: safetensors for the numbers, a readable manifest for everything else.
+
+A folder holds the maps of one or several stations:
+
+    manifest.json                 format version, kinds, stations, settings, seed, scores, hashes
+    arrays-<hash>.safetensors     every array of every map, under its path in the map
+
+The manifest names its array file and is replaced last, in one step, so a reader finds either the
+old maps or the new ones, whole, whenever the writer dies.  Nothing in a folder is ever executed:
+a map is rebuilt from the classes registered here, by name.
+
+Takes fitted maps.
+Gives a folder, and the maps again.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pydantic
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+import echoscape
+from echoscape.channel_map.prior import ChannelMap
+from echoscape.checks import Refusal, unknown_name
+from echoscape.reports import Reports
+
+FORMAT = "echoscape channel map"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+_Class = TypeVar("_Class", bound=type)
+_REGISTERED: dict[str, type] = {}
+
+
+def storable(kind: str) -> Callable[[_Class], _Class]:
+    """Register a module's class under the name it has in a manifest."""
+
+    def register(cls: _Class) -> _Class:
+        _REGISTERED[kind] = cls
+        return cls
+
+    return register
+
+
+class Manifest(pydantic.BaseModel, extra="forbid", frozen=True):
+    """What a map's folder says about itself."""
+
+    format: str = FORMAT
+    """Always the same words."""
+    format_version: int = FORMAT_VERSION
+    """Raised when an older reader would misread the folder."""
+    package_version: str
+    """Version of the package that wrote it."""
+    arrays: str
+    """File with the arrays."""
+    arrays_sha256: str
+    """Hash of that file."""
+    maps: dict[str, dict[str, Any]]
+    """Station to the map's structure; arrays by their name in the file."""
+    settings: dict[str, Any] = {}
+    """Settings of the fit."""
+    seed: int | None = None
+    """Seed of the fit."""
+    data_sha256: str | None = None
+    """`data_hash` of the reports."""
+    scores: dict[str, Any] = {}
+    """Scores on held-out reports."""
+
+
+def data_hash(reports: Reports) -> str:
+    """Hash the reports: equal values, equal hash, on any machine."""
+    digest = hashlib.sha256()
+    leaves, _ = jax.tree_util.tree_flatten_with_path(reports)
+    for path, leaf in leaves:
+        array = np.asarray(leaf)
+        kind = {"f": "<f8", "i": "<i8", "u": "<i8", "b": "|b1"}[array.dtype.kind]
+        digest.update(f"{jax.tree_util.keystr(path)} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array, dtype=kind).tobytes())
+    digest.update("\n".join(reports.station).encode())
+    return digest.hexdigest()
+
+
+def save_maps(
+    maps: ChannelMap | Mapping[str, ChannelMap],
+    folder: str | os.PathLike,
+    *,
+    settings: pydantic.BaseModel | Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    data_sha256: str | None = None,
+    scores: Mapping[str, Any] | None = None,
+) -> pathlib.Path:
+    """Write maps to a folder, or replace the maps in it, in one step.
+
+    Args:
+        maps: One map, or one for each station.
+        folder: Where; its parent must exist or be makeable.
+        settings: Settings of the fit.
+        seed: Seed of the fit.
+        data_sha256: `data_hash` of the reports.
+        scores: Scores on held-out reports; numbers, text, lists or mappings.
+
+    Raises:
+        Refusal: The folder exists and holds something else than maps.
+    """
+    folder = pathlib.Path(folder)
+    if isinstance(maps, ChannelMap):
+        maps = {maps.station: maps}
+    arrays: dict[str, np.ndarray] = {}
+    structure = {name: _encode(item, name, arrays) for name, item in maps.items()}
+    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    digest = hashlib.sha256(content).hexdigest()
+    if isinstance(settings, pydantic.BaseModel):
+        settings = settings.model_dump(mode="json")
+    manifest = Manifest(
+        package_version=echoscape.__version__,
+        arrays=f"arrays-{digest[:16]}.safetensors",
+        arrays_sha256=digest,
+        maps=structure,
+        settings=dict(settings or {}),
+        seed=seed,
+        data_sha256=data_sha256,
+        scores=dict(scores or {}),
+    )
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+    replacing = folder.is_dir() and any(folder.iterdir())
+    if folder.exists() and (not folder.is_dir() or (replacing and not _is_map_folder(folder))):
+        raise Refusal(f"{folder} exists and is no map folder; give another folder for the map")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        draft.chmod(0o777 & ~_umask())
+        _write(draft / manifest.arrays, content)
+        _write(draft / MANIFEST, text.encode())
+        if replacing:
+            os.replace(draft / manifest.arrays, folder / manifest.arrays)
+            os.replace(draft / MANIFEST, folder / MANIFEST)
+            for stale in set(folder.glob("arrays-*.safetensors")) - {folder / manifest.arrays}:
+                stale.unlink()
+        else:
+            os.replace(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def load_manifest(folder: str | os.PathLike) -> Manifest:
+    """Read what a map's folder says about itself.
+
+    Raises:
+        Refusal: It is no map folder, of another format version, or damaged.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise Refusal(f"{folder} is no map folder: it has no {MANIFEST}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise Refusal(f"{folder / MANIFEST} is damaged: it is not JSON") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise Refusal(f"{folder} is no map folder: its {MANIFEST} is of something else")
+    version = content.get("format_version")
+    if version != FORMAT_VERSION:
+        raise Refusal(
+            f"{folder} holds maps of format version {version}, this package reads {FORMAT_VERSION};"
+            " fit the map again or use the package version "
+            f"{content.get('package_version')} that wrote it"
+        )
+    try:
+        return Manifest.model_validate(content)
+    except pydantic.ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise Refusal(f"{folder / MANIFEST} is damaged at {where!r}") from None
+
+
+def load_maps(folder: str | os.PathLike) -> dict[str, ChannelMap]:
+    """Read the maps of every station in a folder.
+
+    Raises:
+        Refusal: It is no map folder, of another version, of unknown kind, or damaged.
+    """
+    folder = pathlib.Path(folder)
+    manifest = load_manifest(folder)
+    file = folder / manifest.arrays
+    if file.name != manifest.arrays:
+        raise Refusal(f"{folder / MANIFEST} is damaged at 'arrays'")
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        raise Refusal(f"{folder} is incomplete: {manifest.arrays} is missing") from None
+    damaged = f"{file} is damaged: copy or fit the map again"
+    if hashlib.sha256(content).hexdigest() != manifest.arrays_sha256:
+        raise Refusal(damaged)
+    try:
+        arrays = load(content)
+    except SafetensorError:
+        raise Refusal(damaged) from None
+    maps = {}
+    for station, structure in manifest.maps.items():
+        try:
+            item = _decode(structure, arrays)
+        except (KeyError, TypeError, AttributeError):
+            raise Refusal(f"{folder / MANIFEST} is damaged at station {station!r}") from None
+        if not isinstance(item, ChannelMap):
+            raise Refusal(f"{folder / MANIFEST} is damaged at station {station!r}")
+        maps[station] = item
+    return maps
+
+
+def _encode(value: Any, path: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Describe a value for the manifest; move its arrays aside."""
+    if isinstance(value, np.ndarray | jax.Array):
+        arrays[path] = np.asarray(value)
+        return {"array": path, "host": isinstance(value, np.ndarray)}
+    if isinstance(value, eqx.Module):
+        kind = next((name for name, cls in _REGISTERED.items() if cls is type(value)), None)
+        if kind is None:
+            raise TypeError(f"{type(value).__name__} has no @storable name, so it cannot be saved")
+        return {
+            "kind": kind,
+            "fields": {
+                field.name: _encode(getattr(value, field.name), f"{path}/{field.name}", arrays)
+                for field in dataclasses.fields(value)
+            },
+        }
+    if isinstance(value, tuple):
+        return {"items": [_encode(item, f"{path}/{k}", arrays) for k, item in enumerate(value)]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return {"value": value}
+    raise TypeError(f"a map's field cannot be saved as {type(value).__name__}")
+
+
+def _decode(node: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    """Rebuild what `_encode` described."""
+    if "array" in node:
+        array = arrays[node["array"]]
+        return array if node["host"] else jnp.asarray(array)
+    if "items" in node:
+        return tuple(_decode(item, arrays) for item in node["items"])
+    if "kind" in node:
+        cls = _REGISTERED.get(node["kind"])
+        if cls is None:
+            raise unknown_name("kind of map", str(node["kind"]), _REGISTERED)
+        return cls(**{name: _decode(item, arrays) for name, item in node["fields"].items()})
+    return node["value"]
+
+
+def _is_map_folder(folder: pathlib.Path) -> bool:
+    try:
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def _write(path: pathlib.Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
