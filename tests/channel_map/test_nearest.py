@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mirrors import C, STATION, paths_at, street_reports, two_stations, users
+from mirrors import STATION, C, paths_at, street_reports, two_stations, users
 
 from echoscape.channel_map.nearest import NearestSettings, fit_nearest
 from echoscape.channel_map.station_reports import reports_of_station, unfolded_point
@@ -95,6 +95,7 @@ def test_doubt_grows_with_the_distance_from_the_reports(street):
 def test_gradients_match_finite_differences(street):
     place = jnp.array([-8.3, 4.1, 1.5])
 
+    @jax.jit
     def probe(x):
         prior = street(x)
         sure = prior.probability > 0.9
@@ -102,14 +103,15 @@ def test_gradients_match_finite_differences(street):
             sure[:, None], jnp.stack([prior.departure_azimuth, prior.delay * 1e7], -1), 0.0
         )
 
-    exact = jax.jacfwd(probe)(place)
+    exact = jax.jit(jax.jacfwd(probe))(place)
     step = 1e-5
     for axis in range(2):
         shift = jnp.zeros(3).at[axis].set(step)
         numeric = (probe(place + shift) - probe(place - shift)) / (2 * step)
         assert jnp.allclose(exact[..., axis], numeric, atol=1e-6)
     assert jnp.abs(exact).max() > 1e-3
-    everywhere = jax.grad(lambda x: sum(jnp.sum(leaf) for leaf in jax.tree.leaves(street(x))))
+    total = lambda x: sum(jnp.sum(leaf) for leaf in jax.tree.leaves(street(x)))  # noqa: E731
+    everywhere = jax.jit(jax.grad(total))
     for spot in (place, jnp.array([900.0, 40.0, 1.5]), jnp.asarray(STATION)):
         assert jnp.isfinite(everywhere(spot)).all()
 
@@ -172,3 +174,44 @@ def test_unfolded_points_of_a_mirror_move_as_far_as_the_user():
     point = unfolded_point(reports.estimates, STATION)
     strongest = np.linalg.norm(point[0, 0] - point[1, 0])
     assert strongest == pytest.approx(np.linalg.norm(reports.position[0] - reports.position[1]))
+
+
+def test_a_report_s_own_errors_come_back_on_their_own_axes():
+    reports = street_reports(8)
+    ones = np.ones_like(reports.estimates.delay)
+    stated = (0.02 * ones, 0.05 * ones, 3e-9 * ones)  # unequal on purpose
+    reports = eqx.tree_at(
+        lambda item: (
+            item.estimates.departure_azimuth_std,
+            item.estimates.departure_zenith_std,
+            item.estimates.delay_std,
+        ),
+        reports,
+        stated,
+    )
+    settings = NearestSettings(neighbours=1, model_error=1e-3)
+    prior = asked(fit_nearest(reports, settings=settings), reports.position)
+    std = np.sqrt(np.diagonal(prior.covariance, axis1=-2, axis2=-1))[:, :5]
+    assert np.allclose(std, [0.02, 0.05, 3e-9], rtol=1e-3)
+    scaled = prior.covariance[:, :5] / np.einsum("...i,...j->...ij", std, std)
+    assert np.allclose(scaled, np.eye(3), atol=1e-6)
+
+
+def test_only_listed_paths_count_but_all_paths_tell_where_they_are():
+    reports = street_reports(200)
+    place = users(100, seed=5, corner=(-36.0, -16.0), size=(52.0, 47.0))
+    prior = asked(fit_nearest(reports, settings=NearestSettings(listed=2)), place)
+    # Every report lists two; the cap of one slot's probability takes a little.
+    assert np.allclose(prior.probability.sum(axis=1), 2.0, atol=0.05)
+    apart, _, _ = errors_of_paths(prior, place)
+    second = np.argsort(-paths_at(place)[3], axis=1)[:, :2]
+    assert np.median(np.take_along_axis(apart, second, axis=1)) < 0.005
+
+
+def test_errors_that_no_report_states_still_widen_the_claim():
+    noisy = street_reports(200, position_std=1.0)
+    mute = eqx.tree_at(lambda item: item.position_std, noisy, np.zeros(200))
+    place = users(100, seed=5, corner=(-36.0, -16.0), size=(52.0, 47.0))
+    prior = asked(fit_nearest(mute, settings=NearestSettings(tolerance=4.0)), place)
+    claimed = C * np.sqrt(prior.covariance[:, :3, 2, 2])
+    assert np.median(claimed) > 0.2  # ten centimetres over a dozen reports would claim 0.04

@@ -119,7 +119,7 @@ def save_maps(
         maps = {maps.station: maps}
     arrays: dict[str, np.ndarray] = {}
     structure = {name: _encode(item, name, arrays) for name, item in maps.items()}
-    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
     digest = hashlib.sha256(content).hexdigest()
     if isinstance(settings, pydantic.BaseModel):
         settings = settings.model_dump(mode="json")
@@ -198,6 +198,8 @@ def load_maps(folder: str | os.PathLike) -> dict[str, ChannelMap]:
     try:
         content = file.read_bytes()
     except FileNotFoundError:
+        if load_manifest(folder) != manifest:  # replaced while we read
+            return load_maps(folder)
         raise Refusal(f"{folder} is incomplete: {manifest.arrays} is missing") from None
     damaged = f"{file} is damaged: copy or fit the map again"
     if hashlib.sha256(content).hexdigest() != manifest.arrays_sha256:

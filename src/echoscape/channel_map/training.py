@@ -241,20 +241,21 @@ def _scale(
     share = np.clip(valid.mean(axis=0), 1e-3, 1 - 1e-3)
     average, spread = log_power[valid].mean(), max(log_power[valid].std(), 0.1)
     rank = np.where(valid, (log_power - average) / spread, 0.0).sum(0) / np.maximum(valid.sum(0), 1)
-    return SlotScale(
-        position_mean=position.mean(axis=0),
-        position_scale=np.where(size > 0.1, size, np.inf),
-        azimuth_mean=np.asarray(middle),
-        zenith_mean=zenith.mean(),
-        delay_mean=delay.mean(),
-        log_power_mean=average,
-        azimuth_scale=np.asarray(max(turn, 1e-3) if planar else 1.0),
-        zenith_scale=np.asarray(max(zenith.std(), 1e-3)),
-        delay_scale=np.asarray(max(delay.std(), 1e-10)),
-        log_power_scale=np.asarray(spread),
-        slot_log_power=np.resize(rank, slots),
-        slot_presence=np.resize(np.log(share / (1 - share)), slots),
-    )
+    values = {
+        "position_mean": position.mean(axis=0),
+        "position_scale": np.where(size > 0.1, size, np.inf),
+        "azimuth_mean": middle,
+        "zenith_mean": zenith.mean(),
+        "delay_mean": delay.mean(),
+        "log_power_mean": average,
+        "azimuth_scale": max(turn, 1e-3) if planar else 1.0,
+        "zenith_scale": max(zenith.std(), 1e-3),
+        "delay_scale": max(delay.std(), 1e-10),
+        "log_power_scale": spread,
+        "slot_log_power": np.resize(rank, slots),
+        "slot_presence": np.resize(np.log(share / (1 - share)), slots),
+    }
+    return SlotScale(**{name: np.asarray(value) for name, value in values.items()})
 
 
 def _log_power(paths: PathEstimates) -> Float[np.ndarray, "report path"]:
