@@ -5,6 +5,7 @@ Gives a `PathPrior`: for each path slot whether it exists, its direction, delay 
 """
 
 import abc
+from collections.abc import Callable
 
 import equinox as eqx
 import numpy as np
@@ -32,6 +33,8 @@ class PathPrior(eqx.Module):
     """Covariance of (azimuth, zenith, delay) [rad^2, rad^2, s^2]."""
     power: Float[AnyArray, "*batch path"]
     """Expected power gain, linear [1]."""
+    log_power_std: Float[AnyArray, "*batch path"] | None = None
+    """Standard deviation of the natural logarithm of `power` [1]; None where it is not known."""
 
 
 class ChannelMap(eqx.Module):
@@ -41,6 +44,8 @@ class ChannelMap(eqx.Module):
     """Name of the base station."""
     station_position: eqx.AbstractVar[Float[AnyArray, "3"]]
     """Where the base station is [m]."""
+    report_position: eqx.AbstractVar[Float[AnyArray, "report 3"]]
+    """Where the reports were that the map was learnt from [m]."""
 
     @abc.abstractmethod
     def __call__(self, position: Float[Array, "3"]) -> PathPrior:
@@ -49,3 +54,11 @@ class ChannelMap(eqx.Module):
     @abc.abstractmethod
     def support(self, position: Float[np.ndarray, "place 3"]) -> Float[np.ndarray, " place"]:
         """Measure the horizontal distance from each position to the nearest report [m]."""
+
+    def around(self, position: Float[Array, "3"]) -> Callable[[Float[Array, "3"]], PathPrior]:
+        """Hold the slots' identities as they are at a position [m], for a search near it.
+
+        A map whose slots change from place to place overrides this; the result is a pytree.
+        """
+        del position
+        return self

@@ -1,0 +1,9 @@
+"""From echoes and a channel map to the position of a target that nobody can see.
+
+Takes `Echoes` and a `ChannelMap`.
+Gives a `Fix`.
+"""
+
+from echoscape.localization.fix import Fix, FixStatus, fix_columns
+
+__all__ = ["Fix", "FixStatus", "fix_columns"]
