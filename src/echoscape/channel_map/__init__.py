@@ -4,6 +4,7 @@ Takes `Reports`.
 Gives a `ChannelMap`: position to `PathPrior`.
 """
 
+from echoscape.channel_map.anchors import AnchorMap, AnchorSettings, fit_anchors
 from echoscape.channel_map.nearest import NearestMap, NearestSettings, fit_nearest
 from echoscape.channel_map.network import NetworkMap
 from echoscape.channel_map.prior import ChannelMap, PathPrior
@@ -11,6 +12,8 @@ from echoscape.channel_map.storage import data_hash, load_manifest, load_maps, s
 from echoscape.channel_map.training import NetworkSettings, fit_network
 
 __all__ = [
+    "AnchorMap",
+    "AnchorSettings",
     "ChannelMap",
     "NearestMap",
     "NearestSettings",
@@ -18,6 +21,7 @@ __all__ = [
     "NetworkSettings",
     "PathPrior",
     "data_hash",
+    "fit_anchors",
     "fit_nearest",
     "fit_network",
     "load_manifest",

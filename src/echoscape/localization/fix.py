@@ -79,7 +79,7 @@ def fix_columns(fix: Fix, station: Sequence[str], method: str) -> dict[str, np.n
     names = np.array([status.name.lower() for status in FixStatus])
     columns = {
         "target": fix.target[row],
-        "stations": np.full(len(row), " ".join(station)),
+        "station": np.full(len(row), " ".join(station)),
         **{axis: fix.position[row, rank, i] for i, axis in enumerate("xyz")},
     }
     for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)):

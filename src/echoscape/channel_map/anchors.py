@@ -1,0 +1,348 @@
+"""The geometric map: static points that explain every path, and where each is heard.
+
+A wall sequence turns the user's place by a fixed rotation or reflection (its virtual anchor); a
+point scatterer lies still.  Found from the reports alone (`anchor_search`), both predict a path
+anywhere, exactly; a path that follows neither keeps its unfolded point, less certain the farther
+the user moves.  A logistic model says which are heard at a place (`presence`).
+
+Takes `Reports`.
+Gives an `AnchorMap`.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pydantic
+from jaxtyping import Array, Float, Int
+
+from echoscape.channel_map.anchor_search import (
+    Anchor,
+    find_anchors,
+    misfit,
+    rotation,
+)
+from echoscape.channel_map.presence import NOT_LISTED, learn_presence, presence_raster
+from echoscape.channel_map.prior import ChannelMap, PathPrior
+from echoscape.channel_map.station_reports import distance_to_nearest, reports_of_station
+from echoscape.channel_map.storage import storable
+from echoscape.channel_map.unfolded import UnfoldedPaths, unfold
+from echoscape.estimation import AnyArray
+from echoscape.reports import Reports
+from echoscape.units import SPEED_OF_LIGHT
+
+
+class AnchorSettings(pydantic.BaseModel):
+    """How anchors are searched and presence is predicted."""
+
+    model_config = pydantic.ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    least_followers: int = pydantic.Field(default=3, ge=3)
+    """Fewest paths that make an anchor."""
+    model_errors: tuple[float, ...] = pydantic.Field(default=(0.1, 0.3, 1.0, 3.0), min_length=1)
+    """Standard deviations tried for what reports do not state, smallest first [m]."""
+    enough_explained: float = pydantic.Field(default=0.6, gt=0, lt=1)
+    """Share of the paths that anchors must explain before a larger error is not tried."""
+    listed: int = pydantic.Field(default=5, ge=1)
+    """Strongest paths that a receiver lists: presence is the probability of being among them."""
+    neighbours: int = pydantic.Field(default=12, ge=1)
+    """Reports that presence at a place is predicted from."""
+    slots: int = pydantic.Field(default=40, ge=1)
+    """Most paths predicted at a place."""
+    cell: float = pydantic.Field(default=2.0, gt=0)
+    """Side of the presence raster's cells [m]."""
+    margin: float = pydantic.Field(default=25.0, ge=0)
+    """How far the raster reaches beyond the reports [m]."""
+
+
+class AnchorSet(eqx.Module):
+    """Anchors with what predicts their paths; lengths in metres from the station."""
+
+    matrix: Float[AnyArray, "anchor 2 2"]
+    """Rotation or reflection of the user's place; zero for a path known at one place only."""
+    offset: Float[AnyArray, "anchor 2"]
+    """Shift after it; for a scatterer its position."""
+    scatters: Float[AnyArray, " anchor"]
+    """1 for a point scatterer, else 0."""
+    height_sign: Float[AnyArray, " anchor"]
+    """-1 if the path meets ground and ceilings an odd number of times, else 1."""
+    height_offset: Float[AnyArray, " anchor"]
+    """Height of the unfolded point of a user at height zero."""
+    centre: Float[AnyArray, "anchor 2"]
+    """Middle of the reports that follow it."""
+    variance: Float[AnyArray, " anchor"]
+    """Variance of a predicted unfolded point at `centre` [m^2]."""
+    turn_variance: Float[AnyArray, " anchor"]
+    """Variance of the rotation angle [rad^2]."""
+    stretch_variance: Float[AnyArray, " anchor"]
+    """Variance that grows with the squared distance from `centre` [1]."""
+    log_gain: Float[AnyArray, " anchor"]
+    """Mean natural logarithm of power times squared length."""
+    log_gain_std: Float[AnyArray, " anchor"]
+    """Its standard deviation."""
+
+
+class AnchorsAround(eqx.Module):
+    """The anchors heard near a place, their identities held fixed."""
+
+    anchors: AnchorSet
+    """One anchor per slot."""
+    probability: Float[Array, " anchor"]
+    """Their presence."""
+    station_position: Float[Array, "3"]
+    """Where the base station is [m]."""
+
+    def __call__(self, position: Float[Array, "3"]) -> PathPrior:
+        """Predict the paths at a position nearby [m]."""
+        predict = jax.vmap(_predict, in_axes=(0, None))
+        azimuth, zenith, delay, covariance = predict(self.anchors, position - self.station_position)
+        length = jnp.maximum(SPEED_OF_LIGHT * delay, 1e-3)
+        return PathPrior(
+            probability=self.probability,
+            departure_azimuth=azimuth,
+            departure_zenith=zenith,
+            delay=delay,
+            covariance=covariance,
+            power=jnp.exp(self.anchors.log_gain) / length**2,
+            log_power_std=self.anchors.log_gain_std,
+        )
+
+
+def _predict(anchor: AnchorSet, place: Float[Array, "3"]):
+    """Predict one path at one place relative to the station."""
+    lever = place[:2] - anchor.centre
+    # Scatterer: the ray points at it, its length is the two legs.
+    reach = jnp.sqrt(jnp.sum(anchor.offset**2) + 1e-9)
+    leg = place[:2] - anchor.offset
+    total = reach + jnp.sqrt(jnp.sum(leg**2) + 1e-9)
+    scattered = anchor.offset / reach * total
+    mirrored = anchor.matrix @ place[:2] + anchor.offset
+    point = jnp.where(anchor.scatters > 0, scattered, mirrored)
+    height = anchor.height_sign * place[2] + anchor.height_offset
+    squared = jnp.sum(point**2) + 1e-9
+    level = jnp.sqrt(squared)
+    length = jnp.sqrt(squared + height**2)
+    out = point / level
+    turned = anchor.matrix @ jnp.stack([-lever[1], lever[0]])
+    isotropic = anchor.variance + anchor.stretch_variance * jnp.sum(lever**2)
+    along = isotropic + anchor.turn_variance * jnp.sum(turned * out) ** 2
+    aside = turned[1] * out[0] - turned[0] * out[1]
+    across = isotropic + anchor.turn_variance * aside**2
+    deviation = jnp.stack(
+        [across / squared, anchor.variance / length**2, along / SPEED_OF_LIGHT**2]
+    )
+    azimuth = jnp.arctan2(point[1], point[0])
+    return azimuth, jnp.arctan2(level, height), length / SPEED_OF_LIGHT, jnp.diag(deviation)
+
+
+@storable("anchors")
+class AnchorMap(ChannelMap):
+    """Anchors of one station and the raster of their presence."""
+
+    anchors: AnchorSet
+    """All anchors."""
+    slot: Int[AnyArray, "east north slot"]
+    """Anchors most probably heard in each cell."""
+    probability: Float[AnyArray, "east north slot"]
+    """Their presence."""
+    corner: Float[AnyArray, "2"]
+    """Centre of the first cell, from the station [m]."""
+    report_position: Float[AnyArray, "report 3"]
+    """Where the users were [m]."""
+    station_position: Float[AnyArray, "3"]
+    """Where the base station is [m]."""
+    station: str = eqx.field(static=True)
+    """Name of the base station."""
+    step: float = eqx.field(static=True)
+    """Side of a cell [m]."""
+
+    def around(self, position: Float[Array, "3"]) -> AnchorsAround:
+        """Pick the anchors of the cell that a position [m] is in."""
+        dtype = position.dtype
+        station = jnp.asarray(self.station_position, dtype)
+        cell = jnp.round((position - station)[:2] / self.step - self.corner / self.step)
+        shape = self.slot.shape
+        east = jnp.clip(cell[0], 0, shape[0] - 1).astype(int)
+        north = jnp.clip(cell[1], 0, shape[1] - 1).astype(int)
+        slot = jnp.asarray(self.slot)[east, north]
+        picked = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype)[slot], self.anchors)
+        return AnchorsAround(
+            picked, jnp.asarray(self.probability, dtype)[east, north], station
+        )  # fmt: skip
+
+    def __call__(self, position: Float[Array, "3"]) -> PathPrior:
+        """Predict the paths at one position [m]."""
+        return self.around(position)(position)
+
+    def support(self, position: Float[np.ndarray, "place 3"]) -> Float[np.ndarray, " place"]:
+        """Measure the horizontal distance from each position to the nearest report [m]."""
+        return distance_to_nearest(position, self.report_position)
+
+
+def fit_anchors(
+    reports: Reports,
+    *,
+    station: str | None = None,
+    settings: AnchorSettings | None = None,
+    seed: int = 0,
+) -> AnchorMap:
+    """Reconstruct anchors and their presence from reports.
+
+    Args:
+        reports: Reports of one or several stations.
+        station: Which station; may be left out if there is only one.
+        settings: How to search.
+        seed: Seed of the search.
+    """
+    settings = settings or AnchorSettings()
+    reports = reports_of_station(reports, station)
+    origin = reports.station_position[0]
+    place = np.asarray(reports.position - origin, dtype=float)
+    paths, anchors, free = _search(reports, place, settings, seed)
+    if np.median(reports.position_std) > 0 and anchors:
+        # Anchors place the users better than they were reported: search again from there.
+        place = _relocate(reports, place, paths, anchors)
+        better = eqx.tree_at(lambda r: r.position_std, reports, 0.2 * reports.position_std)
+        paths, anchors, free = _search(better, place, settings, seed)
+    wrong = _wrong_reports(paths, free, len(place))
+    table, rank = _tabulate(paths, anchors, free & ~wrong[paths.report], len(place))
+    trusted = ~wrong
+    model = learn_presence(place[trusted, :2], rank[trusted], settings.listed, settings.neighbours)
+    raster = presence_raster(
+        model, place[trusted, :2], rank[trusted], step=settings.cell, margin=settings.margin,
+        slots=settings.slots, neighbours=settings.neighbours,
+    )  # fmt: skip
+    return AnchorMap(
+        anchors=table,
+        slot=raster.slot,
+        probability=np.clip(raster.probability, 0.0, 0.98),
+        corner=raster.corner,
+        report_position=np.asarray(reports.position, dtype=float)[trusted],
+        station_position=origin,
+        station=reports.station[0],
+        step=raster.step,
+    )
+
+
+def _search(reports, place, settings, seed):
+    """Search with the smallest model error that explains enough."""
+    best = None
+    for error in settings.model_errors:
+        paths = unfold(reports, place, error)
+        anchors, free = find_anchors(paths, np.random.default_rng(seed), settings.least_followers)
+        explained = 1.0 - free.mean()
+        if best is None or explained > best[0] + 0.1:
+            best = (explained, paths, anchors, free)
+        if explained >= settings.enough_explained:
+            break
+    return best[1:]
+
+
+def _relocate(reports, place, paths: UnfoldedPaths, anchors: list[Anchor]):
+    """Move every user to where its own paths, seen through the anchors, place it."""
+    prior = 1.0 / np.maximum(reports.position_std, 1e-3) ** 2
+    normal = prior[:, None, None] * np.eye(2)
+    right = prior[:, None] * place[:, :2]
+    for anchor in anchors:
+        if anchor.parity == 0 or len(anchor.member) < 6:
+            continue
+        m = anchor.member
+        matrix = rotation(anchor.parity, anchor.angle)
+        seen = (paths.point[m, :2] - anchor.offset) @ matrix
+        out = paths.outward[m] @ matrix
+        left = np.stack([-out[:, 1], out[:, 0]], axis=-1)
+        std = reports.position_std[paths.report[m]]
+        along = np.maximum(paths.along_std[m] ** 2 - std**2, 0.1**2)
+        across = np.maximum(paths.across_std[m] ** 2 - std**2, 0.1**2)
+        robust = 1.0 / (1.0 + misfit(paths, m, anchor.parity, anchor.angle, anchor.offset) / 4.0)
+        weight = (
+            np.einsum("pi,pj->pij", out, out) * (robust / along)[:, None, None]
+            + np.einsum("pi,pj->pij", left, left) * (robust / across)[:, None, None]
+        )
+        np.add.at(normal, paths.report[m], weight)
+        np.add.at(right, paths.report[m], np.einsum("pij,pj->pi", weight, seen))
+    moved = np.linalg.solve(normal, right[..., None])[..., 0]
+    return np.concatenate([moved, place[:, 2:]], axis=1)
+
+
+def _wrong_reports(paths: UnfoldedPaths, free, count) -> np.ndarray:
+    """Mark reports whose paths almost all contradict anchors that explain most others."""
+    if free.mean() > 0.4:
+        return np.zeros(count, dtype=bool)
+    listed = np.bincount(paths.report, minlength=count)
+    unexplained = np.bincount(paths.report, free, minlength=count)
+    return (listed >= 4) & (unexplained > 0.75 * listed)
+
+
+def _tabulate(paths: UnfoldedPaths, anchors: list[Anchor], free, count):
+    """Lay anchors, and paths that follow none, out as arrays; rank them in every report."""
+    rows = [_row_of_anchor(paths, anchor) for anchor in anchors]
+    rows += [_row_of_path(paths, k) for k in np.flatnonzero(free)]
+    columns = [np.array(column, dtype=float) for column in zip(*rows)]
+    rank = np.full((count, len(rows)), NOT_LISTED, dtype=np.int8)
+    for k, anchor in enumerate(anchors):
+        rank[paths.report[anchor.member], k] = np.minimum(paths.rank[anchor.member], 90)
+    left = np.flatnonzero(free)
+    rank[paths.report[left], len(anchors) + np.arange(len(left))] = np.minimum(paths.rank[left], 90)
+    return AnchorSet(*columns), rank
+
+
+def _row_of_anchor(paths: UnfoldedPaths, anchor: Anchor):
+    m = anchor.member
+    weight = 1.0 / (paths.along_std[m] * paths.across_std[m])
+    total = weight.sum()
+    centre = weight @ paths.place[m, :2] / total
+    square = misfit(paths, m, anchor.parity, anchor.angle, anchor.offset)
+    excess = max(1.0, float(square.sum()) / max(2 * len(m) - 3, 1))
+    lever = float(weight @ np.sum((paths.place[m, :2] - centre) ** 2, axis=1))
+    sign, height = _height_rule(paths, m)
+    gain, gain_std = _gain(paths.log_gain[m])
+    matrix = rotation(anchor.parity, anchor.angle) if anchor.parity else np.zeros((2, 2))
+    floor = 0.1**2 if anchor.parity else 0.1**2 * excess
+    return (
+        matrix, anchor.offset, float(anchor.parity == 0), sign, height, centre,
+        floor + excess / total, excess / max(lever, 1e-9) if anchor.parity else 0.0, 0.0,
+        gain, gain_std,
+    )  # fmt: skip
+
+
+def _row_of_path(paths: UnfoldedPaths, k):
+    """Describe a path known at one place: turned as its arrival says, or not moving at all."""
+    sign, height = _height_rule(paths, np.array([k]))
+    gain, _ = _gain(paths.log_gain[k : k + 1])
+    place = paths.place[k, :2]
+    variance = paths.along_std[k] * paths.across_std[k]
+    if paths.has_arrival[k]:
+        matrix = rotation(1, paths.azimuth[k] - paths.arrival_azimuth[k] - np.pi)
+        offset = paths.point[k, :2] - matrix @ place
+        return (matrix, offset, 0.0, sign, height, place, variance, 1e-4, 4e-4, gain, 0.5)
+    return (
+        np.zeros((2, 2)), paths.point[k, :2], 0.0, sign, height, place, variance, 0.0, 0.5,
+        gain, 0.5,
+    )  # fmt: skip
+
+
+def _height_rule(paths: UnfoldedPaths, member):
+    """Tell how the unfolded height follows the user's: same sense, or mirrored by the ground."""
+    weight = 1.0 / paths.height_std[member] ** 2
+    point, place = paths.point[member, 2], paths.place[member, 2]
+    same = weight @ (point - place) / weight.sum()
+    mirrored = weight @ (point + place) / weight.sum()
+    cost_same = weight @ (point - place - same) ** 2
+    cost_mirrored = weight @ (point + place - mirrored) ** 2
+    if np.ptp(place) > 0.5 and abs(cost_same - cost_mirrored) > 1.0:
+        upright = cost_same < cost_mirrored
+    else:  # all users at one height: a path without ground bounce has its users' height
+        upright = abs(same) <= 3.0 / np.sqrt(weight.sum()) + 0.3
+    return (1.0, float(same)) if upright else (-1.0, float(mirrored))
+
+
+def _gain(log_gain):
+    """Average log gains; wide if there are few, useless (but finite) if there are none."""
+    known = log_gain[np.isfinite(log_gain)]
+    if not len(known):
+        return -40.0, 20.0
+    spread = np.sqrt((0.5**2 + known.var() * len(known)) / len(known))
+    return float(known.mean()), float(np.clip(spread, 0.12, 3.0))
