@@ -1,0 +1,155 @@
+"""How good fixes are against the truth, and how honest about it.
+
+Every error is horizontal.  A target without any echo is lost: its error counts as infinite in the
+median and the percentile, beyond every limit, and in no root mean square.  What a fix claims is
+its whole posterior, the mixture of its places: the truth is inside the 90 % region if no more
+than 90 % of the posterior are more likely than the truth.  For a single place that region is the
+90 % ellipse.
+
+Takes a `Fix` and where the targets were.
+Gives `Scores`.
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+from echoscape.localization.fix import Fix, FixStatus
+
+_SINGLE = 0.999  # share of the posterior above which one place is all of it
+_DRAWS = 500  # of a mixture, to find how much of it is more likely than the truth
+_SMALLEST = 1e-6  # [m^2] variance added, so that a claim of no error can be compared
+_TOGETHER = 2000  # targets whose draws are in memory at once
+_FLAGS = (FixStatus.AMBIGUOUS, FixStatus.OUTSIDE, FixStatus.UNEXPLAINED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """Errors of a set of targets; shares are of all targets unless stated."""
+
+    count: int
+    """Targets."""
+    lost: float
+    """Share without any echo."""
+    rmse: float | None
+    """Root mean square error of those located [m]; None if there are none."""
+    median: float
+    """Median error, lost ones counted as infinite [m]."""
+    p90: float
+    """90th percentile of the error, lost ones counted as infinite [m]."""
+    within_1: float
+    """Share within 1 m."""
+    within_3: float
+    """Share within 3 m."""
+    within_10: float
+    """Share within 10 m."""
+    beyond_10: float
+    """Share beyond 10 m, lost ones among them."""
+    inside_50: float | None
+    """Share of the located whose truth is inside the 50 % region; None if there are none."""
+    inside_90: float | None
+    """The same for the 90 % region."""
+    inside_99: float | None
+    """The same for the 99 % region."""
+    flagged: float
+    """Share located with a warning: ambiguous, outside, unexplained."""
+    flagged_errors: float | None
+    """Share of the located targets beyond 10 m that were flagged; None if there are none."""
+    kept: "Scores | None" = None
+    """Scores of the share of narrowest posterior."""
+
+
+def score(fix: Fix, truth: Float[np.ndarray, "target 3"], *, keep: float = 0.8) -> Scores:
+    """Compare fixes with the truth.
+
+    Args:
+        fix: The fixes.
+        truth: Where each of the fix's targets was [m].
+        keep: Share of the targets, those of smallest `Fix.spread`, that is scored once more.
+    """
+    if len(truth) != len(fix.target) or not len(truth):
+        raise ValueError(f"{len(fix.target)} fixes need as many true places; got {len(truth)}")
+    if not 0 < keep <= 1:
+        raise ValueError(f"the share to keep must lie above 0 and up to 1; got {keep}")
+    located = fix.status != FixStatus.NO_ECHO
+    error = np.linalg.norm((fix.best - truth)[:, :2], axis=1)
+    error = np.where(located, error, np.inf)
+    level = claimed_level(fix, truth)
+    flagged = np.isin(fix.status, _FLAGS)
+    order = np.argsort(np.where(located, fix.spread, np.inf), kind="stable")
+    narrow = order[: max(1, round(keep * len(order)))]
+    kept = _score(error[narrow], located[narrow], level[narrow], flagged[narrow])
+    return dataclasses.replace(_score(error, located, level, flagged), kept=kept)
+
+
+def claimed_level(fix: Fix, truth: Float[np.ndarray, "target 3"]) -> Float[np.ndarray, " target"]:
+    """Measure the share of each posterior that is more likely than the truth, in the plane.
+
+    If the claims are right it is uniform between 0 and 1.  It is exact where one place holds the
+    posterior, and counted over draws of the mixture elsewhere (the same ones on every call).
+    """
+    weight = np.where(fix.valid, fix.probability, 0.0)
+    total = weight.sum(axis=1, keepdims=True)
+    weight = weight / np.where(total > 0, total, 1.0)
+    covariance = fix.covariance[..., :2, :2] + _SMALLEST * np.eye(2)
+    covariance = np.where(fix.valid[..., None, None], covariance, np.eye(2))
+    inverse = np.linalg.inv(covariance)
+    apart = truth[:, :2] - fix.best[:, :2]
+    level = -np.expm1(-0.5 * np.einsum("ti,tij,tj->t", apart, inverse[:, 0], apart))
+    generator = np.random.default_rng(0)
+    mixed = np.flatnonzero(weight[:, 0] < _SINGLE)
+    root = np.linalg.cholesky(covariance)
+    for rows in np.split(mixed, range(_TOGETHER, len(mixed), _TOGETHER)):
+        drawn = generator.uniform(size=(len(rows), _DRAWS, 1))
+        place = (drawn > np.cumsum(weight[rows], axis=1)[:, None]).sum(axis=-1)
+        place = np.minimum(place, weight.shape[1] - 1)
+        row = rows[:, None]
+        noise = generator.standard_normal((*place.shape, 2))
+        draw = fix.position[row, place, :2] + np.einsum("tdij,tdj->tdi", root[row, place], noise)
+        there = _density(draw, fix, rows, weight, inverse)
+        here = _density(truth[rows, None, :2], fix, rows, weight, inverse)
+        level[rows] = np.mean(there > here, axis=1)
+    return level
+
+
+def _density(point, fix: Fix, rows, weight, inverse) -> Float[np.ndarray, "target point"]:
+    """Evaluate the mixture at some points of each target."""
+    density = np.zeros(point.shape[:2])
+    for k in range(weight.shape[1]):
+        apart = point - fix.position[rows, None, k, :2]
+        distance = np.einsum("tdi,tij,tdj->td", apart, inverse[rows, k], apart)
+        height = weight[rows, k] * np.sqrt(np.linalg.det(inverse[rows, k]))
+        density += height[:, None] * np.exp(-0.5 * distance)
+    return density
+
+
+def _score(error, located, level, flagged) -> Scores:
+    any_located = bool(located.any())
+    wrong = located & (error > 10.0)
+
+    def inside(share: float) -> float | None:
+        return float(np.mean(level[located] <= share)) if any_located else None
+
+    def quantile(share: float) -> float:
+        # The next value up, not a mean with an infinite one.
+        return float(
+            np.quantile(error, share, method="higher" if np.isinf(error).any() else "linear")
+        )
+
+    return Scores(
+        count=len(error),
+        lost=float(np.mean(~located)),
+        rmse=float(np.sqrt(np.mean(error[located] ** 2))) if any_located else None,
+        median=quantile(0.5),
+        p90=quantile(0.9),
+        within_1=float(np.mean(error <= 1.0)),
+        within_3=float(np.mean(error <= 3.0)),
+        within_10=float(np.mean(error <= 10.0)),
+        beyond_10=float(np.mean(error > 10.0)),
+        inside_50=inside(0.5),
+        inside_90=inside(0.9),
+        inside_99=inside(0.99),
+        flagged=float(np.mean(flagged)),
+        flagged_errors=float(np.mean(flagged[wrong])) if wrong.any() else None,
+    )
