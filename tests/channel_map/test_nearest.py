@@ -112,7 +112,7 @@ def test_gradients_match_finite_differences(street):
     assert jnp.abs(exact).max() > 1e-3
     total = lambda x: sum(jnp.sum(leaf) for leaf in jax.tree.leaves(street(x)))  # noqa: E731
     everywhere = jax.jit(jax.grad(total))
-    for spot in (place, jnp.array([900.0, 40.0, 1.5]), jnp.asarray(STATION)):
+    for spot in (place, jnp.array([900.0, -40.0, 1.5]), jnp.asarray(STATION)):
         assert jnp.isfinite(everywhere(spot)).all()
 
 
@@ -145,14 +145,27 @@ def test_slots_fall_in_probability_and_covariances_are_positive(street):
 
 def test_an_unmeasured_zenith_is_known_to_nobody(street):
     reports = street_reports(200)
+    zero = np.zeros_like(reports.estimates.delay)  # as a report holds what was not measured
     silent = eqx.tree_at(
-        lambda item: item.estimates.departure_zenith_std,
+        lambda item: (item.estimates.departure_zenith, item.estimates.departure_zenith_std),
         reports,
-        np.full_like(reports.estimates.delay, np.inf),
+        (zero, zero + np.inf),
     )
     place = np.array([[-12.0, 3.0, 1.5]])
-    assert asked(fit_nearest(silent), place).covariance[0, 0, 1, 1] > 1.0
-    assert asked(street, place).covariance[0, 0, 1, 1] < 1e-3
+    prior, known = asked(fit_nearest(silent), place), asked(street, place)
+    assert prior.covariance[0, 0, 1, 1] > 1.0
+    assert known.covariance[0, 0, 1, 1] < 1e-3
+    turn = prior.departure_azimuth[0, :, None] - known.departure_azimuth[0]
+    late = prior.delay[0, :, None] - known.delay[0]
+    near = np.hypot(turn / 0.01, C * late / 1.0).min(axis=1)
+    assert (near[prior.probability[0] > 0.9] < 1.0).all()
+
+
+def test_the_raster_finds_the_nearest_report(street):
+    place = users(300, seed=21)
+    ours = jax.jit(jax.vmap(street.nearest))(jnp.asarray(place))
+    away = np.linalg.norm(place[:, None] - street.report_position, axis=-1)
+    assert np.array_equal(ours, away.argmin(axis=1))
 
 
 def test_stations_are_told_apart():

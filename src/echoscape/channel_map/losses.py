@@ -22,7 +22,6 @@ from jaxtyping import Bool, Float
 
 from echoscape.channel_map.network import Slots, SlotScale
 from echoscape.estimation import AnyArray
-from echoscape.units import wrap_angle
 
 Loss = Literal["squared", "likelihood", "set"]
 
@@ -49,25 +48,28 @@ class Lesson(eqx.Module):
 
 def squared_loss(slots: Slots, lesson: Lesson, scale: SlotScale) -> Float[AnyArray, ""]:
     """Mean squared error, with the variance regressed on the squared residual."""
-    residual = _residual(slots, lesson, scale)
+    gaps = _gaps(slots, lesson, scale)
     azimuth = lesson.target[..., 0]
     goal = jnp.stack([jnp.cos(azimuth), jnp.sin(azimuth)], axis=-1)
     # On the circle the chord takes the place of the angle: it has no cut.
     chord = jnp.sum((slots.direction - goal) ** 2, axis=-1) / scale.azimuth_scale**2
-    error = jnp.concatenate([chord[..., None], residual[..., 1:] ** 2], axis=-1)
-    known = jax.lax.stop_gradient(residual**2)
-    fit = jnp.where(lesson.measured, error + (slots.variance - known) ** 2, 0.0)
-    return jnp.mean(jnp.sum(fit, axis=(-1, -2)) + _company(slots, lesson))
+    total = _company(slots, lesson)
+    for quantity, error in enumerate((chord, gaps[1] ** 2, gaps[2] ** 2)):
+        known = jax.lax.stop_gradient(gaps[quantity] ** 2)
+        spread = (slots.variance[..., quantity] - known) ** 2
+        measured = lesson.measured[..., quantity]
+        total += jnp.sum(jnp.where(measured, error + spread, 0.0), axis=-1)
+    return jnp.mean(total)
 
 
 def likelihood_loss(slots: Slots, lesson: Lesson, scale: SlotScale) -> Float[AnyArray, ""]:
     """Mean negative log-likelihood of paths in falling power."""
-    residual = _residual(slots, lesson, scale)
-    ours = _log_density(residual, slots.variance + lesson.noise, lesson.measured)
+    gaps = _gaps(slots, lesson, scale)
+    ours = _log_density(gaps, slots.variance + lesson.noise, lesson.measured)
     # The background: any azimuth; zenith and delay of twice their spread over the reports.
-    width = jnp.stack([1.8 / scale.azimuth_scale, jnp.float32(2.0), jnp.float32(2.0)])
-    broad = jnp.broadcast_to(width[(None,) * (residual.ndim - 1)] ** 2, residual.shape)
-    other = _log_density(residual, broad, lesson.measured)
+    width = jnp.stack([1.8 / jnp.asarray(scale.azimuth_scale), jnp.asarray(2.0), jnp.asarray(2.0)])
+    broad = jnp.broadcast_to(width[(None,) * gaps[0].ndim] ** 2, lesson.target.shape)
+    other = _log_density(gaps, broad, lesson.measured)
     mixture = jnp.logaddexp(
         jax.nn.log_sigmoid(slots.trust) + ours, jax.nn.log_sigmoid(-slots.trust) + other
     )
@@ -77,32 +79,39 @@ def likelihood_loss(slots: Slots, lesson: Lesson, scale: SlotScale) -> Float[Any
 
 def set_loss(slots: Slots, lesson: Lesson, scale: SlotScale) -> Float[AnyArray, ""]:
     """Mean negative log-likelihood of a set of paths without order."""
-    azimuth = wrap_angle(lesson.target[..., None, 0] - slots.azimuth[..., None, :])
-    mean = jnp.stack([slots.zenith, slots.delay], axis=-1)[..., None, :, :]
-    rest = lesson.target[..., None, 1:] - mean
-    residual = jnp.concatenate([azimuth[..., None] / scale.azimuth_scale, rest], axis=-1)
-    variance = slots.variance[..., None, :, :] + lesson.noise[..., None, :]
-    ours = _log_density(residual, variance, lesson.measured[..., None, :])
-    ours = ours + jax.nn.log_sigmoid(slots.presence)[..., None, :]
-    intensity = jnp.logaddexp(jax.nn.logsumexp(ours, axis=-1), CLUTTER)
-    owner = jax.lax.stop_gradient(jax.nn.softmax(ours, axis=-1))
-    power = (lesson.log_power[..., None] - slots.log_power[..., None, :]) ** 2
-    power = 0.5 * jnp.sum(owner * power, axis=-1)
-    paths = jnp.sum(jnp.where(lesson.valid, power - intensity, 0.0), axis=-1)
-    return jnp.mean(paths + jnp.sum(jax.nn.sigmoid(slots.presence), axis=-1))
+    every = jax.tree.map(lambda leaf: jnp.expand_dims(leaf, slots.delay.ndim - 1), slots)
+    each = jax.tree.map(lambda leaf: jnp.expand_dims(leaf, lesson.valid.ndim), lesson)
+    ours = _log_density(_gaps(every, each, scale), every.variance + each.noise, each.measured)
+    ours = ours + jax.nn.log_sigmoid(every.presence)
+    found = jax.nn.logsumexp(ours, axis=-1)
+    owner = jax.lax.stop_gradient(jnp.exp(ours - found[..., None]))
+    power = 0.5 * jnp.sum(owner * (each.log_power - every.log_power) ** 2, axis=-1)
+    paths = jnp.where(lesson.valid, power - jnp.logaddexp(found, CLUTTER), 0.0)
+    return jnp.mean(jnp.sum(paths, axis=-1) + jnp.sum(jax.nn.sigmoid(slots.presence), axis=-1))
 
 
-def _residual(slots: Slots, lesson: Lesson, scale: SlotScale) -> Float[AnyArray, "*report path 3"]:
-    azimuth = wrap_angle(lesson.target[..., 0] - slots.azimuth) / scale.azimuth_scale
-    return jnp.stack(
-        [azimuth, lesson.target[..., 1] - slots.zenith, lesson.target[..., 2] - slots.delay], -1
+def _gaps(slots: Slots, lesson: Lesson, scale: SlotScale):
+    """Subtract the predicted azimuth, zenith and delay, standardised.
+
+    Three arrays, not one with a short last axis: that runs several times slower.
+    """
+    turn = lesson.target[..., 0] - slots.azimuth
+    turn = turn - 2 * jnp.pi * jnp.round(turn / (2 * jnp.pi))
+    return (
+        turn / scale.azimuth_scale,
+        lesson.target[..., 1] - slots.zenith,
+        lesson.target[..., 2] - slots.delay,
     )
 
 
-def _log_density(residual, variance, measured):
+def _log_density(gaps, variance, measured):
     """Gaussian log density of what was measured, without its constant."""
-    each = -0.5 * (residual**2 / variance + jnp.log(variance))
-    return jnp.sum(jnp.where(measured, each, 0.0), axis=-1)
+    square, product = jnp.zeros_like(gaps[0]), jnp.ones_like(gaps[0])
+    for quantity, gap in enumerate(gaps):
+        known, spread = measured[..., quantity], variance[..., quantity]
+        square += jnp.where(known, gap**2 / spread, 0.0)
+        product *= jnp.where(known, spread, 1.0)
+    return -0.5 * (square + jnp.log(product))
 
 
 def _company(slots: Slots, lesson: Lesson) -> Float[AnyArray, "*report"]:

@@ -51,6 +51,9 @@ class NearestSettings(pydantic.BaseModel):
     """Standard deviation of unfolded points about the local plane, without any other error [m]."""
 
 
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+
+
 @storable("nearest")
 class NearestMap(ChannelMap):
     """Reports of one station, and which of their paths are one."""
@@ -69,6 +72,12 @@ class NearestMap(ChannelMap):
     """Path of each neighbour that belongs to each slot; -1 where it has none."""
     width: Float[AnyArray, " report"]
     """Width of the neighbours' weights [m]."""
+    corner: Float[AnyArray, "2"]
+    """South-west corner of a raster over the reports [m]."""
+    cell: Float[AnyArray, ""]
+    """Side of the raster's cells [m]."""
+    candidate: Int[AnyArray, "column row candidate"]
+    """Reports that can be nearest to a place in each cell."""
     station_position: Float[AnyArray, "3"]
     """Where the base station is [m]."""
     station: str = eqx.field(static=True)
@@ -79,13 +88,14 @@ class NearestMap(ChannelMap):
     def __call__(self, position: Float[Array, "3"]) -> PathPrior:
         """Predict the paths at one position [m]."""
         dtype = position.dtype
-        offset = jnp.asarray(self.report_position, dtype) - position[None]
-        here = jnp.argmin(jnp.sum(offset**2, axis=-1))
+        here = self.nearest(position)
         near = jnp.asarray(self.neighbour)[here]
         member = jnp.asarray(self.member)[here]
-        offset = offset[near]
+        origin = jnp.asarray(self.report_position, dtype)[here]
+        offset = jnp.asarray(self.report_position, dtype)[near] - origin[None]
+        place = position - origin
         width = jnp.asarray(self.width, dtype)[here]
-        distance = jnp.sum(offset**2, axis=-1)
+        distance = jnp.sum((offset - place[None]) ** 2, axis=-1)
         # Relative to the nearest, and never so small that a product of them vanishes.
         weight = jnp.exp(-jnp.minimum(0.5 * (distance - jnp.min(distance)) / width**2, 15.0))
         joined = member >= 0
@@ -96,8 +106,8 @@ class NearestMap(ChannelMap):
 
         share = weight[None] * joined
         listed = jnp.sum(share * (member < self.listed), axis=-1) / jnp.sum(weight)
-        predict = jax.vmap(_predict_path, in_axes=(None, 0, 0, 0))
-        azimuth, zenith, delay, covariance = predict(offset, point, precision, share)
+        predict = jax.vmap(_predict_path, in_axes=(None, None, 0, 0, 0))
+        azimuth, zenith, delay, covariance = predict(place, offset, point, precision, share)
         total = jnp.sum(share, axis=-1)
         total = jnp.where(total > 0, total, 1.0)
         prior = PathPrior(
@@ -111,18 +121,28 @@ class NearestMap(ChannelMap):
         order = jnp.argsort(-prior.probability)
         return jax.tree.map(lambda leaf: leaf[order], prior)
 
+    def nearest(self, position: Float[Array, "3"]) -> Int[Array, ""]:
+        """Find the report nearest to a position; outside the raster, among its edge's reports."""
+        step = (position[:2] - jnp.asarray(self.corner, position.dtype)) / self.cell
+        size = jnp.asarray(self.candidate.shape[:2])
+        column, row = jnp.clip(jnp.floor(step).astype(size.dtype), 0, size - 1)
+        candidate = jnp.asarray(self.candidate)[column, row]
+        away = jnp.asarray(self.report_position, position.dtype)[candidate] - position[None]
+        return candidate[jnp.argmin(jnp.sum(away**2, axis=-1))]
+
     def support(self, position: Float[np.ndarray, "place 3"]) -> Float[np.ndarray, " place"]:
         """Measure the horizontal distance from each position to the nearest report [m]."""
         return distance_to_nearest(position, self.report_position)
 
 
 def _predict_path(
+    place: Float[Array, "3"],
     offset: Float[Array, "neighbour 3"],
     point: Float[Array, "neighbour 3"],
     precision: Float[Array, "neighbour 3"],
     weight: Float[Array, " neighbour"],
 ):
-    """Fit a plane to one path's unfolded points and read it at offset zero.
+    """Fit a plane to one path's unfolded points and read it at a place.
 
     The plane's slopes have a prior of mean zero and, since an unfolded point never moves farther
     than the user, unit size; so one report alone claims an error as large as its distance.
@@ -131,18 +151,24 @@ def _predict_path(
     frame = _frame(seed)
     local = (point - seed[None]) @ frame.T  # along the path, in azimuth, in zenith
     trust = weight[:, None] * precision
-    total = jnp.sum(trust, axis=0)
-    safe = jnp.where(total > 0, total, 1.0)
-    mean = jnp.sum(trust * local, axis=0) / safe
-    centre = (trust.T @ offset) / safe[:, None]
-    away = offset[None] - centre[:, None]
-    spread = jnp.einsum("na,ani,anj->aij", trust, away, away)
-    inverse = _inverse(spread + 2.0 * jnp.eye(3, dtype=offset.dtype)[None])
-    slope = jnp.einsum("aij,anj,na->ai", inverse, away, trust * (local - mean[None]))
-    residual = local - mean[None] - jnp.einsum("ani,ai->na", away, slope)
+    # All sums over neighbours in two products: one small product for each would be slower.
+    square = jnp.stack([offset[:, i] * offset[:, j] for i, j in _PAIRS], axis=-1)
+    basis = jnp.concatenate([jnp.ones_like(offset[:, :1]), offset, square], axis=-1)
+    sums = trust.T @ basis
+    pulls = (trust * local).T @ basis[:, :4]
+    safe = jnp.where(sums[:, 0] > 0, sums[:, 0], 1.0)
+    centre, mean = sums[:, 1:4] / safe[:, None], pulls[:, 0] / safe
+    spread = sums[:, 4:] - jnp.stack(
+        [safe * centre[:, i] * centre[:, j] for i, j in _PAIRS], axis=-1
+    )
+    pull = pulls[:, 1:] - pulls[:, :1] * centre
+    inverse = _inverse(spread + jnp.asarray([2.0, 0.0, 0.0, 2.0, 0.0, 2.0], place.dtype)[None])
+    slope = jnp.sum(inverse * pull[:, None], axis=-1)
+    away = place[None] - centre
+    residual = local - (mean - jnp.sum(slope * centre, axis=-1))[None] - offset @ slope.T
     misfit = (2.0 + jnp.sum(trust * residual**2, axis=0)) / (2.0 + jnp.sum(weight))
-    variance = 1.0 / safe + jnp.einsum("ai,aij,aj->a", centre, inverse, centre)
-    here = seed + (mean - jnp.sum(slope * centre, axis=-1)) @ frame
+    variance = 1.0 / safe + jnp.sum(away[:, None] * inverse * away[:, :, None], axis=(1, 2))
+    here = seed + (mean + jnp.sum(slope * away, axis=-1)) @ frame
     return _angles_and_delay(here, frame, variance * jnp.maximum(misfit, 1.0))
 
 
@@ -172,18 +198,17 @@ def _angles_and_delay(
     return azimuth, jnp.arctan2(level, z), length / SPEED_OF_LIGHT, factor @ factor.T
 
 
-def _inverse(matrix: Float[Array, "axis 3 3"]) -> Float[Array, "axis 3 3"]:
-    """Invert symmetric positive 3x3 matrices by their minors: many times faster than a solver."""
-    a, b, c = matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 0, 2]
-    d, e, f = matrix[:, 1, 1], matrix[:, 1, 2], matrix[:, 2, 2]
+def _inverse(matrix: Float[Array, "axis 6"]) -> Float[Array, "axis 3 3"]:
+    """Invert positive 3x3 matrices, given as upper triangles, by their minors."""
+    a, b, c, d, e, f = (matrix[:, k] for k in range(6))
+    first, second, third = d * f - e * e, c * e - b * f, b * e - c * d
     rows = [
-        [d * f - e * e, c * e - b * f, b * e - c * d],
-        [c * e - b * f, a * f - c * c, b * c - a * e],
-        [b * e - c * d, b * c - a * e, a * d - b * b],
+        [first, second, third],
+        [second, a * f - c * c, b * c - a * e],
+        [third, b * c - a * e, a * d - b * b],
     ]
     minors = jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
-    determinant = a * minors[:, 0, 0] + b * minors[:, 0, 1] + c * minors[:, 0, 2]
-    return minors / determinant[:, None, None]
+    return minors / (a * first + b * second + c * third)[:, None, None]
 
 
 def fit_nearest(
@@ -205,36 +230,66 @@ def fit_nearest(
     distance, neighbour = (np.reshape(item, (-1, count)) for item in found)
     point = unfolded_point(paths, np.zeros(3))
     variance = _point_variance(reports, settings.model_error)
-    error = np.sqrt(np.min(np.where(paths.valid[..., None], variance, np.inf), axis=-1))
-    error = np.where(paths.valid, error, 0.0)
-    member = _join(position, point, error, paths.valid, neighbour, settings)
+    # A path without azimuth or delay is nowhere.
+    placed = np.isfinite(paths.departure_azimuth_std) & np.isfinite(paths.delay_std)
+    valid = np.asarray(paths.valid) & placed
+    error = np.where(valid, np.sqrt(variance.min(axis=-1)), 0.0)
+    member = _join(position, point, error, valid, neighbour, settings)
+    corner, cell, candidate = _raster(position)
     return NearestMap(
         report_position=position,
         point=point,
-        precision=np.where(paths.valid[..., None], 1.0 / variance, 0.0),
+        precision=np.where(valid[..., None], 1.0 / variance, 0.0),
         power=paths.power,
         neighbour=neighbour.astype(np.int32),
         member=member.astype(np.int32),
         width=np.maximum(settings.bandwidth * distance[:, -1], 0.1),
+        corner=corner,
+        cell=cell,
+        candidate=candidate,
         station_position=reports.station_position[0],
         station=reports.station[0],
         listed=settings.listed,
     )
 
 
+def _raster(position: Float[np.ndarray, "report 3"]):
+    """List, for each cell of a raster, the reports that can be nearest to a place in it.
+
+    That search over all reports would take most of a query.  A cell about as large as a report's
+    share of the area has few candidates; where very many are equally far, the first 32 stand for
+    all.
+    """
+    level = position[:, :2]
+    corner = level.min(axis=0)
+    extent = np.ptp(level, axis=0)
+    cell = max(np.sqrt(max(extent[0], 1.0) * max(extent[1], 1.0) / len(level)), 0.1)
+    columns, rows = (max(1, int(np.ceil(side / cell))) for side in extent)
+    grid = np.meshgrid(np.arange(columns), np.arange(rows), indexing="ij")
+    centre = corner + cell * (np.stack(grid, axis=-1).reshape(-1, 2) + 0.5)
+    count = min(32, len(level))
+    found = KDTree(level).query(centre, k=count)
+    distance, candidate = (np.reshape(item, (-1, count)) for item in found)
+    # A place is at most half a diagonal from the centre, and so is its nearest report's advantage.
+    possible = distance <= distance[:, :1] + np.sqrt(2.0) * cell
+    candidate = np.where(possible, candidate, candidate[:, :1])[:, : possible.sum(axis=1).max()]
+    return corner, np.asarray(cell), candidate.reshape(columns, rows, -1).astype(np.int32)
+
+
 def _point_variance(reports: Reports, model_error: float) -> Float[np.ndarray, "report path 3"]:
     """Propagate the errors that reports state into their unfolded points [m^2]."""
     paths = reports.estimates
     length = SPEED_OF_LIGHT * paths.delay
+    level = np.linalg.norm(unfolded_point(paths, np.zeros(3))[..., :2], axis=-1)
     std = np.stack(
         [
             SPEED_OF_LIGHT * paths.delay_std,
-            length * np.sin(paths.departure_zenith) * paths.departure_azimuth_std,
+            level * paths.departure_azimuth_std,
             length * paths.departure_zenith_std,
         ],
         axis=-1,
     )
-    std = np.where(np.isfinite(std), std, 1e6)  # not measured: known to nobody's benefit
+    std = np.where(np.isfinite(std), std, 1e6)
     return std**2 + reports.position_std[:, None, None] ** 2 + model_error**2
 
 

@@ -55,8 +55,13 @@ def reports_of_station(reports: Reports, station: str | None = None) -> Reports:
 def unfolded_point(
     paths: PathEstimates, station_position: Float[np.ndarray, "3"]
 ) -> Float[AnyArray, "*batch path 3"]:
-    """Place each path's length along its departure direction [m]; padding lands on the station."""
-    zenith, azimuth = np.asarray(paths.departure_zenith), np.asarray(paths.departure_azimuth)
+    """Place each path's length along its departure direction [m]; padding lands on the station.
+
+    A zenith angle that was not measured is taken as level.
+    """
+    measured = np.isfinite(paths.departure_zenith_std)
+    zenith = np.where(measured, paths.departure_zenith, 0.5 * np.pi)
+    azimuth = np.asarray(paths.departure_azimuth)
     direction = np.stack(
         [np.sin(zenith) * np.cos(azimuth), np.sin(zenith) * np.sin(azimuth), np.cos(zenith)], -1
     )

@@ -53,10 +53,10 @@ class NetworkSettings(pydantic.BaseModel):
     """Width of each hidden layer."""
     planar: bool = False
     """Predict azimuth and delay only, without wrap, as in the paper's square."""
-    epochs: int = pydantic.Field(default=500, ge=1)
-    """Passes over the reports."""
+    epochs: int | None = pydantic.Field(default=None, ge=1)
+    """Passes over the reports; if not given as many as take 16,000 steps, but no more than 500."""
     batch: int | None = pydantic.Field(default=None, ge=1)
-    """Reports in one step; if not given one in 32 of them, between 32 and 256."""
+    """Reports in one step; if not given one in 32 of them, between 32 and 128."""
     learning_rate: float = pydantic.Field(default=3e-3, gt=0)
     """Adam's rate at the start; falls to zero along a cosine."""
     jitter: float = pydantic.Field(default=1.0, ge=0)
@@ -109,21 +109,21 @@ def fit_network(
     train = jax.tree.map(lambda leaf: jnp.asarray(leaf[~held]), lesson)
     check = jax.tree.map(lambda leaf: jnp.asarray(leaf[held if held.any() else ~held]), lesson)
     count = int((~held).sum())
-    batch = settings.batch or int(np.clip(count // 32, 32, 256))
-    course = Course(loss, heads, min(batch, count), settings.epochs, settings.learning_rate)
+    batch = min(settings.batch or int(np.clip(count // 32, 32, 128)), count)
+    epochs = settings.epochs or min(500, -(-16_000 * batch // count))
+    course = Course(loss, heads, batch, epochs, settings.learning_rate)
     shake = np.asarray(settings.jitter / scale.position_scale, np.float32)
 
     state = (parameters, course.optimiser(count).init(parameters))
     best, best_loss, done = parameters, np.inf, 0
-    epochs = np.arange(settings.epochs)
-    for number in np.array_split(epochs, max(1, settings.epochs // EPOCHS_A_ROUND)):
+    for number in np.array_split(np.arange(epochs), max(1, epochs // EPOCHS_A_ROUND)):
         keys = jax.vmap(lambda each: jax.random.fold_in(shuffle, each))(jnp.asarray(number))
         state, score = _train(state, keys, train, check, scale, shake, course)
         done += len(number)
         if float(score) < best_loss:
             best, best_loss = state[0], float(score)
         if progress is not None:
-            progress(done, settings.epochs, float(score))
+            progress(done, epochs, float(score))
     return NetworkMap(
         weights=tuple(np.asarray(weight) for weight in best[0]),
         biases=tuple(np.asarray(bias) for bias in best[1]),
