@@ -197,6 +197,7 @@ def test_arrays_of_another_shape_are_refused_though_the_hash_agrees(nearest, tmp
 def test_a_class_without_a_name_is_a_mistake_of_the_programmer(tmp_path):
     class Nameless(ChannelMap):
         station_position: np.ndarray
+        report_position: np.ndarray
         station: str = eqx.field(static=True, default="roof")
 
         def __call__(self, position):
@@ -206,5 +207,5 @@ def test_a_class_without_a_name_is_a_mistake_of_the_programmer(tmp_path):
             raise NotImplementedError
 
     with pytest.raises(TypeError, match="Nameless has no @storable name"):
-        save_maps(Nameless(np.zeros(3)), tmp_path / "map")
+        save_maps(Nameless(np.zeros(3), np.zeros((1, 3))), tmp_path / "map")
     assert list(tmp_path.iterdir()) == []
