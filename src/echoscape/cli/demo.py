@@ -1,0 +1,82 @@
+"""`echoscape demo`: everything at once, in a real city, without a file.
+
+Takes a folder to write to.
+Gives a table, and the folder with rows, figures, maps and a page.
+"""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import cyclopts
+
+from echoscape.cli.console import Quiet, Seed, progress, use_double_precision
+
+if TYPE_CHECKING:
+    from echoscape.studies.city_demo import Demo
+
+
+def demo(
+    *,
+    out: Path = Path("echoscape-demo"),
+    seed: Seed = 0,
+    quick: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn maps of a real city from users' reports, locate targets nobody sees, steer beams.
+
+    Needs no file and no network. The page report.html in the folder explains what was done.
+
+    Args:
+        out: Folder for rows, figures, maps and report.html.
+        seed: Seed of everything random; same seed, same result.
+        quick: Show the same with a fifth of the data: seconds, and rougher figures.
+        quiet: Show no progress.
+    """
+    start = time.perf_counter()
+    use_double_precision()
+    from echoscape.reports import atomic_folder
+    from echoscape.sample import load_sample
+    from echoscape.studies.city_demo import DemoSettings, run_demo
+    from echoscape.studies.demo_report import REPORT, write_demo
+
+    settings = DemoSettings.quick(seed) if quick else DemoSettings(seed=seed)
+    with atomic_folder(out, REPORT) as folder:  # refuses a foreign folder before the work
+        sample = load_sample()
+        found = run_demo(settings, sample, lambda title: progress(title, quiet))
+        with progress("rows, maps, figures, report", quiet) as tell:
+            tell(0, 1)
+            drawing = time.perf_counter()
+            write_demo(found, settings, sample.scene, folder)
+            drawing = time.perf_counter() - drawing
+            tell(1, 1)
+    _print(found, drawing, time.perf_counter() - start)
+    print(f"\nOpen {out / REPORT} to see and read what was found.")
+
+
+def _print(found: "Demo", drawing: float, total: float) -> None:
+    """Print scores, beams and seconds."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from echoscape.studies.city_demo import MODES
+    from echoscape.studies.demo_report import COLUMNS, beam_lines, hearing_sentence, score_lines
+
+    console = Console()
+
+    def show(title: str, heading: list[str], lines: list[list[str]]) -> None:
+        table = Table(title=title, title_justify="left", title_style="bold", box=None)
+        for i, name in enumerate(heading):
+            table.add_column(name, justify="right" if i else "left", no_wrap=not i)
+        for line in lines:
+            table.add_row(*line)
+        console.print(table)
+        console.print()
+
+    for mode in MODES:
+        show(f"Targets, {mode}", ["", *COLUMNS], score_lines(found.scores, mode))
+    console.print(hearing_sentence(found.targets) + "\n", highlight=False)
+    show("Beams", *beam_lines(found.beams))
+    steps = [*zip(found.steps["step"].tolist(), found.steps["seconds"].tolist())]
+    steps += [("rows, maps, figures, report", drawing), ("in all", total)]
+    show("Seconds", ["step", ""], [[name, f"{seconds:.1f}"] for name, seconds in steps])
