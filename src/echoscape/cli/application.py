@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cyclopts
 
 from echoscape import __version__
-from echoscape.cli import doctor, reports
+from echoscape.cli import bound, demo, doctor, echoes, locate, maps, reports
 from echoscape.cli.console import print_problem
 
 app = cyclopts.App(
@@ -22,7 +22,12 @@ app = cyclopts.App(
     suppress_keyboard_interrupt=False,
     version=__version__,
 )
+app.command(demo.demo)
 app.command(reports.app)
+app.command(maps.app)
+app.command(echoes.app)
+app.command(locate.locate)
+app.command(bound.bound)
 app.command(doctor.doctor)
 
 

@@ -153,3 +153,29 @@ def _score(error, located, level, flagged) -> Scores:
         flagged=float(np.mean(flagged)),
         flagged_errors=float(np.mean(flagged[wrong])) if wrong.any() else None,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Claims:
+    """What fixes say of themselves, where the truth is not known."""
+
+    targets: int
+    """Targets."""
+    status: dict[str, int]
+    """How many have each status."""
+    median_spread: float | None
+    """Median standard deviation of the posteriors of those with any echo [m]; None if none."""
+    narrow: float
+    """Share of the targets whose posterior is narrower than 3 m."""
+
+
+def summarize_fix(fix: Fix) -> Claims:
+    """Count the statuses of fixes and the errors that they claim."""
+    heard = fix.status != FixStatus.NO_ECHO
+    spread = np.where(heard, fix.spread, np.inf)
+    return Claims(
+        targets=len(fix.target),
+        status={each.name.lower(): int(np.sum(fix.status == each)) for each in FixStatus},
+        median_spread=float(np.median(spread[heard])) if heard.any() else None,
+        narrow=float(np.mean(spread < 3.0)) if len(spread) else 0.0,
+    )

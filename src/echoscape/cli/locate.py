@@ -1,0 +1,100 @@
+"""`echoscape locate`: from echoes and maps to places.
+
+Takes a folder of maps and a file of echoes.
+Gives a file of fixes, and a figure.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import cyclopts
+
+from echoscape.cli.console import (
+    Json,
+    Quiet,
+    print_json,
+    print_table,
+    progress,
+    use_double_precision,
+)
+from echoscape.cli.options import (
+    MapFolder,
+    check_deviations,
+    check_table,
+    read_range,
+    refuse_both,
+)
+
+if TYPE_CHECKING:
+    from echoscape.localization.scores import Claims
+
+
+def locate(
+    echoes: Path,
+    /,
+    *,
+    map_folder: MapFolder,
+    out: Path,
+    height: float | None = None,
+    height_range: str | None = None,
+    angle_std: float | None = None,
+    delay_std: float | None = None,
+    figure: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Locate targets from their echoes, with the maps of the stations that heard them.
+
+    Args:
+        echoes: Echoes as .parquet or .csv.
+        map_folder: Folder of maps.
+        out: File of fixes to write, .parquet or .csv.
+        height: z of all targets [m]; the reports' common height if neither this nor a range is
+            given.
+        height_range: Lowest and highest z to search, such as 0.5,20 [m].
+        angle_std: Standard deviation of angles that the file states none for [rad].
+        delay_std: Standard deviation of delays that the file states none for [s].
+        figure: Also draw the fixes, as PNG and PDF beside the file.
+        quiet: Show no progress.
+        json: Print JSON for programs.
+    """
+    use_double_precision()
+    refuse_both(height=height, height_range=height_range)
+    check_deviations(angle_std, delay_std)
+    check_table(out)
+    between = read_range(height_range, "--height-range")
+    from echoscape.channel_map import load_manifest, load_maps
+    from echoscape.localization import fix_columns, localize
+    from echoscape.localization.scores import summarize_fix
+    from echoscape.reports import read_echoes, write_fixes
+
+    maps = load_maps(map_folder)
+    heard = read_echoes(echoes, angle_std, delay_std)
+    with progress("locating", quiet) as tell:
+        fix = localize(heard, maps, height=height if between is None else between, progress=tell)
+    method = load_manifest(map_folder).settings.get("model", "map")
+    if figure:  # before anything is written, so that a failure leaves nothing
+        from echoscape.studies.draw_fixes import draw_fixes, save_figure
+
+        drawing = draw_fixes(fix, {name: maps[name] for name in heard.station})
+    write_fixes(fix_columns(fix, heard.station, str(method)), out)
+    claims = summarize_fix(fix)
+    if json:
+        print_json(claims)
+    else:
+        print_table(str(out), _rows(claims))
+    if figure:
+        for path in save_figure(drawing, out):
+            if not json:
+                print(path)
+
+
+def _rows(claims: "Claims") -> dict[str, str]:
+    rows = {"targets": str(claims.targets)}
+    for name, count in claims.status.items():
+        if count or name in ("located", "ambiguous"):
+            rows[name.replace("_", " ")] = f"{count} ({count / max(claims.targets, 1):.1%})"
+    spread = claims.median_spread
+    rows["claimed error"] = "no echoes" if spread is None else f"{spread:.2f} m median"
+    rows["narrower than 3 m"] = f"{claims.narrow:.1%}"
+    return rows

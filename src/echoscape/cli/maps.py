@@ -1,0 +1,129 @@
+"""`echoscape map`: learn channel maps from users' reports, and score them.
+
+Takes files of reports, folders of maps.
+Gives folders of maps, scores.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import cyclopts
+
+from echoscape.cli.console import (
+    Json,
+    Quiet,
+    Seed,
+    print_json,
+    print_table,
+    print_warning,
+    progress,
+    use_double_precision,
+)
+from echoscape.cli.options import check_map_folder, check_stations
+from echoscape.cli.reports import read_site
+
+if TYPE_CHECKING:
+    from echoscape.channel_map.evaluation import Evaluation
+
+app = cyclopts.App(name="map", help="Learn channel maps from users' reports, and score them.")
+
+
+@app.command
+def fit(
+    reports: Path,
+    /,
+    *,
+    out: Path,
+    model: Literal["anchors", "nearest", "network", "network-mse"] = "anchors",
+    site: Path | None = None,
+    score: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Learn a channel map for each station that the reports heard.
+
+    Args:
+        reports: Reports as .parquet or .csv.
+        out: Folder to write, or to replace the maps in.
+        model: The geometric map, the nearest reports, or a network by likelihood or squared error.
+        site: TOML file that places the stations where the reports do not.
+        score: Also fit without a fifth of the area, evaluate there, and store the scores.
+        seed: Seed of everything random.
+        quiet: Show no progress.
+    """
+    use_double_precision()
+    from echoscape.channel_map import data_hash, save_maps
+    from echoscape.channel_map.fitting import fit_maps, held_out_scores, model_settings
+    from echoscape.reports import read_reports
+
+    check_map_folder(out)
+    learnt = read_reports(reports, read_site(site))
+    with progress("fitting", quiet) as tell:
+        maps = fit_maps(learnt, model, seed=seed, progress=tell)
+        scores = held_out_scores(learnt, model, seed=seed, progress=tell) if score else {}
+    save_maps(
+        maps,
+        out,
+        settings=model_settings(model),
+        seed=seed,
+        data_sha256=data_hash(learnt),
+        scores=scores,
+    )
+    for name in sorted(set(learnt.station) - set(maps)):
+        print_warning(f"station {name!r} has no map: its reports hold no path")
+    of = ", ".join(f"{name} ({len(item.report_position)} reports)" for name, item in maps.items())
+    print(f"{out}: {model} map of {of}")
+    for name, found in scores.items():
+        print(f"held-out fifth of {name}: {found['explained']:.1%} of the paths explained")
+
+
+@app.command
+def evaluate(
+    folder: Path, reports: Path, /, *, site: Path | None = None, json: Json = False
+) -> None:
+    """Score maps on reports that they were not learnt from.
+
+    Args:
+        folder: Folder of maps.
+        reports: Held-out reports as .parquet or .csv.
+        site: TOML file that places the stations where the reports do not.
+        json: Print JSON for programs.
+    """
+    use_double_precision()
+    from echoscape.channel_map import load_maps
+    from echoscape.channel_map.evaluation import evaluate as score
+    from echoscape.channel_map.fitting import stations_heard
+    from echoscape.reports import read_reports
+
+    maps = load_maps(folder)
+    held_out = read_reports(reports, read_site(site))
+    heard = stations_heard(held_out)
+    check_stations(maps, heard, "reports", folder)
+    found = {name: score(maps[name], held_out) for name in heard}
+    if json:
+        import dataclasses
+
+        print_json({name: dataclasses.asdict(each) for name, each in found.items()})
+        return
+    for name, each in found.items():
+        print_table(f"{folder}, station {name}", _rows(each))
+
+
+def _rows(found: "Evaluation") -> dict[str, str]:
+    def pair(name: str, unit: str, factor: float = 1.0) -> str:
+        rms, median = getattr(found, f"{name}_rms"), getattr(found, f"{name}_median")
+        if rms is None:
+            return "nothing explained"
+        return f"{rms * factor:.3g} {unit} rms, {median * factor:.3g} {unit} median"
+
+    inside = "nothing explained" if found.inside_90 is None else f"{found.inside_90:.1%}"
+    return {
+        "reports": str(found.reports),
+        "paths": f"{found.paths} (the strongest of each report)",
+        "explained": f"{found.explained:.1%}",
+        "azimuth": pair("azimuth", "rad"),
+        "zenith": pair("zenith", "rad"),
+        "delay": pair("delay", "ns", 1e9),
+        "inside 90 %": inside,
+        "presence": f"log loss {found.log_loss:.3f} nat, Brier {found.brier:.3f}, a place",
+    }

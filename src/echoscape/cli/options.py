@@ -1,0 +1,107 @@
+"""What several commands ask of their options before anything is computed.
+
+Takes values of options.
+Gives them back as the library wants them, or one sentence that names the option.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import cyclopts
+
+if TYPE_CHECKING:
+    from echoscape.channel_map import ChannelMap
+
+LARGEST_DELAY_STD = 1e-6
+"""A larger deviation of a delay is an error of units, most likely nanoseconds [s]."""
+
+MapFolder = Annotated[
+    Path, cyclopts.Parameter(name="--map", help="Folder of maps that `echoscape map fit` wrote.")
+]
+
+
+def check_deviations(angle_std: float | None, delay_std: float | None) -> None:
+    """Refuse deviations that are no deviation, or are in degrees or nanoseconds."""
+    from echoscape.checks import Refusal
+
+    for option, unit, value, limit, meant, factor in (
+        ("--angle-std", "rad", angle_std, math.pi, "degrees", "pi/180"),
+        ("--delay-std", "s", delay_std, LARGEST_DELAY_STD, "nanoseconds", "1e-9"),
+    ):
+        if value is None:
+            continue
+        if not (value > 0 and math.isfinite(value)):
+            raise Refusal(f"{option} must be finite and above zero, in {unit}; got {value:g}")
+        if value > limit:
+            raise Refusal(
+                f"{option} must be at most {limit:.4g} {unit}; got {value:g}; if these are {meant},"
+                f" multiply by {factor}"
+            )
+
+
+def check_table(path: Path) -> None:
+    """Refuse a name that no table can be written to, before the work and not after it."""
+    from echoscape.checks import Refusal
+    from echoscape.reports.files import SUFFIXES
+
+    if path.suffix.lower() not in SUFFIXES:
+        raise Refusal(f"{path} must end in .parquet or .csv, which tells the format")
+    if path.is_dir():
+        raise Refusal(f"{path} is a folder; give the name of a file to write")
+
+
+def check_map_folder(path: Path) -> None:
+    """Refuse a folder that maps cannot be written to, before the work and not after it."""
+    from echoscape.channel_map import load_manifest
+    from echoscape.checks import Refusal
+
+    if path.exists() and not path.is_dir():
+        raise Refusal(f"{path} is a file; give the name of a folder to write")
+    if path.is_dir() and any(path.iterdir()):
+        try:
+            load_manifest(path)
+        except Refusal as refusal:
+            if "no map folder" in str(refusal):
+                raise Refusal(
+                    f"{path} exists and is no map folder; give another folder for the map"
+                ) from None
+
+
+def check_stations(
+    maps: "Mapping[str, ChannelMap]", heard: Iterable[str], kind: str, folder: Path
+) -> None:
+    """Refuse echoes or reports of a station that the maps do not know."""
+    from echoscape.checks import Refusal
+
+    unknown = sorted(set(heard) - set(maps))
+    if unknown:
+        raise Refusal(
+            f"the {kind} are of station {unknown[0]!r}, but {folder} holds maps of "
+            f"{', '.join(map(repr, sorted(maps)))} only; fit a map of that station's reports"
+        )
+
+
+def read_range(text: str | None, option: str) -> tuple[float, float] | None:
+    """Read two numbers such as ``0.5,2`` in rising order."""
+    from echoscape.checks import Refusal
+
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = math.nan, math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise Refusal(f"{option} needs two rising numbers such as 0.5,2, in m; got {text!r}")
+    return low, high
+
+
+def refuse_both(**options: Any) -> None:
+    """Refuse two options of which only one can hold; names with underscores, as in Python."""
+    from echoscape.checks import Refusal
+
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if len(given) > 1:
+        raise Refusal(f"give either {' or '.join(given)}, not both")
