@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from echoscape.localization import Fix, FixStatus
-from echoscape.localization.scores import claimed_level, score
+from echoscape.localization.scores import claimed_level, score, summarize_fix
 
 
 def fix_of(position, covariance, probability, status):
@@ -97,3 +97,14 @@ def test_the_truth_must_be_given_for_every_target():
     fix, truth = singles([1.0, 2.0], [1, 1], [0, 0])
     with pytest.raises(ValueError, match="2 fixes need as many true places; got 1"):
         score(fix, truth[:1])
+
+
+def test_claims_are_counted_without_the_truth():
+    status = [FixStatus.LOCATED, FixStatus.AMBIGUOUS, FixStatus.NO_ECHO, FixStatus.LOCATED]
+    fix, _ = singles([0.0] * 4, [1.0, 9.0, 1.0, 2.0], status)
+    claims = summarize_fix(fix)
+    assert claims.targets == 4
+    assert (claims.status["located"], claims.status["ambiguous"]) == (2, 1)
+    assert (claims.status["no_echo"], claims.status["outside"]) == (1, 0)
+    assert claims.median_spread == pytest.approx(2 * np.sqrt(2))  # of x and y together
+    assert claims.narrow == pytest.approx(2 / 4)
