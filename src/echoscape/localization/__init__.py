@@ -5,5 +5,6 @@ Gives a `Fix`.
 """
 
 from echoscape.localization.fix import Fix, FixStatus, fix_columns
+from echoscape.localization.search import SearchSettings, localize
 
-__all__ = ["Fix", "FixStatus", "fix_columns"]
+__all__ = ["Fix", "FixStatus", "SearchSettings", "fix_columns", "localize"]

@@ -1,0 +1,314 @@
+"""From the unordered echoes of one target to its one-way paths.
+
+An echo leaves along one path and returns along one; L paths give up to L^2 echoes, some missing,
+some false, none labelled.  Paths are added greedily while they explain more echoes than chance:
+first those whose own round trip was heard, then those known only together with a path already
+found.  A few expectation-maximisation steps average each path over all echoes it takes part in
+(the one-way statistics, lossless where labels are certain).
+
+Takes `EchoSet`s of one target each.
+Gives `OneWayPaths`.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from echoscape.units import wrap_angle
+
+_RANGE_OF_LOG_POWER = 9.2  # clutter may have any power within 40 dB
+
+
+class EchoSet(NamedTuple):
+    """Echoes of one target at one station; lengths in metres, powers as natural logarithms."""
+
+    departure_azimuth: Float[Array, " echo"]
+    departure_zenith: Float[Array, " echo"]
+    arrival_azimuth: Float[Array, " echo"]
+    arrival_zenith: Float[Array, " echo"]
+    length: Float[Array, " echo"]
+    log_power: Float[Array, " echo"]
+    departure_azimuth_std: Float[Array, " echo"]
+    departure_zenith_std: Float[Array, " echo"]
+    arrival_azimuth_std: Float[Array, " echo"]
+    arrival_zenith_std: Float[Array, " echo"]
+    length_std: Float[Array, " echo"]
+    valid: Bool[Array, " echo"]
+
+
+class EchoModel(NamedTuple):
+    """What is expected of echoes beyond the paths themselves."""
+
+    detection: Float[Array, ""]
+    """Probability that an echo of two existing paths is heard."""
+    false_share: Float[Array, ""]
+    """Expected share of false echoes."""
+    log_power_std: Float[Array, ""]
+    """Fluctuation of one echo's natural logarithm of power."""
+    power_counts: Float[Array, ""]
+    """1 if powers are used, 0 if not."""
+
+
+class OneWayPaths(NamedTuple):
+    """One-way paths of one target; the log gain holds half of the target's reflectivity."""
+
+    azimuth: Float[Array, " path"]
+    zenith: Float[Array, " path"]
+    length: Float[Array, " path"]
+    log_gain: Float[Array, " path"]
+    azimuth_variance: Float[Array, " path"]
+    zenith_variance: Float[Array, " path"]
+    length_variance: Float[Array, " path"]
+    gain_scatter: Float[Array, ""]
+    """Mean squared residual of the echoes' log powers."""
+    gain_freedom: Float[Array, ""]
+    """Degrees of freedom behind `gain_scatter`."""
+    valid: Bool[Array, " path"]
+
+
+class Candidates(NamedTuple):
+    """One-way paths with their variances, from a map or from the echoes."""
+
+    azimuth: Float[Array, " slot"]
+    zenith: Float[Array, " slot"]
+    length: Float[Array, " slot"]
+    azimuth_variance: Float[Array, " slot"]
+    zenith_variance: Float[Array, " slot"]
+    length_variance: Float[Array, " slot"]
+    log_gain: Float[Array, " slot"]
+    log_gain_variance: Float[Array, " slot"]
+
+
+def log_clutter_density(echo: EchoSet, model: EchoModel) -> Float[Array, ""]:
+    """Density of false echoes over angles and length, uniform over what was heard."""
+    far = jnp.max(jnp.where(echo.valid, echo.length, -jnp.inf))
+    near = jnp.min(jnp.where(echo.valid, echo.length, jnp.inf))
+    extent = jnp.where(jnp.any(echo.valid), far - near, 0.0) + 100.0
+    expected = model.false_share * jnp.sum(echo.valid) + 0.1
+    return jnp.log(expected / ((2 * jnp.pi * 0.6) ** 2 * extent))
+
+
+def pair_intensity(
+    echo: EchoSet, out: Candidates, back: Candidates, model: EchoModel, level, length_slack=0.0
+) -> Float[Array, "echo out back"]:
+    """Intensity of echoes out along one path and back along another, relative to clutter.
+
+    Args:
+        echo: The echoes.
+        out: Paths out.
+        back: Paths back.
+        model: Detection, clutter and fluctuation.
+        level: Logarithm of the target's reflectivity; the powers do not count where it is NaN.
+        length_slack: Variance added to the length [m^2].
+    """
+
+    def angle(azimuth, zenith, azimuth_std, zenith_std, path):
+        u = azimuth_std[:, None] ** 2 + path.azimuth_variance[None]
+        v = zenith_std[:, None] ** 2 + path.zenith_variance[None]
+        square = wrap_angle(azimuth[:, None] - path.azimuth[None]) ** 2 / u
+        square += (zenith[:, None] - path.zenith[None]) ** 2 / v
+        return -0.5 * (square + jnp.log(u * v)) - jnp.log(2 * jnp.pi)
+
+    leave = angle(echo.departure_azimuth, echo.departure_zenith, echo.departure_azimuth_std,
+                  echo.departure_zenith_std, out)  # fmt: skip
+    arrive = angle(echo.arrival_azimuth, echo.arrival_zenith, echo.arrival_azimuth_std,
+                   echo.arrival_zenith_std, back)  # fmt: skip
+    spread = out.length_variance[:, None] + back.length_variance[None]
+    spread = spread[None] + (echo.length_std**2 + length_slack)[:, None, None]
+    miss = echo.length[:, None, None] - (out.length[:, None] + back.length[None])[None]
+    log = leave[:, :, None] + arrive[:, None, :]
+    log -= 0.5 * (miss**2 / spread + jnp.log(2 * jnp.pi * spread))
+    v = out.log_gain_variance[:, None] + back.log_gain_variance[None] + model.log_power_std**2
+    known = jnp.isfinite(level)
+    gain = (out.log_gain[:, None] + back.log_gain[None])[None] + jnp.where(known, level, 0.0)
+    fit = -0.5 * (echo.log_power[:, None, None] - gain) ** 2 / v[None]
+    fit += jnp.log(0.95 * _RANGE_OF_LOG_POWER) - 0.5 * jnp.log(2 * jnp.pi * v)[None]
+    power = jnp.maximum(fit, jnp.log(0.05))
+    log += jnp.where(known & (model.power_counts > 0), power, 0.0)
+    log += jnp.log(model.detection) - log_clutter_density(echo, model)
+    return jnp.where(echo.valid[:, None, None], jnp.exp(jnp.minimum(log, 60.0)), 0.0)
+
+
+class _Found(NamedTuple):
+    azimuth: Array
+    zenith: Array
+    length: Array
+    on: Array
+
+
+def _as_candidates(azimuth, zenith, length, echo: EchoSet, inflate) -> Candidates:
+    """Give paths read off single echoes the variance that such a reading has."""
+
+    def typical(std):
+        return jnp.sum(jnp.where(echo.valid, std**2, 0.0)) / jnp.maximum(jnp.sum(echo.valid), 1)
+
+    angle = inflate * typical(echo.departure_azimuth_std)
+    tilt = inflate * typical(echo.departure_zenith_std)
+    reach = 0.5 * inflate * typical(echo.length_std)
+    one = jnp.ones_like(azimuth)
+    return Candidates(
+        azimuth, zenith, length, angle * one, tilt * one, reach * one, 0 * one, 0 * one
+    )  # fmt: skip
+
+
+def _add(found: _Found, new: _Found, echo, model, inflate) -> _Found:
+    """Add candidates one by one while they explain more than they promise in vain."""
+    nan = jnp.nan
+    some = _as_candidates(new.azimuth, new.zenith, new.length, echo, inflate)
+
+    def cross(path: Candidates):
+        a = pair_intensity(echo, some, path, model, nan)
+        return a + jnp.swapaxes(pair_intensity(echo, path, some, model, nan), 1, 2)
+
+    both = jax.vmap(
+        lambda one: pair_intensity(echo, one, one, model, nan)[:, 0, 0], out_axes=1
+    )(jax.tree.map(lambda leaf: leaf[:, None], some))  # fmt: skip
+    have = _as_candidates(found.azimuth, found.zenith, found.length, echo, inflate)
+    pairs = pair_intensity(echo, have, have, model, nan)
+    explained = 1.0 + jnp.einsum("ekl,k,l->e", pairs, 1.0 * found.on, 1.0 * found.on)
+    adds = both + jnp.einsum("ecl,l->ec", cross(have), 1.0 * found.on)
+
+    def step(carry, _):
+        found, explained, adds = carry
+        count = jnp.sum(found.on)
+        gain = jnp.sum(jnp.log1p(adds / explained[:, None]), axis=0)
+        gain = jnp.where(new.on, gain - model.detection * (2 * count + 1), -jnp.inf)
+        best = jnp.argmax(gain)
+        take = (gain[best] > 2.0) & (count < found.on.shape[0])
+        slot = jnp.argmin(found.on)
+        put = lambda old, value: jnp.where(take, old.at[slot].set(value), old)  # noqa: E731
+        grown = _Found(
+            put(found.azimuth, new.azimuth[best]), put(found.zenith, new.zenith[best]),
+            put(found.length, new.length[best]), put(found.on, True),
+        )  # fmt: skip
+        one = jax.tree.map(lambda leaf: leaf[best][None], some)
+        return (
+            grown,
+            jnp.where(take, explained + adds[:, best], explained),
+            jnp.where(take, adds + cross(one)[:, :, 0], adds),
+        ), None
+
+    (found, _, _), _ = jax.lax.scan(step, (found, explained, adds), None, found.on.shape[0])
+    return found
+
+
+def _responsibility(found: _Found, echo, model, inflate):
+    path = _as_candidates(found.azimuth, found.zenith, found.length, echo, inflate)
+    both = found.on[:, None] & found.on[None]
+    pairs = jnp.where(both, pair_intensity(echo, path, path, model, jnp.nan), 0.0)
+    return pairs / (1.0 + jnp.sum(pairs, axis=(1, 2), keepdims=True))
+
+
+def _sums(share, echo, value, weight):
+    """Normal equations of ``value_e = x_k + x_l`` with shares of (k, l) in every echo."""
+    scaled = share * weight[:, None, None]
+    pairs = jnp.sum(scaled, axis=0)
+    matrix = pairs + pairs.T + jnp.diag(pairs.sum(axis=0) + pairs.sum(axis=1))
+    right = jnp.sum(scaled * value[:, None, None], axis=0)
+    return matrix, right.sum(axis=0) + right.sum(axis=1)
+
+
+def _refine(found: _Found, echo: EchoSet, model: EchoModel, inflate):
+    """Average every path over its echoes by expectation maximisation."""
+    count = found.on.shape[0]
+    tiny = 1e-6 * jnp.eye(count)
+
+    def step(found: _Found, _):
+        share = _responsibility(found, echo, model, inflate)
+        out, back = jnp.sum(share, axis=2), jnp.sum(share, axis=1)
+
+        def mean(now, departure, arrival, departure_std, arrival_std, wrap):
+            a, b = out / departure_std[:, None] ** 2, back / arrival_std[:, None] ** 2
+            weight = jnp.sum(a + b, axis=0) + 1e-9
+            moved = a * wrap(departure[:, None] - now[None])
+            moved += b * wrap(arrival[:, None] - now[None])
+            return wrap(now + jnp.sum(moved, axis=0) / weight), 1.0 / weight
+
+        azimuth, azimuth_variance = mean(
+            found.azimuth, echo.departure_azimuth, echo.arrival_azimuth,
+            echo.departure_azimuth_std, echo.arrival_azimuth_std, wrap_angle,
+        )  # fmt: skip
+        zenith, zenith_variance = mean(
+            found.zenith, echo.departure_zenith, echo.arrival_zenith,
+            echo.departure_zenith_std, echo.arrival_zenith_std, lambda angle: angle,
+        )  # fmt: skip
+        matrix, right = _sums(share, echo, echo.length, 1.0 / echo.length_std**2)
+        length = jnp.linalg.solve(matrix + tiny, right + tiny @ found.length)
+        heard = jnp.sum(out + back, axis=0)
+        now = _Found(azimuth, zenith, jnp.where(found.on, length, found.length),
+                     found.on & (heard > 0.8))  # fmt: skip
+        return now, (share, matrix, azimuth_variance, zenith_variance)
+
+    found, parts = jax.lax.scan(step, found, None, 4)
+    return found, jax.tree.map(lambda leaf: leaf[-1], parts)
+
+
+@functools.partial(jax.jit, static_argnames="most")
+def group_echoes(echo: EchoSet, model: EchoModel, *, most: int = 7) -> OneWayPaths:
+    """Find the one-way paths behind the echoes of one target.
+
+    Args:
+        echo: Echoes of one target.
+        model: Detection and clutter; powers are not used to group.
+        most: Most paths to look for.
+    """
+    half = 0.5 * wrap_angle(echo.arrival_azimuth - echo.departure_azimuth)
+    variance = echo.departure_azimuth_std**2 + echo.arrival_azimuth_std**2
+    tilt = echo.departure_zenith_std**2 + echo.arrival_zenith_std**2
+    apart = (2 * half) ** 2 / variance + (echo.departure_zenith - echo.arrival_zenith) ** 2 / tilt
+    own = _Found(
+        wrap_angle(echo.departure_azimuth + half),
+        0.5 * (echo.departure_zenith + echo.arrival_zenith),
+        0.5 * echo.length,
+        echo.valid & (apart < 14.0),
+    )
+    zero = jnp.zeros(most, echo.length.dtype)
+    found = _Found(zero, zero, zero + 1e3, jnp.zeros(most, bool))
+    found = _add(found, own, echo, model, 0.6)
+    found, _ = _refine(found, echo, model, 0.2)
+
+    # Echoes least explained may belong to a path heard only together with a known one.
+    told = jnp.sum(_responsibility(found, echo, model, 0.2), axis=(1, 2))
+    _, puzzle = jax.lax.top_k(jnp.where(echo.valid, -told, -jnp.inf), min(6, len(told)))
+    left = jax.tree.map(lambda leaf: leaf[puzzle], echo)
+
+    def beside(azimuth, zenith, azimuth_std, zenith_std, other_azimuth, other_zenith):
+        square = wrap_angle(azimuth[:, None] - found.azimuth[None]) ** 2 / azimuth_std[:, None] ** 2
+        square += (zenith[:, None] - found.zenith[None]) ** 2 / zenith_std[:, None] ** 2
+        rest = left.length[:, None] - found.length[None]
+        good = (square < 9.0) & found.on[None] & left.valid[:, None] & (rest > 0)
+        wide = jnp.ones_like(rest)
+        return (
+            (other_azimuth[:, None] * wide).ravel(), (other_zenith[:, None] * wide).ravel(),
+            rest.ravel(), good.ravel(),
+        )  # fmt: skip
+
+    back = beside(left.arrival_azimuth, left.arrival_zenith, left.arrival_azimuth_std,
+                  left.arrival_zenith_std, left.departure_azimuth, left.departure_zenith)  # fmt: skip
+    out = beside(left.departure_azimuth, left.departure_zenith, left.departure_azimuth_std,
+                 left.departure_zenith_std, left.arrival_azimuth, left.arrival_zenith)  # fmt: skip
+    found = _add(
+        found, _Found(*(jnp.concatenate(pair) for pair in zip(out, back))), echo, model, 0.9
+    )
+    found, (share, matrix, azimuth_variance, zenith_variance) = _refine(found, echo, model, 0.0)
+
+    tiny = 1e-6 * jnp.eye(most)
+    sums, right = _sums(share, echo, echo.log_power, jnp.ones_like(echo.length))
+    log_gain = jnp.linalg.solve(sums + tiny, right)
+    rest = echo.log_power[:, None, None] - (log_gain[:, None] + log_gain[None])[None]
+    freedom = jnp.maximum(jnp.sum(share) - jnp.sum(found.on), 0.0)
+    return OneWayPaths(
+        azimuth=found.azimuth,
+        zenith=found.zenith,
+        length=found.length,
+        log_gain=log_gain,
+        azimuth_variance=azimuth_variance,
+        zenith_variance=zenith_variance,
+        length_variance=jnp.diagonal(jnp.linalg.inv(matrix + tiny)),
+        gain_scatter=jnp.sum(share * rest**2) / jnp.maximum(freedom, 1.0),
+        gain_freedom=freedom,
+        valid=found.on,
+    )
