@@ -255,8 +255,8 @@ def _frame(axes: Axes, points: np.ndarray, margin: float) -> None:
 def _close(axes: Axes, rows: Rows, truth: np.ndarray) -> None:
     """Draw the methods' fixes of one target about its true place; far ones are told in words."""
     apart = np.stack([rows["x"], rows["y"]], axis=-1) - truth
-    near = rows["error"] < 25
-    half = max(2.0, 1.35 * float(np.max(rows["error"], where=near, initial=0.0)))
+    near = rows["error"] < 6
+    half = max(2.0, 1.4 * float(np.max(rows["error"], where=near, initial=0.0)))
     axes.plot(0, 0, "*", ms=13, color="black", mec="white", mew=0.8, zorder=7, ls="")
     width, height, angle = _ellipses(rows)
     for i, method in enumerate(rows["method"]):

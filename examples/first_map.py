@@ -1,0 +1,16 @@
+"""From users' reports to the places of targets that nobody can see, in a real city."""
+
+import jax
+
+from echoscape.channel_map import fit_anchors
+from echoscape.localization import localize
+from echoscape.localization.scores import score
+from echoscape.reports.echo_making import make_echoes
+from echoscape.sample import load_sample
+
+jax.config.update("jax_enable_x64", True)
+reports, targets, _ = load_sample()
+channel_map = fit_anchors(reports)
+made = make_echoes(targets, jax.random.key(0), angle_std=0.05, delay_std=5e-9)
+fix = localize(made.echoes, {channel_map.station: channel_map}, height=1.5)
+print(f"median error {score(fix, targets.position).median:.2f} m")
