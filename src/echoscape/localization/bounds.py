@@ -79,16 +79,21 @@ def map_bound(
         if not 0 < value < np.inf:
             raise Refusal(f"{name} must be finite and above zero, in {unit}; got {value}")
     place = np.asarray(position, dtype=float)
-    found = _map_information(
-        channel_map,
-        jnp.asarray(place),
+    options = (
         jnp.asarray(angle_std, dtype=float),
         jnp.asarray(delay_std, dtype=float),
         jnp.asarray(probability, dtype=float),
         strongest,
         pairs,
     )
-    return _invert(place, *(np.asarray(item) for item in found))
+    # Always as many places at once, the last repeated: compiled once for any number of them.
+    filled = np.arange(-(-len(place) // _TOGETHER) * _TOGETHER).clip(max=len(place) - 1)
+    total, paths = np.zeros((len(filled), 2, 2)), np.zeros(len(filled), dtype=int)
+    for first in range(0, len(filled), _TOGETHER):
+        rows = slice(first, first + _TOGETHER)
+        found = _map_information(channel_map, jnp.asarray(place[filled[rows]]), *options)
+        total[rows], paths[rows] = (np.asarray(item) for item in found)
+    return _invert(place, total[: len(place)], paths[: len(place)])
 
 
 def join_bounds(bounds: Sequence[Bound]) -> Bound:
@@ -170,7 +175,7 @@ def _map_information(
         )
         return found, jnp.sum(taken)
 
-    return jax.lax.map(one, position, batch_size=_TOGETHER)
+    return jax.vmap(one)(position)
 
 
 def _invert(position: np.ndarray, total: np.ndarray, paths: np.ndarray) -> Bound:
