@@ -21,8 +21,9 @@ from echoscape.localization.grouping import (
     EchoSet,
     OneWayPaths,
     pair_intensity,
+    wrap_angle,
 )
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import SPEED_OF_LIGHT
 
 _UNKNOWN_PATHS = 0.5  # expected number of paths that the map does not know
 _UNKNOWN_EXTENT = 2 * jnp.pi * 0.6 * 400.0  # where they may lie [rad^2 m]
@@ -129,7 +130,7 @@ def choose(view: View, place, level, slack) -> Choice:
     pairs, cand, odds = _intensity(view, place, level, slack)
     count = odds.shape[0]
     pd = view.model.detection
-    cross = (pairs + jnp.swapaxes(pairs, 1, 2)) * (1.0 - jnp.eye(count))
+    cross = (pairs + jnp.swapaxes(pairs, 1, 2)) * (1.0 - jnp.eye(count, dtype=pairs.dtype))
 
     def step(carry, _):
         exists, explained, adds = carry
@@ -140,7 +141,7 @@ def choose(view: View, place, level, slack) -> Choice:
         loss = jnp.sum(jnp.log(less), axis=0) - odds + pd * (2 * some - 1)
         value = jnp.where(exists, loss, gain)
         best = jnp.argmax(value)
-        do, sign = value[best] > 0, jnp.where(exists[best], -1.0, 1.0)
+        do, sign = value[best] > 0, jnp.where(exists[best], -1.0, 1.0).astype(pairs.dtype)
         flipped = exists.at[best].set(~exists[best])
         return (
             jnp.where(do, flipped, exists),
@@ -149,7 +150,7 @@ def choose(view: View, place, level, slack) -> Choice:
         ), None
 
     start = (
-        jnp.zeros(count, bool), jnp.ones_like(view.echo.length),
+        jnp.zeros(count, bool), jnp.ones(pairs.shape[:1], pairs.dtype),
         jnp.diagonal(pairs, axis1=1, axis2=2),
     )  # fmt: skip
     (exists, _, _), _ = jax.lax.scan(step, start, None, 12)

@@ -11,15 +11,20 @@ Gives `OneWayPaths`.
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from echoscape.units import wrap_angle
 
 _RANGE_OF_LOG_POWER = 9.2  # clutter may have any power within 40 dB
+
+
+def wrap_angle(angle):
+    """Wrap an angle to within half a turn [rad]; rounding is many times faster than a remainder."""
+    return angle - 2 * math.pi * jnp.round(angle / (2 * math.pi))
 
 
 class EchoSet(NamedTuple):
@@ -116,19 +121,22 @@ def pair_intensity(
                   echo.departure_zenith_std, out)  # fmt: skip
     arrive = angle(echo.arrival_azimuth, echo.arrival_zenith, echo.arrival_azimuth_std,
                    echo.arrival_zenith_std, back)  # fmt: skip
-    spread = out.length_variance[:, None] + back.length_variance[None]
-    spread = spread[None] + (echo.length_std**2 + length_slack)[:, None, None]
-    miss = echo.length[:, None, None] - (out.length[:, None] + back.length[None])[None]
-    log = leave[:, :, None] + arrive[:, None, :]
+    # Differences are exact here; what is left of the work, on every echo and pair, is fast.
+    single = lambda leaf: leaf.astype(jnp.float32)  # noqa: E731
+    spread = single(out.length_variance)[:, None] + single(back.length_variance)[None]
+    spread = spread[None] + single(echo.length_std**2 + length_slack)[:, None, None]
+    miss = single(echo.length[:, None, None] - (out.length[:, None] + back.length[None])[None])
+    log = single(leave)[:, :, None] + single(arrive)[:, None, :]
     log -= 0.5 * (miss**2 / spread + jnp.log(2 * jnp.pi * spread))
     v = out.log_gain_variance[:, None] + back.log_gain_variance[None] + model.log_power_std**2
     known = jnp.isfinite(level)
     gain = (out.log_gain[:, None] + back.log_gain[None])[None] + jnp.where(known, level, 0.0)
-    fit = -0.5 * (echo.log_power[:, None, None] - gain) ** 2 / v[None]
-    fit += jnp.log(0.95 * _RANGE_OF_LOG_POWER) - 0.5 * jnp.log(2 * jnp.pi * v)[None]
-    power = jnp.maximum(fit, jnp.log(0.05))
+    v = single(v)
+    fit = -0.5 * single(echo.log_power[:, None, None] - gain) ** 2 / v[None]
+    fit += math.log(0.95 * _RANGE_OF_LOG_POWER) - 0.5 * jnp.log(2 * jnp.pi * v)[None]
+    power = jnp.maximum(fit, math.log(0.05))
     log += jnp.where(known & (model.power_counts > 0), power, 0.0)
-    log += jnp.log(model.detection) - log_clutter_density(echo, model)
+    log += single(jnp.log(model.detection) - log_clutter_density(echo, model))
     return jnp.where(echo.valid[:, None, None], jnp.exp(jnp.minimum(log, 60.0)), 0.0)
 
 
@@ -203,7 +211,7 @@ def _responsibility(found: _Found, echo, model, inflate):
 
 
 def _sums(share, echo, value, weight):
-    """Normal equations of ``value_e = x_k + x_l`` with shares of (k, l) in every echo."""
+    """Form the normal equations of ``value_e = x_k + x_l`` with shares of (k, l) in every echo."""
     scaled = share * weight[:, None, None]
     pairs = jnp.sum(scaled, axis=0)
     matrix = pairs + pairs.T + jnp.diag(pairs.sum(axis=0) + pairs.sum(axis=1))
@@ -287,9 +295,11 @@ def group_echoes(echo: EchoSet, model: EchoModel, *, most: int = 7) -> OneWayPat
         )  # fmt: skip
 
     back = beside(left.arrival_azimuth, left.arrival_zenith, left.arrival_azimuth_std,
-                  left.arrival_zenith_std, left.departure_azimuth, left.departure_zenith)  # fmt: skip
+                  left.arrival_zenith_std, left.departure_azimuth,
+                  left.departure_zenith)  # fmt: skip
     out = beside(left.departure_azimuth, left.departure_zenith, left.departure_azimuth_std,
-                 left.departure_zenith_std, left.arrival_azimuth, left.arrival_zenith)  # fmt: skip
+                 left.departure_zenith_std, left.arrival_azimuth,
+                 left.arrival_zenith)  # fmt: skip
     found = _add(
         found, _Found(*(jnp.concatenate(pair) for pair in zip(out, back))), echo, model, 0.9
     )

@@ -28,10 +28,10 @@ from echoscape.localization.explain import (
     value_gradient_curvature,
 )
 from echoscape.localization.fix import Fix
-from echoscape.localization.grouping import EchoModel, EchoSet, OneWayPaths, group_echoes
+from echoscape.localization.grouping import EchoModel, EchoSet, OneWayPaths, group_echoes, wrap_angle
 from echoscape.localization.places import gather_places
 from echoscape.reports import Echoes
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import SPEED_OF_LIGHT
 
 
 class SearchSettings(pydantic.BaseModel):
