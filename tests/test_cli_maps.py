@@ -1,0 +1,243 @@
+"""Maps, echoes, fixes and bounds by command: end to end on part of the sample, and refusals."""
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from echoscape.channel_map import load_manifest, load_maps
+from echoscape.channel_map.fitting import select_reports
+from echoscape.cli import main
+from echoscape.reports import read_echoes, read_fixes, write_reports
+from echoscape.sample import load_sample
+
+ERRORS = ("--angle-std", "0.02", "--delay-std", "2e-9")
+
+
+def run(capsys, *words):
+    code = main([str(word) for word in words])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with reports, targets, a map by each cheap model, and echoes."""
+    folder = tmp_path_factory.mktemp("city")
+    sample = load_sample()
+    reports = sample.reports
+    write_reports(select_reports(reports, np.arange(len(reports.report)) < 250), folder / "r.csv")
+    several = sample.targets.estimates.valid.sum(axis=1) >= 4
+    chosen = np.isin(np.arange(len(several)), np.flatnonzero(several)[:8])
+    write_reports(select_reports(sample.targets, chosen), folder / "t.parquet")
+    words = ["map", "fit", folder / "r.csv", "--quiet"]
+    assert main([*map(str, words), "--out", str(folder / "anchors")]) == 0
+    nearest = [*map(str, words), "--model", "nearest", "--score", "--out", str(folder / "near")]
+    assert main(nearest) == 0
+    echoes = ["echoes", "make", str(folder / "t.parquet"), "--out", str(folder / "e.parquet")]
+    assert main([*echoes, *ERRORS]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(made, tmp_path):
+    """The same in a folder of one's own, which nothing else is in."""
+    shutil.copytree(made, tmp_path / "w")
+    return tmp_path / "w"
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_map_says_what_it_was_made_of(made):
+    manifest = load_manifest(made / "near")
+    assert manifest.settings["model"] == "nearest"
+    assert manifest.seed == 0
+    assert len(manifest.data_sha256 or "") == 64
+    assert 0.2 < manifest.scores["bs"]["explained"] <= 1.0
+    assert load_manifest(made / "anchors").scores == {}
+    assert list(load_maps(made / "anchors")) == ["bs"]
+
+
+def test_evaluate_prints_a_table_or_json(capsys, made):
+    code, out, _ = run(capsys, "map", "evaluate", made / "near", made / "t.parquet")
+    assert code == 0
+    assert "explained" in out
+    assert "ns rms" in out
+    code, out, _ = run(capsys, "map", "evaluate", made / "near", made / "t.parquet", "--json")
+    found = json.loads(out)["bs"]
+    assert found["reports"] == 8
+    assert found["paths"] >= 32
+
+
+def test_fixed_errors_and_a_link_budget_make_different_echoes(capsys, here):
+    fixed = read_echoes(here / "e.parquet")
+    assert set(np.unique(fixed.estimates.delay_std[fixed.estimates.valid])) == {2e-9}
+    words = ("echoes", "make", here / "t.parquet", "--out", here / "b.csv", "--json")
+    code, out, _ = run(capsys, *words)
+    told = json.loads(out)
+    assert code == 0
+    assert told["targets"] == 8
+    assert 0 <= told["echoes_detectable"] < told["echoes_possible"]
+    (here / "link.toml").write_text("transmit_power_dbm = 90.0\n")
+    code, out, _ = run(capsys, *words, "--link-budget", here / "link.toml")
+    assert json.loads(out)["echoes_detectable"] > told["echoes_detectable"]
+    again = here / "again.parquet"
+    assert run(capsys, *words[:3], "--out", again, *ERRORS, "--seed", "0")[0] == 0
+    other = read_echoes(again).estimates
+    np.testing.assert_array_equal(other.delay, fixed.estimates.delay)
+    assert (
+        run(capsys, *words[:3], "--out", again, *ERRORS, "--seed", "1", "--missed", "0.3")[0] == 0
+    )
+    assert read_echoes(again).estimates.valid.sum() < fixed.estimates.valid.sum()
+
+
+def test_targets_are_located_and_drawn(capsys, here):
+    out = here / "out/fixes.parquet"
+    words = ("locate", "--map", here / "anchors", here / "e.parquet", "--out", out, "--figure")
+    code, printed, err = run(capsys, *words, "--quiet")
+    assert (code, err) == (0, "")
+    assert "located" in printed
+    assert "claimed error" in printed
+    fixes = read_fixes(out)
+    best = fixes["rank"] == 0
+    truth = load_truth(here)
+    assert fixes["target"][best].tolist() == sorted(truth)
+    error = [
+        np.hypot(x - truth[t][0], y - truth[t][1])
+        for t, x, y in zip(*(fixes[name][best] for name in ("target", "x", "y")), strict=True)
+    ]
+    assert np.median(error) < 3.0  # 250 reports: some are ambiguous, most are not
+    assert set(fixes["method"]) == {"anchors"}
+    for suffix in (".png", ".pdf"):
+        assert out.with_suffix(suffix).stat().st_size > 5000
+
+
+def load_truth(folder):
+    table = parquet.read_table(folder / "t.parquet").to_pydict()
+    return {t: (x, y) for t, x, y in zip(table["report"], table["x"], table["y"], strict=True)}
+
+
+def test_a_bound_is_written_for_targets_and_for_a_grid(capsys, here):
+    words = ("bound", "--map", here / "anchors", *ERRORS, "--json", "--out")
+    code, out, _ = run(capsys, *words, here / "b.parquet", "--targets", here / "t.parquet")
+    told = json.loads(out)
+    assert code == 0
+    assert told["places"] == 8
+    table = parquet.read_table(here / "b.parquet").to_pydict()
+    truth = load_truth(here)
+    assert sorted(table["place"]) == sorted(truth)
+    for place, x, status, value in zip(*(table[n] for n in ("place", "x", "status", "bound"))):
+        assert x == truth[place][0]
+        assert (value is None) == (status == "unobserved")
+    code, out, _ = run(capsys, *words, here / "g.csv", "--step", "40", "--figure")
+    assert code == 0
+    assert json.loads(out)["places"] > 8
+    assert (here / "g.png").stat().st_size > 5000
+
+
+_MAKE = ("echoes", "make", "t.parquet", "--out", "f.csv")
+REFUSED = [
+    (("locate", "--map", "near", "e.parquet", "--out", "f.xlsx"), "must end in .parquet or .csv"),
+    (("locate", "--map", "absent", "e.parquet", "--out", "f.csv"), "is no map folder"),
+    (
+        ("locate", "--map", "near", "e.parquet", "--out", "f.csv", "--height-range", "3,1"),
+        "--height-range needs two rising numbers such as 0.5,2, in m; got '3,1'",
+    ),
+    (
+        ("locate", "--map", "near", "e.parquet", "--out", "f.csv", "--height", "1",
+         "--height-range", "1,2"),
+        "give either --height or --height-range, not both",
+    ),
+    (
+        (*_MAKE, "--angle-std", "5", "--delay-std", "1e-9"),
+        "--angle-std must be at most 3.142 rad; got 5; if these are degrees, multiply by pi/180",
+    ),
+    (
+        (*_MAKE, "--angle-std", "0.1", "--delay-std", "5"),
+        "--delay-std must be at most 1e-06 s; got 5; if these are nanoseconds, multiply by 1e-9",
+    ),
+    (
+        (*_MAKE, "--angle-std", "-1", "--delay-std", "1e-9"),
+        "--angle-std must be finite and above zero, in rad; got -1",
+    ),
+    ((*_MAKE, "--angle-std", "0.1"), "together"),
+    (
+        (*_MAKE, "--link-budget", "l.toml", *ERRORS),
+        "give either --link-budget or --angle-std and --delay-std, not both",
+    ),
+    (
+        ("bound", "--map", "near", *ERRORS, "--out", "f.csv", "--targets", "t.parquet",
+         "--step", "3"),
+        "give either --targets or --step, not both",
+    ),
+    (("bound", "--map", "near", *ERRORS, "--out", "f.csv", "--step", "-3"), "above zero, in m"),
+    (("bound", "--map", "near", *ERRORS, "--out", "f.csv", "--step", "1e-4"), "a larger step"),
+    (("map", "fit", "r.csv", "--out", "e.parquet"), "is a file; give the name of a folder"),
+    (("map", "fit", "r.csv", "--out", "."), "is no map folder; give another folder"),
+    (("map", "fit", "r.csv", "--out", "m", "--model", "magic"), "--model"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "sentence"), REFUSED, ids=lambda item: " ".join(item)[:40])
+def test_what_cannot_be_is_refused_and_nothing_written(capsys, here, monkeypatch, words, sentence):
+    monkeypatch.chdir(here)
+    before = files(here)
+    code, out, err = run(capsys, *words)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert sentence in err
+    assert files(here) == before
+
+
+def test_echoes_of_an_unknown_station_name_the_known_ones(capsys, here):
+    table = parquet.read_table(here / "e.parquet")
+    at = table.column_names.index("station")
+    parquet.write_table(
+        table.set_column(at, "station", pa.array(["tower"] * len(table))), here / "e2.parquet"
+    )
+    words = ("locate", "--map", here / "near", here / "e2.parquet", "--out", here / "f.csv")
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert "'tower'" in err
+    assert "bs" in err
+    assert not (here / "f.csv").exists()
+
+
+def test_a_map_of_another_version_is_refused(capsys, here):
+    manifest = here / "near/manifest.json"
+    content = json.loads(manifest.read_text()) | {"format_version": 99}
+    manifest.write_text(json.dumps(content))
+    words = ("locate", "--map", here / "near", here / "e.parquet", "--out", here / "f.csv")
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert "format version 99" in err
+
+
+def test_errors_stated_by_option_hold_where_the_file_has_none(capsys, here):
+    table = parquet.read_table(here / "e.parquet")
+    bare = table.drop_columns([name for name in table.column_names if name.endswith("_std")])
+    parquet.write_table(bare, here / "bare.parquet")
+    words = ("locate", "--map", here / "near", here / "bare.parquet", "--out", here / "f.csv")
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert "delay_std" in err or "azimuth_std" in err
+    assert not (here / "f.csv").exists()
+    code, out, err = run(capsys, *words, *ERRORS, "--json", "--quiet")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["targets"] == 8
+
+
+def test_reports_without_any_path_give_no_map(capsys, here):
+    reports = load_sample().reports
+    silent = ~np.any(np.asarray(reports.estimates.valid), axis=1)
+    assert silent.any()
+    write_reports(select_reports(reports, silent), here / "silent.parquet")
+    code, _, err = run(capsys, "map", "fit", here / "silent.parquet", "--out", here / "m")
+    assert code == 2
+    assert "hold no path at all" in err
+    assert not (here / "m").exists()
