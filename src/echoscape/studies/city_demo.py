@@ -36,6 +36,7 @@ from echoscape.channel_map.beams import (
     score_beams,
     straight_line,
 )
+from echoscape.channel_map.fitting import select_reports
 from echoscape.channel_map.losses import Loss
 from echoscape.estimation import LinkBudget
 from echoscape.localization import Fix, FixStatus, localize
@@ -189,16 +190,7 @@ def _some(reports: Reports, count: int | None) -> Reports:
     """Take reports evenly from all of them."""
     have = len(reports.report)
     index = np.linspace(0, have - 1, min(count or have, have)).round().astype(int)
-    return Reports(
-        estimates=reports.estimates[index],
-        position=reports.position[index],
-        position_std=reports.position_std[index],
-        time=reports.time[index],
-        report=reports.report[index],
-        station_index=reports.station_index[index],
-        station_position=reports.station_position,
-        station=reports.station,
-    )
+    return select_reports(reports, np.isin(np.arange(have), index))
 
 
 def _learn(settings: DemoSettings, reports: Reports, key, clock: _Clock) -> dict[str, ChannelMap]:

@@ -33,7 +33,7 @@ STYLE: dict = {
     "legend.fontsize": 8.5,
     "lines.linewidth": 1.6,
     "pdf.fonttype": 42,
-    "savefig.dpi": 160,
+    "savefig.dpi": 140,
 }
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#777777"
 COLOUR = {
@@ -63,7 +63,7 @@ CAPTIONS = {
     "path.",
     "calibration": "Is the claimed uncertainty true?  The share of targets inside the region that "
     "claims a given probability; on the diagonal, claims and truth agree; below it a method claims "
-    "too much.",
+    "to know too much, above it too little.",
     "beams": "The same map chooses beams: the share of users whose best beam is among the first "
     "1, 3 or 5 that are tried, and the pilots saved against trying every beam.",
 }
