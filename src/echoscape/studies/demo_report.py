@@ -188,8 +188,8 @@ def _page(rows: dict[str, Rows], settings: Mapping, images: Mapping[str, bytes])
             f"ordered pairs of up to {settings['strongest']} strongest paths, each angle wrong by "
             f"{settings['angle_std']:g} rad and each delay by {1e9 * settings['delay_std']:g} ns; "
             "which echo took which path is not told.  <b>Link budget</b>: only what a 28 GHz small "
-            "cell can hear from a car, each echo as accurate as its signal-to-noise ratio allows.  The "
-            f"networks had only {settings['epochs']} passes over the reports, to keep this short."
+            "cell can hear from a car, each echo as accurate as its signal-to-noise ratio allows. "
+            f"The networks had only {settings['epochs']} passes over the reports here."
         ),
         _paragraph(html.escape(hearing_sentence(rows["targets"]))),
     ]
@@ -200,7 +200,7 @@ def _page(rows: dict[str, Rows], settings: Mapping, images: Mapping[str, bytes])
             "Shares are of all targets; those without any echo are lost and count as infinitely "
             "wrong in median and percentile, and not in the RMSE.  <i>In 50/90/99 %</i>: the "
             "percentages of located targets whose true place is inside the regions claimed to hold "
-            "50, 90 and 99 %.  Fixes that are ambiguous, at the edge of the map or poorly explained "
+            "50, 90 and 99 %. Fixes that are ambiguous, at the edge of the map or poorly explained "
             "are flagged: with fixed errors " + _flag_sentence(best),
             "note",
         )
