@@ -57,6 +57,7 @@ class AnchorSettings(pydantic.BaseModel):
     """How far the raster reaches beyond the reports [m]."""
 
 
+@storable("anchor-set")
 class AnchorSet(eqx.Module):
     """Anchors with what predicts their paths; lengths in metres from the station."""
 

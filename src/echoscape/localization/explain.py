@@ -130,7 +130,7 @@ def choose(view: View, place, level, slack) -> Choice:
     pairs, cand, odds = _intensity(view, place, level, slack)
     count = odds.shape[0]
     pd = view.model.detection
-    cross = (pairs + jnp.swapaxes(pairs, 1, 2)) * (1.0 - jnp.eye(count, dtype=pairs.dtype))
+    cross = (pairs + jnp.swapaxes(pairs, 1, 2)) * (1.0 - jnp.eye(count, dtype=pairs.dtype))[None]
 
     def step(carry, _):
         exists, explained, adds = carry
@@ -157,7 +157,7 @@ def choose(view: View, place, level, slack) -> Choice:
     share = _share(pairs, exists)
     fixed = jnp.arange(count) < view.slot.shape[0]
     spread = cand.log_gain_variance[:, None] + cand.log_gain_variance[None]
-    weight = share * (fixed[:, None] & fixed[None]) / (spread + view.model.log_power_std**2)[None]
+    weight = share * (fixed[:, None] & fixed[None])[None] / (spread + view.model.log_power_std**2)[None]
     rest = view.echo.log_power[:, None, None] - (cand.log_gain[:, None] + cand.log_gain[None])[None]
     total = jnp.sum(weight)
     found = jnp.sum(weight * rest) / jnp.maximum(total, 1e-12)
@@ -166,14 +166,14 @@ def choose(view: View, place, level, slack) -> Choice:
 
 
 def _share(pairs, exists):
-    pairs = jnp.where(exists[:, None] & exists[None], pairs, 0.0)
+    pairs = jnp.where((exists[:, None] & exists[None])[None], pairs, 0.0)
     return pairs / (1.0 + jnp.sum(pairs, axis=(1, 2), keepdims=True))
 
 
 def _value(view, choice, pairs, odds):
     """Log-likelihood ratio of a place against clutter alone, with the prior of what exists."""
     both = choice.exists[:, None] & choice.exists[None]
-    told = jnp.sum(jnp.log1p(jnp.sum(jnp.where(both, pairs, 0.0), axis=(1, 2))))
+    told = jnp.sum(jnp.log1p(jnp.sum(jnp.where(both[None], pairs, 0.0), axis=(1, 2))))
     promised = view.model.detection * jnp.sum(choice.exists) ** 2
     # log p of what exists plus log(1 - p) of what does not, from the log-odds
     prior = jnp.sum(jnp.where(choice.exists, odds, 0.0) - jnp.logaddexp(0.0, odds))

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 
 from echoscape.channel_map import ChannelMap
 from echoscape.checks import Refusal
+from echoscape.estimation import AnyArray
 from echoscape.localization.explain import (
     Choice,
     choose,
@@ -140,17 +141,17 @@ def localize(
 
 
 class Found(eqx.Module):
-    """Where the refinements of every start ended."""
+    """Where refinements ended, by target and start."""
 
-    place: Float[Array, "*batch start 3"]
+    place: Float[AnyArray, "*batch 3"]
     """End point [m]."""
-    value: Float[Array, "*batch start"]
+    value: Float[AnyArray, "*batch"]
     """Log-likelihood there."""
-    information: Float[Array, "*batch start 3 3"]
+    information: Float[AnyArray, "*batch 3 3"]
     """Fisher information there [1/m^2]."""
-    explained: Float[Array, "*batch start"]
+    explained: Float[AnyArray, "*batch"]
     """Echoes that the map explains."""
-    heard: Float[Array, "*batch start"]
+    heard: Float[AnyArray, "*batch"]
     """Echoes heard."""
 
 
