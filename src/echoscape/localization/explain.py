@@ -57,10 +57,11 @@ def make_view(near, start, echo, paths, model, keep: int, slack) -> View:
     """Keep the map's slots that match the grouped paths best."""
     prior = near(start)
     spread_a = jnp.diagonal(prior.covariance, axis1=-2, axis2=-1)
-    tilt = spread_a[None, :, 1] + paths.zenith_variance[:, None]
+    turn = slack / jnp.maximum(SPEED_OF_LIGHT * prior.delay, 1.0) ** 2
+    tilt = (spread_a[:, 1] + turn)[None] + paths.zenith_variance[:, None]
     square = (
         wrap_angle(prior.departure_azimuth[None] - paths.azimuth[:, None]) ** 2
-        / (spread_a[None, :, 0] + paths.azimuth_variance[:, None])
+        / ((spread_a[:, 0] + turn)[None] + paths.azimuth_variance[:, None])
         + (prior.departure_zenith[None] - paths.zenith[:, None]) ** 2 / (tilt + 1e-6)
         + (SPEED_OF_LIGHT * prior.delay[None] - paths.length[:, None]) ** 2
         / (SPEED_OF_LIGHT**2 * spread_a[None, :, 2] + paths.length_variance[:, None] + slack)

@@ -97,7 +97,7 @@ def log_clutter_density(echo: EchoSet, model: EchoModel) -> Float[Array, ""]:
 
 
 def pair_intensity(
-    echo: EchoSet, out: Candidates, back: Candidates, model: EchoModel, level, length_slack=0.0
+    echo: EchoSet, out: Candidates, back: Candidates, model: EchoModel, level, slack=0.0
 ) -> Float[Array, "echo out back"]:
     """Intensity of echoes out along one path and back along another, relative to clutter.
 
@@ -107,12 +107,13 @@ def pair_intensity(
         back: Paths back.
         model: Detection, clutter and fluctuation.
         level: Logarithm of the target's reflectivity; the powers do not count where it is NaN.
-        length_slack: Variance added to the length [m^2].
+        slack: Variance of the place that the paths are predicted for, in each coordinate [m^2].
     """
 
     def angle(azimuth, zenith, azimuth_std, zenith_std, path):
-        u = azimuth_std[:, None] ** 2 + path.azimuth_variance[None]
-        v = zenith_std[:, None] ** 2 + path.zenith_variance[None]
+        turn = slack / jnp.maximum(path.length, 1.0) ** 2
+        u = azimuth_std[:, None] ** 2 + (path.azimuth_variance + turn)[None]
+        v = zenith_std[:, None] ** 2 + (path.zenith_variance + turn)[None]
         square = wrap_angle(azimuth[:, None] - path.azimuth[None]) ** 2 / u
         square += (zenith[:, None] - path.zenith[None]) ** 2 / v
         return -0.5 * (square + jnp.log(u * v)) - jnp.log(2 * jnp.pi)
@@ -124,7 +125,7 @@ def pair_intensity(
     # Differences are exact here; what is left of the work, on every echo and pair, is fast.
     single = lambda leaf: leaf.astype(jnp.float32)  # noqa: E731
     spread = single(out.length_variance)[:, None] + single(back.length_variance)[None]
-    spread = spread[None] + single(echo.length_std**2 + length_slack)[:, None, None]
+    spread = spread[None] + single(echo.length_std**2 + slack)[:, None, None]
     miss = single(echo.length[:, None, None] - (out.length[:, None] + back.length[None])[None])
     log = single(leave)[:, :, None] + single(arrive)[:, None, :]
     log -= 0.5 * (miss**2 / spread + jnp.log(2 * jnp.pi * spread))

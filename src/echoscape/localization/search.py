@@ -287,8 +287,9 @@ def _grid_scores(feature: _Features, paths: OneWayPaths, slack) -> Float[Array, 
     unknown = 1e-3  # per rad^2 and metre
 
     def one(azimuth, zenith, length, azimuth_variance, zenith_variance, length_variance, valid):
-        u = feature.azimuth_variance + azimuth_variance
-        v = feature.zenith_variance + zenith_variance
+        turn = slack / jnp.maximum(feature.length, 1.0) ** 2
+        u = feature.azimuth_variance + azimuth_variance + turn
+        v = feature.zenith_variance + zenith_variance + turn
         w = feature.length_variance + length_variance + slack
         square = wrap_angle(feature.azimuth - azimuth) ** 2 / u
         square += (feature.zenith - zenith) ** 2 / v + (feature.length - length) ** 2 / w
@@ -320,8 +321,9 @@ def _peaks(scores, cells, count, apart):
 @eqx.filter_jit
 def _search_chunk(search: _Search, maps, features, echoes, grouped, model) -> Found:
     settings = search.settings
-    slack = (0.6 * settings.cell) ** 2
-    half = jnp.float32(settings.cell**2 / 8)
+    # A place within a cell, and within a level where heights are searched.
+    half = jnp.float32((settings.cell**2 + search.free_height * settings.level**2) / 8)
+    slack = 3.0 * half
     apart = 2.25 * settings.cell
 
     def one_target(row):

@@ -1,0 +1,150 @@
+"""Locating through a map: mirrors in closed form, no labels, missing and false echoes."""
+
+import importlib.util
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from echoscape.channel_map import fit_anchors
+from echoscape.checks import Refusal
+from echoscape.localization import FixStatus, SearchSettings, localize
+from echoscape.localization.explain import choose, make_view, value_gradient_curvature
+from echoscape.localization.grouping import EchoModel, EchoSet, group_echoes
+from echoscape.reports.echo_making import make_echoes
+
+_PATH = pathlib.Path(__file__).parents[1] / "channel_map" / "mirrors.py"
+_SPEC = importlib.util.spec_from_file_location("mirror_world", _PATH)
+mirrors = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(mirrors)
+
+MODEL = EchoModel(*map(jnp.asarray, (0.9, 0.1, 0.3, 1.0)))
+
+
+@pytest.fixture(scope="module")
+def street():
+    return fit_anchors(mirrors.street_reports(count=150, seed=3))
+
+
+@pytest.fixture(scope="module")
+def targets():
+    reports = mirrors.street_reports(count=6, seed=21)
+    return reports, reports.position
+
+
+def _echo_set(echoes, row):
+    e = jax.tree.map(lambda leaf: jnp.asarray(leaf[row]), echoes.estimates)
+    return EchoSet(
+        e.departure_azimuth, e.departure_zenith, e.arrival_azimuth, e.arrival_zenith,
+        mirrors.C * e.delay, jnp.log(jnp.where(e.valid, e.power, 1.0)),
+        *(jnp.where(e.valid, s, 1.0) for s in (
+            e.departure_azimuth_std, e.departure_zenith_std, e.arrival_azimuth_std,
+            e.arrival_zenith_std)),
+        jnp.where(e.valid, mirrors.C * e.delay_std, 1.0), e.valid,
+    )  # fmt: skip
+
+
+def test_sharp_echoes_locate_to_centimetres(street, targets, key):
+    reports, truth = targets
+    made = make_echoes(reports, key, angle_std=1e-3, delay_std=1e-10)
+    fix = localize(made.echoes, street)
+    error = np.linalg.norm(fix.best[:, :2] - truth[:, :2], axis=1)
+    # 0.1 m is the error that a map claims for itself; the data do better
+    assert error.max() < 0.05
+    assert (fix.best[:, 2] == 1.5).all()
+    assert np.allclose(fix.probability.sum(axis=1), 1.0)
+
+
+def test_blurred_echoes_missed_and_false_stay_within_their_ellipse(street, targets, key):
+    reports, truth = targets
+    made = make_echoes(reports, key, angle_std=0.05, delay_std=5e-9, missed=0.15, false=0.1)
+    fix = localize(made.echoes, street)
+    offset = fix.best[:, :2] - truth[:, :2]
+    square = np.einsum("ti,tij,tj->t", offset, np.linalg.inv(fix.covariance[:, 0, :2, :2]), offset)
+    assert np.median(np.linalg.norm(offset, axis=1)) < 1.0
+    assert (square < 18.4).all()  # 99.99 % of a Gaussian in the plane
+
+
+def test_one_by_one_equals_together_and_chunks_do_not_matter(street, targets, key):
+    reports, _ = targets
+    echoes = make_echoes(reports, key, angle_std=0.02, delay_std=2e-9).echoes
+    whole = localize(echoes, street)
+    parts = localize(echoes, street, settings=SearchSettings(chunk=4))
+    assert np.allclose(whole.best, parts.best, atol=1e-6)
+    again = localize(echoes, street)
+    assert np.array_equal(whole.best, again.best)
+
+
+def test_the_height_is_found_when_a_range_is_given(street, key):
+    reports = mirrors.street_reports(count=3, seed=22)
+    place = reports.position.copy()
+    place[:, 2] = [4.0, 6.5, 2.5]
+    azimuth, zenith, delay, power = mirrors.paths_at(place)
+    reports = jax.tree.map(np.array, reports)
+    reports.position[:] = place
+    reports.estimates.departure_azimuth[:] = azimuth
+    reports.estimates.departure_zenith[:] = zenith
+    reports.estimates.delay[:] = delay
+    reports.estimates.power[:] = power
+    echoes = make_echoes(reports, key, angle_std=1e-3, delay_std=1e-10).echoes
+    fix = localize(echoes, street, height=(1.0, 9.0))
+    assert np.abs(fix.best[:, :2] - place[:, :2]).max() < 0.3
+    assert np.abs(fix.best[:, 2] - place[:, 2]).max() < 0.5
+    assert (fix.covariance[:, 0, 2, 2] > 0).all()
+
+
+def test_a_target_without_echo_is_a_status(street, targets, key):
+    reports, _ = targets
+    echoes = jax.tree.map(np.array, make_echoes(reports, key, angle_std=0.02, delay_std=2e-9).echoes)
+    echoes.estimates.valid[2] = False
+    fix = localize(echoes, street)
+    assert fix.status[2] == FixStatus.NO_ECHO
+    assert (fix.status[[0, 1, 3, 4, 5]] != FixStatus.NO_ECHO).all()
+    assert np.isfinite(fix.position).all()
+
+
+def test_echoes_of_a_strange_station_are_refused(street, targets, key):
+    reports, _ = targets
+    echoes = make_echoes(reports, key, angle_std=0.02, delay_std=2e-9).echoes
+    with pytest.raises(Refusal, match="station 'roof', but the map knows only mast"):
+        localize(echoes, {"mast": street})
+    with pytest.raises(Refusal, match="two ascending numbers in metres"):
+        localize(echoes, street, height=(3.0, 1.0))
+
+
+def test_grouping_recovers_the_one_way_paths(targets, key):
+    reports, truth = targets
+    made = make_echoes(reports, key, angle_std=0.01, delay_std=1e-9, missed=0.1)
+    azimuth, _, delay, _ = mirrors.paths_at(truth)
+    for row in range(3):
+        paths = group_echoes(_echo_set(made.echoes, row), MODEL)
+        found = np.flatnonzero(paths.valid)
+        strongest = np.argsort(-reports.estimates.power[row])[:5]
+        for path in range(5):
+            true_delay = reports.estimates.delay[row, strongest[path]]
+            gap = np.abs(np.asarray(paths.length)[found] - mirrors.C * true_delay)
+            best = found[gap.argmin()]
+            assert gap.min() < 5 * np.sqrt(paths.length_variance[best]) + 1e-3
+
+
+def test_the_gradient_is_that_of_the_likelihood(street, targets, key):
+    reports, truth = targets
+    made = make_echoes(reports, key, angle_std=0.03, delay_std=3e-9)
+    echo = _echo_set(made.echoes, 1)
+    paths = group_echoes(echo, MODEL)
+    start = jnp.asarray(truth[1]) + jnp.array([0.9, -0.6, 0.0])
+    view = make_view(street.around(start), start, echo, paths, MODEL, 6, 1.0)
+    choice = choose(view, start, jnp.nan, 1.0)
+    choice = choice._replace(level=jnp.nan)  # powers change with distance, by design not followed
+    value = lambda x: value_gradient_curvature(view, choice, x)[0]  # noqa: E731
+    _, gradient, curvature = value_gradient_curvature(view, choice, start)
+    step = 0.02
+    for axis in range(2):
+        ahead = start.at[axis].add(step)
+        behind = start.at[axis].add(-step)
+        numeric = (value(ahead) - value(behind)) / (2 * step)
+        # pairs are in single precision and the map's own variance varies a little with place
+        assert jnp.abs(numeric - gradient[axis]) < 0.02 * jnp.linalg.norm(gradient) + 0.02
+    assert (jnp.linalg.eigvalsh(curvature) > -1e-9).all()
