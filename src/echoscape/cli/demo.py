@@ -12,6 +12,12 @@ import cyclopts
 
 from echoscape.cli.console import Quiet, Seed, progress, use_double_precision
 
+_SHORT = {
+    "bound of the anchors' map": "bound",
+    "network, squared error": "network, squared",
+    "shortest echo taken as direct": "shortest echo",
+}
+
 if TYPE_CHECKING:
     from echoscape.studies.city_demo import Demo
 
@@ -65,7 +71,9 @@ def _print(found: "Demo", drawing: float, total: float) -> None:
     console = Console()
 
     def show(title: str, heading: list[str], lines: list[list[str]]) -> None:
-        table = Table(title=title, title_justify="left", title_style="bold", box=None)
+        table = Table(
+            title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0)
+        )
         for i, name in enumerate(heading):
             table.add_column(name, justify="right" if i else "left", no_wrap=not i)
         for line in lines:
@@ -73,8 +81,14 @@ def _print(found: "Demo", drawing: float, total: float) -> None:
         console.print(table)
         console.print()
 
+    # Units go into the title, so that the table fits a terminal of 80 columns.
+    heading = ["", *(name.replace(" [m]", "").replace(" [s]", "") for name in COLUMNS)]
     for mode in MODES:
-        show(f"Targets, {mode}", ["", *COLUMNS], score_lines(found.scores, mode))
+        lines = [
+            [_SHORT.get(line[0], line[0]), *(cell.removesuffix(" %") for cell in line[1:])]
+            for line in score_lines(found.scores, mode)
+        ]
+        show(f"Targets, {mode}: errors in m, shares in %, time in s", heading, lines)
     console.print(hearing_sentence(found.targets) + "\n", highlight=False)
     show("Beams", *beam_lines(found.beams))
     steps = [*zip(found.steps["step"].tolist(), found.steps["seconds"].tolist())]
