@@ -100,14 +100,13 @@ def test_the_page_is_whole_and_fetches_nothing(folder):
                 assert name != "src" or value.startswith("data:image/png;base64,")
 
         def handle_endtag(self, tag):
-            while opened.pop() != tag:  # list items and paragraphs may stay open
-                pass
+            assert opened.pop() == tag
 
     Parser().feed(text)
-    assert opened == ["html"] or opened == ["!doctype"] or not opened
+    assert opened == []
     assert "<script" not in text
     assert not re.search(r"url\(|@import|https?://", text)
-    assert "nan" not in re.sub(r"base64,[^\"]*", "", text).lower().replace("finance", "")
+    assert not re.search(r">-?(nan|inf)\b", text)
     for name in METHODS:
         assert name in text
 

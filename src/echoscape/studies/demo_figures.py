@@ -192,8 +192,8 @@ def _story(targets: Rows, paths: Rows, scene: Scene) -> Figure | None:
         unfolded.plot(*np.array([image, truth]).T, color=colour, lw=1.2, zorder=4)
         unfolded.plot(*image, "^", ms=8, color=colour, mec="white", mew=0.8, zorder=6)
     every = np.concatenate([*corners, [station, truth]])
-    _frame(street, every, 14)
-    _frame(unfolded, np.concatenate([images, [station, truth]]), 20)
+    _frame(street, every, 14.0)
+    _frame(unfolded, np.concatenate([images, [station, truth]]), 20.0)
     for axes in (street, unfolded):
         _station(axes, select(paths, target=number))
         axes.plot(*truth, "*", ms=13, color="black", mec="white", mew=0.8, zorder=7)
