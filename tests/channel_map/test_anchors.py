@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mirrors import C, LOSS, paths_at, street_reports, users
+from mirrors import LOSS, C, paths_at, street_reports, users
 
 from echoscape.channel_map import AnchorSettings, fit_anchors, load_maps, save_maps
 from echoscape.channel_map.anchor_search import find_anchors
@@ -20,7 +20,9 @@ def _nearest_slot(channel_map, place):
     """For every true path at every place: error of the slot nearest in delay and azimuth."""
     prior = jax.jit(lambda m, x: jax.vmap(m)(x))(channel_map, jnp.asarray(place))
     azimuth, zenith, delay, power = paths_at(place)
-    turn = np.angle(np.exp(1j * (np.asarray(prior.departure_azimuth)[:, None] - azimuth[..., None])))
+    turn = np.angle(
+        np.exp(1j * (np.asarray(prior.departure_azimuth)[:, None] - azimuth[..., None]))
+    )
     length = C * (np.asarray(prior.delay)[:, None] - delay[..., None])
     tilt = np.asarray(prior.departure_zenith)[:, None] - zenith[..., None]
     some = np.asarray(prior.probability)[:, None] > 0.0

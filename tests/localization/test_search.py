@@ -97,7 +97,9 @@ def test_the_height_is_found_when_a_range_is_given(street, key):
 
 def test_a_target_without_echo_is_a_status(street, targets, key):
     reports, _ = targets
-    echoes = jax.tree.map(np.array, make_echoes(reports, key, angle_std=0.02, delay_std=2e-9).echoes)
+    echoes = jax.tree.map(
+        np.array, make_echoes(reports, key, angle_std=0.02, delay_std=2e-9).echoes
+    )
     echoes.estimates.valid[2] = False
     fix = localize(echoes, street)
     assert fix.status[2] == FixStatus.NO_ECHO
@@ -115,9 +117,8 @@ def test_echoes_of_a_strange_station_are_refused(street, targets, key):
 
 
 def test_grouping_recovers_the_one_way_paths(targets, key):
-    reports, truth = targets
+    reports, _ = targets
     made = make_echoes(reports, key, angle_std=0.01, delay_std=1e-9, missed=0.1)
-    azimuth, _, delay, _ = mirrors.paths_at(truth)
     for row in range(3):
         paths = group_echoes(_echo_set(made.echoes, row), MODEL)
         found = np.flatnonzero(paths.valid)

@@ -60,8 +60,8 @@ def learn_presence(
     if len(place) < 2:
         return Presence(np.where(np.arange(_RANKS) < listed, 1.0, -2.0), np.full(_RANKS, -0.5))
     count = min(neighbours + 1, len(place))
-    distance, near = KDTree(place).query(place, k=count)
-    distance, near = distance[:, 1:], near[:, 1:]
+    found = KDTree(place).query(place, k=count)
+    distance, near = (np.reshape(item, (len(place), count))[:, 1:] for item in found)
     some = np.linspace(0, len(place) - 1, min(len(place), 1500)).astype(int)
     bins, lags, hits = [], [], []
     for part in np.array_split(some, max(1, len(some) // 250)):

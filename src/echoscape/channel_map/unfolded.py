@@ -76,7 +76,7 @@ def unfold(reports: Reports, place: Float[np.ndarray, "report 3"], error: float)
         report=report,
         rank=rank,
         place=place[report],
-        point=point,
+        point=np.asarray(point),
         outward=np.stack([np.cos(azimuth), np.sin(azimuth)], axis=-1),
         along_std=along,
         across_std=across,

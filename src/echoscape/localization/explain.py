@@ -9,12 +9,14 @@ Takes a map's predictions near a place, an `EchoSet` and its `OneWayPaths`.
 Gives the log-likelihood, the refined place and its information.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from echoscape.channel_map import PathPrior
 from echoscape.localization.grouping import (
     Candidates,
     EchoModel,
@@ -32,7 +34,7 @@ _UNKNOWN_EXTENT = 2 * jnp.pi * 0.6 * 400.0  # where they may lie [rad^2 m]
 class View(NamedTuple):
     """One station's part of the search for one target, near one start."""
 
-    near: object
+    near: Callable[[Float[Array, "3"]], PathPrior]
     """The map's predictions with identities held (`ChannelMap.around`)."""
     slot: Array
     """Slots of the map that matter here."""
@@ -117,7 +119,7 @@ def _level_free(cand: Candidates, view: View, level):
     """Take the target's level out of the gains of paths read off the echoes."""
     own = view.slot.shape[0]
     shift = jnp.where(jnp.isfinite(level), 0.5 * level, 0.0)
-    return cand._replace(log_gain=cand.log_gain.at[own:].add(-shift))
+    return cand._replace(log_gain=jnp.asarray(cand.log_gain).at[own:].add(-shift))
 
 
 def _intensity(view: View, place, level, slack):
@@ -158,7 +160,9 @@ def choose(view: View, place, level, slack) -> Choice:
     share = _share(pairs, exists)
     fixed = jnp.arange(count) < view.slot.shape[0]
     spread = cand.log_gain_variance[:, None] + cand.log_gain_variance[None]
-    weight = share * (fixed[:, None] & fixed[None])[None] / (spread + view.model.log_power_std**2)[None]
+    weight = (
+        share * (fixed[:, None] & fixed[None])[None] / (spread + view.model.log_power_std**2)[None]
+    )
     rest = view.echo.log_power[:, None, None] - (cand.log_gain[:, None] + cand.log_gain[None])[None]
     total = jnp.sum(weight)
     found = jnp.sum(weight * rest) / jnp.maximum(total, 1e-12)

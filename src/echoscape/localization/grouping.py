@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from echoscape.estimation import AnyArray
 
 _RANGE_OF_LOG_POWER = 9.2  # clutter may have any power within 40 dB
 
@@ -30,18 +31,18 @@ def wrap_angle(angle):
 class EchoSet(NamedTuple):
     """Echoes of one target at one station; lengths in metres, powers as natural logarithms."""
 
-    departure_azimuth: Float[Array, " echo"]
-    departure_zenith: Float[Array, " echo"]
-    arrival_azimuth: Float[Array, " echo"]
-    arrival_zenith: Float[Array, " echo"]
-    length: Float[Array, " echo"]
-    log_power: Float[Array, " echo"]
-    departure_azimuth_std: Float[Array, " echo"]
-    departure_zenith_std: Float[Array, " echo"]
-    arrival_azimuth_std: Float[Array, " echo"]
-    arrival_zenith_std: Float[Array, " echo"]
-    length_std: Float[Array, " echo"]
-    valid: Bool[Array, " echo"]
+    departure_azimuth: Float[AnyArray, " echo"]
+    departure_zenith: Float[AnyArray, " echo"]
+    arrival_azimuth: Float[AnyArray, " echo"]
+    arrival_zenith: Float[AnyArray, " echo"]
+    length: Float[AnyArray, " echo"]
+    log_power: Float[AnyArray, " echo"]
+    departure_azimuth_std: Float[AnyArray, " echo"]
+    departure_zenith_std: Float[AnyArray, " echo"]
+    arrival_azimuth_std: Float[AnyArray, " echo"]
+    arrival_zenith_std: Float[AnyArray, " echo"]
+    length_std: Float[AnyArray, " echo"]
+    valid: Bool[AnyArray, " echo"]
 
 
 class EchoModel(NamedTuple):
@@ -60,31 +61,31 @@ class EchoModel(NamedTuple):
 class OneWayPaths(NamedTuple):
     """One-way paths of one target; the log gain holds half of the target's reflectivity."""
 
-    azimuth: Float[Array, " path"]
-    zenith: Float[Array, " path"]
-    length: Float[Array, " path"]
-    log_gain: Float[Array, " path"]
-    azimuth_variance: Float[Array, " path"]
-    zenith_variance: Float[Array, " path"]
-    length_variance: Float[Array, " path"]
-    gain_scatter: Float[Array, ""]
+    azimuth: Float[AnyArray, " path"]
+    zenith: Float[AnyArray, " path"]
+    length: Float[AnyArray, " path"]
+    log_gain: Float[AnyArray, " path"]
+    azimuth_variance: Float[AnyArray, " path"]
+    zenith_variance: Float[AnyArray, " path"]
+    length_variance: Float[AnyArray, " path"]
+    gain_scatter: Float[AnyArray, ""]
     """Mean squared residual of the echoes' log powers."""
-    gain_freedom: Float[Array, ""]
+    gain_freedom: Float[AnyArray, ""]
     """Degrees of freedom behind `gain_scatter`."""
-    valid: Bool[Array, " path"]
+    valid: Bool[AnyArray, " path"]
 
 
 class Candidates(NamedTuple):
     """One-way paths with their variances, from a map or from the echoes."""
 
-    azimuth: Float[Array, " slot"]
-    zenith: Float[Array, " slot"]
-    length: Float[Array, " slot"]
-    azimuth_variance: Float[Array, " slot"]
-    zenith_variance: Float[Array, " slot"]
-    length_variance: Float[Array, " slot"]
-    log_gain: Float[Array, " slot"]
-    log_gain_variance: Float[Array, " slot"]
+    azimuth: Float[AnyArray, " slot"]
+    zenith: Float[AnyArray, " slot"]
+    length: Float[AnyArray, " slot"]
+    azimuth_variance: Float[AnyArray, " slot"]
+    zenith_variance: Float[AnyArray, " slot"]
+    length_variance: Float[AnyArray, " slot"]
+    log_gain: Float[AnyArray, " slot"]
+    log_gain_variance: Float[AnyArray, " slot"]
 
 
 def log_clutter_density(echo: EchoSet, model: EchoModel) -> Float[Array, ""]:
@@ -142,10 +143,10 @@ def pair_intensity(
 
 
 class _Found(NamedTuple):
-    azimuth: Array
-    zenith: Array
-    length: Array
-    on: Array
+    azimuth: AnyArray
+    zenith: AnyArray
+    length: AnyArray
+    on: AnyArray
 
 
 def _as_candidates(azimuth, zenith, length, echo: EchoSet, inflate) -> Candidates:

@@ -38,9 +38,10 @@ def gather_places(
     room = 0.5 * np.linalg.slogdet(cut)[1]
     evidence = np.where(finite, value + room, -np.inf)
     order = np.argsort(-value, axis=1, kind="stable")
-    sort = lambda leaf: np.take_along_axis(
-        leaf, order.reshape(order.shape + (1,) * (leaf.ndim - 2)), 1
-    )  # noqa: E731,E501
+
+    def sort(leaf):
+        return _reorder(leaf, order)
+
     place, covariance, value, evidence, support, finite = map(
         sort, (np.asarray(found.place), covariance, value, evidence, support, finite)
     )
@@ -63,9 +64,10 @@ def gather_places(
     total = weight.sum(axis=1, keepdims=True)
     probability = weight / np.where(total > 0, total, 1.0)
     rank = np.argsort(~first, axis=1, kind="stable")
-    pick = lambda leaf: np.take_along_axis(
-        leaf, rank.reshape(rank.shape + (1,) * (leaf.ndim - 2)), 1
-    )  # noqa: E731,E501
+
+    def pick(leaf):
+        return _reorder(leaf, rank)
+
     place, covariance, value, probability, agreeing, first, explained, support = map(
         pick, (place, covariance, value, probability, agreeing, first, explained, support)
     )
@@ -89,3 +91,8 @@ def gather_places(
         fix.target, place, covariance, fix.log_likelihood, probability, agreeing, fix.starts,
         status, first,
     )  # fmt: skip
+
+
+def _reorder(leaf, order):
+    """Reorder the second axis of an array, each target's in its own way."""
+    return np.take_along_axis(leaf, order.reshape(order.shape + (1,) * (leaf.ndim - 2)), 1)

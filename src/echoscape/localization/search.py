@@ -9,6 +9,8 @@ Takes `Echoes` and a `ChannelMap` for each station.
 Gives a `Fix`.
 """
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 
 import equinox as eqx
@@ -29,7 +31,13 @@ from echoscape.localization.explain import (
     value_gradient_curvature,
 )
 from echoscape.localization.fix import Fix
-from echoscape.localization.grouping import EchoModel, EchoSet, OneWayPaths, group_echoes, wrap_angle
+from echoscape.localization.grouping import (
+    EchoModel,
+    EchoSet,
+    OneWayPaths,
+    group_echoes,
+    wrap_angle,
+)
 from echoscape.localization.places import gather_places
 from echoscape.reports import Echoes
 from echoscape.units import SPEED_OF_LIGHT
@@ -357,8 +365,10 @@ def _refine(search: _Search, maps, start, echoes, grouped, model, slack) -> Foun
     carry = (start, [nothing] * len(views), jnp.full_like(start[0], -jnp.inf))
     (place, choices, value), _ = jax.lax.scan(round_, carry, slacks)
     parts = [position_information(view, choice, place) for view, choice in zip(views, choices)]
-    information, explained, heard = (sum(column) for column in zip(*parts))
-    return Found(place, value, information, explained, heard * 1.0)
+    information, explained, heard = (
+        functools.reduce(operator.add, column) for column in zip(*parts)
+    )
+    return Found(place, value, information, explained, 1.0 * heard)
 
 
 def _climb(search: _Search, views, choices, start):

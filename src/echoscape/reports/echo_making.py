@@ -169,14 +169,15 @@ def _hear(
     heard = present & (snr >= budget.threshold)
     snr = np.where(heard, snr, 1.0)
     truth["power"] = section * budget.target_gain * truth["outward"] * truth["back"]
-    truth["delay_std"] = delay_deviation(budget, snr)
+    truth["delay_std"] = np.asarray(delay_deviation(budget, snr))
     for end, rows, columns in (
         ("departure", budget.transmit_rows, budget.transmit_columns),
         ("arrival", budget.receive_rows, budget.receive_columns),
     ):
         azimuth, zenith = truth[f"{end}_azimuth"], truth[f"{end}_zenith"]
         deviations = direction_deviation(budget, snr, azimuth, zenith, rows=rows, columns=columns)
-        truth[f"{end}_azimuth_std"], truth[f"{end}_zenith_std"] = deviations
+        truth[f"{end}_azimuth_std"] = np.asarray(deviations[0])
+        truth[f"{end}_zenith_std"] = np.asarray(deviations[1])
     return heard
 
 
