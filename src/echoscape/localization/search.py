@@ -31,12 +31,12 @@ from echoscape.localization.explain import (
     value_gradient_curvature,
 )
 from echoscape.localization.fix import Fix
+from echoscape.localization.grid import cell_features, find_peaks, lay_cells, score_cells
 from echoscape.localization.grouping import (
     EchoModel,
     EchoSet,
     OneWayPaths,
     group_echoes,
-    wrap_angle,
 )
 from echoscape.localization.places import gather_places
 from echoscape.reports import Echoes
@@ -113,8 +113,8 @@ def localize(
     if not station_maps:
         raise Refusal("there are no echoes to locate a target from; the set is empty")
     low, high = _height_range(station_maps, height)
-    cells = _cells(station_maps, low, high, settings)
-    features = [_features(station, cells) for station in station_maps]
+    cells = lay_cells(station_maps, low, high, settings)
+    features = [cell_features(station, cells) for station in station_maps]
     targets, sets = _sets_of_targets(echoes, used)
     model = EchoModel(
         jnp.asarray(settings.detection), jnp.asarray(settings.false_share + 1e-3),
@@ -180,58 +180,6 @@ def _height_range(maps, height) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _cells(maps, low, high, settings) -> np.ndarray:
-    """Lay a grid over all places near enough to a report."""
-    reports = np.concatenate([np.asarray(m.report_position)[:, :2] for m in maps])
-    bottom, top = reports.min(axis=0) - settings.reach, reports.max(axis=0) + settings.reach
-    step = max(settings.cell, float(np.sqrt(np.prod(top - bottom) / 200_000)))
-    axes = [np.arange(a, b + step, step) for a, b in zip(bottom, top)]
-    plane = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-    plane = np.concatenate([plane, np.zeros((len(plane), 1))], axis=1)
-    near = np.min([m.support(plane) for m in maps], axis=0) < settings.reach
-    plane = plane[near]
-    heights = np.linspace(low, high, 1 + int(np.ceil((high - low) / settings.level)))
-    cells = np.repeat(plane, len(heights), axis=0)
-    cells[:, 2] = np.tile(heights, len(plane))
-    return cells
-
-
-class _Features(eqx.Module):
-    azimuth: Array
-    zenith: Array
-    length: Array
-    azimuth_variance: Array
-    zenith_variance: Array
-    length_variance: Array
-    odds: Array
-    silent: Array
-
-
-@eqx.filter_jit
-def _cell_features(channel_map: ChannelMap, cells) -> _Features:
-    def one(cell):
-        prior = channel_map(cell)
-        spread = jnp.diagonal(prior.covariance, axis1=-2, axis2=-1)
-        chance = jnp.clip(prior.probability, 1e-7, 0.98)
-        small = lambda leaf: leaf.astype(jnp.float32)  # noqa: E731
-        return _Features(
-            small(prior.departure_azimuth), small(prior.departure_zenith),
-            small(SPEED_OF_LIGHT * prior.delay), small(spread[:, 0]),
-            small(spread[:, 1] + 1e-6), small(SPEED_OF_LIGHT**2 * spread[:, 2]),
-            small(chance / (1 - chance)), small(jnp.sum(jnp.log1p(-chance))),
-        )  # fmt: skip
-
-    return jax.vmap(one)(cells)
-
-
-def _features(channel_map: ChannelMap, cells: np.ndarray, part: int = 8192) -> _Features:
-    parts = [
-        _cell_features(channel_map, jnp.asarray(cells[k : k + part]))
-        for k in range(0, len(cells), part)
-    ]
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-
-
 def _sets_of_targets(echoes: Echoes, stations: list[str]):
     """Line the targets up, with one set of echoes for each station, empty where it heard none."""
     targets = np.unique(echoes.target)
@@ -290,42 +238,6 @@ def _fluctuation(grouped: list[OneWayPaths]) -> float:
     return float(np.clip(np.sqrt(np.median(scatter[enough])), 0.1, 3.0))
 
 
-def _grid_scores(feature: _Features, paths: OneWayPaths, slack) -> Float[Array, " cell"]:
-    """Score every cell: each path heard is one of the map's there, or one it does not know."""
-    unknown = 1e-3  # per rad^2 and metre
-
-    def one(azimuth, zenith, length, azimuth_variance, zenith_variance, length_variance, valid):
-        turn = slack / jnp.maximum(feature.length, 1.0) ** 2
-        u = feature.azimuth_variance + azimuth_variance + turn
-        v = feature.zenith_variance + zenith_variance + turn
-        w = feature.length_variance + length_variance + slack
-        square = wrap_angle(feature.azimuth - azimuth) ** 2 / u
-        square += (feature.zenith - zenith) ** 2 / v + (feature.length - length) ** 2 / w
-        density = jnp.exp(-0.5 * square) * jax.lax.rsqrt(u * v * w) / (2 * jnp.pi) ** 1.5
-        return jnp.where(valid, jnp.log(unknown + jnp.sum(feature.odds * density, -1)), 0.0)
-
-    small = lambda leaf: leaf.astype(jnp.float32)  # noqa: E731
-    columns = [small(leaf) for leaf in paths[:3]] + [small(leaf) for leaf in paths[4:7]]
-
-    def add(total, row):
-        return total + one(*row), None
-
-    start = jnp.where(jnp.any(paths.valid), feature.silent, 0.0)
-    total, _ = jax.lax.scan(add, start, (*columns, paths.valid))
-    return total
-
-
-def _peaks(scores, cells, count, apart):
-    """Take the best cell, then the best farther than `apart` from it, and so on."""
-
-    def step(scores, _):
-        best = jnp.argmax(scores)
-        far = jnp.sum((cells - cells[best][None]) ** 2, axis=-1) > apart**2
-        return jnp.where(far, scores, -jnp.inf), best
-
-    return jax.lax.scan(step, scores, None, count)[1]
-
-
 @eqx.filter_jit
 def _search_chunk(search: _Search, maps, features, echoes, grouped, model) -> Found:
     settings = search.settings
@@ -336,8 +248,8 @@ def _search_chunk(search: _Search, maps, features, echoes, grouped, model) -> Fo
 
     def one_target(row):
         echo, paths = row
-        scores = sum(_grid_scores(f, p, half) for f, p in zip(features, paths))
-        starts = search.cells[_peaks(scores, search.cells, settings.starts, apart)]
+        scores = sum(score_cells(f, p, half) for f, p in zip(features, paths))
+        starts = search.cells[find_peaks(scores, search.cells, settings.starts, apart)]
         refine = lambda start: _refine(search, maps, start, echo, paths, model, slack)  # noqa: E731
         return jax.vmap(refine)(starts)
 
