@@ -15,6 +15,8 @@ from echoscape.studies import demo_report
 from echoscape.studies.city_demo import METHODS, MODES
 from echoscape.studies.demo_figures import draw_figures, select
 
+pytestmark = pytest.mark.slow  # compiles the search for every kind of map
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -244,7 +244,7 @@ def _least_turn(vectors: np.ndarray) -> float:
     return float(np.degrees(np.diff(azimuth, append=azimuth[:1] + 2 * np.pi).min()))
 
 
-def _frame(axes: Axes, points: np.ndarray, margin: float) -> None:
+def _frame(axes: Axes, points: np.ndarray, margin: float | int) -> None:
     """Show a square around points."""
     low, high = points.min(axis=0), points.max(axis=0)
     half = 0.5 * (high - low).max() + margin
