@@ -1,5 +1,6 @@
 """Locating through a map: mirrors in closed form, no labels, missing and false echoes."""
 
+import dataclasses
 import importlib.util
 import pathlib
 
@@ -11,8 +12,10 @@ import pytest
 from echoscape.channel_map import fit_anchors
 from echoscape.checks import Refusal
 from echoscape.localization import FixStatus, SearchSettings, localize
-from echoscape.localization.explain import choose, make_view, value_gradient_curvature
+from echoscape.localization.explain import choose, value_gradient_curvature
+from echoscape.localization.grid import cell_features, grid_peaks, lay_cells, score_cells
 from echoscape.localization.grouping import EchoModel, EchoSet, group_echoes
+from echoscape.localization.nearby import paths_near
 from echoscape.reports.echo_making import make_echoes
 
 _PATH = pathlib.Path(__file__).parents[1] / "channel_map" / "mirrors.py"
@@ -67,12 +70,21 @@ def test_blurred_echoes_missed_and_false_stay_within_their_ellipse(street, targe
     assert (square < 18.4).all()  # 99.99 % of a Gaussian in the plane
 
 
-def test_one_by_one_equals_together_and_chunks_do_not_matter(street, targets, key):
-    reports, _ = targets
+def test_one_by_one_equals_together_and_chunks_do_not_matter(street, key):
+    reports = mirrors.street_reports(count=35, seed=23)  # more than one chunk
     echoes = make_echoes(reports, key, angle_std=0.02, delay_std=2e-9).echoes
     whole = localize(echoes, street)
-    parts = localize(echoes, street, settings=SearchSettings(chunk=4))
-    assert np.allclose(whole.best, parts.best, atol=1e-6)
+    for row in (0, 20, 34):
+        one = dataclasses.replace(
+            echoes,
+            target=echoes.target[[row]],
+            station_index=echoes.station_index[[row]],
+            time=echoes.time[[row]],
+            estimates=jax.tree.map(lambda leaf, row=row: leaf[[row]], echoes.estimates),
+        )
+        alone = localize(one, street)
+        # the fluctuation of powers is learnt from all echoes together, and moves places a little
+        assert np.abs(alone.best - whole.best[[row]]).max() < 0.02
     again = localize(echoes, street)
     assert np.array_equal(whole.best, again.best)
 
@@ -136,16 +148,53 @@ def test_the_gradient_is_that_of_the_likelihood(street, targets, key):
     echo = _echo_set(made.echoes, 1)
     paths = group_echoes(echo, MODEL)
     start = jnp.asarray(truth[1]) + jnp.array([0.9, -0.6, 0.0])
-    view = make_view(street.around(start), start, echo, paths, MODEL, 6, 1.0)
-    choice = choose(view, start, jnp.nan, 1.0)
-    choice = choice._replace(level=jnp.nan)  # powers change with distance, by design not followed
-    value = lambda x: value_gradient_curvature(view, choice, x)[0]  # noqa: E731
-    _, gradient, curvature = value_gradient_curvature(view, choice, start)
+    near = paths_near(street, start, start, paths, 6, 1.0)
+    chosen = jax.jit(choose)(near, echo, paths, MODEL, jnp.nan, 1.0)
+    chosen = chosen._replace(level=jnp.nan)  # powers do not pull, by design
+    evaluate = jax.jit(lambda x: value_gradient_curvature(chosen, echo, MODEL, x))
+    value = lambda x: evaluate(x)[0]  # noqa: E731
+    _, gradient, curvature = evaluate(start)
     step = 0.02
     for axis in range(2):
         ahead = start.at[axis].add(step)
         behind = start.at[axis].add(-step)
         numeric = (value(ahead) - value(behind)) / (2 * step)
-        # pairs are in single precision and the map's own variance varies a little with place
-        assert jnp.abs(numeric - gradient[axis]) < 0.02 * jnp.linalg.norm(gradient) + 0.02
+        # pairs are in single precision: 1e-6 of some hundred over twice the step
+        assert jnp.abs(numeric - gradient[axis]) < 0.01 * jnp.linalg.norm(gradient) + 0.01
     assert (jnp.linalg.eigvalsh(curvature) > -1e-9).all()
+
+
+def test_a_map_nearby_is_its_tangent_and_padding_is_absent(street, targets, key):
+    reports, truth = targets
+    made = make_echoes(reports, key, angle_std=0.03, delay_std=3e-9)
+    paths = group_echoes(_echo_set(made.echoes, 2), MODEL)
+    start = jnp.asarray(truth[2])
+    near = paths_near(street, start, start, paths, 60, 1.0)
+    chance = jax.nn.sigmoid(near.log_odds)
+    assert near.mean.shape == (60, 3)
+    assert (chance[street(start).probability.shape[0] :] == 0).all()
+    prior = street.around(start)(start + jnp.array([0.3, -0.2, 0.0]))
+    offset = near.mean + near.slope @ jnp.array([0.3, -0.2, 0.0])
+    for slot in np.flatnonzero(np.asarray(chance) > 0.2):
+        gap = jnp.abs(mirrors.C * prior.delay - offset[slot, 2])
+        best = jnp.argmin(gap + 30 * jnp.abs(prior.departure_azimuth - offset[slot, 0]))
+        # second order in 0.4 m over ranges beyond 20 m
+        assert gap[best] < 0.01
+        assert jnp.abs(prior.departure_azimuth[best] - offset[slot, 0]) < 1e-3
+
+
+def test_the_coarse_pass_finds_the_peaks_of_the_whole_grid(street, targets, key):
+    reports, _ = targets
+    made = make_echoes(reports, key, angle_std=0.05, delay_std=5e-9)
+    settings = SearchSettings()
+    cells = lay_cells([street], 1.5, 1.5, settings)
+    assert sorted(set(cells.block.ravel())) == list(range(len(cells.place)))
+    feature = cell_features(street, cells.place)
+    half = jnp.float32(settings.cell**2 / 8)
+    cells = jax.tree.map(jnp.asarray, cells)
+    for row in range(6):
+        paths = group_echoes(_echo_set(made.echoes, row), MODEL)
+        whole = score_cells(feature, paths, half)
+        one = jax.tree.map(lambda leaf: leaf[None], paths)
+        peaks = grid_peaks([feature], [one], cells, half, 4.5, count=4)
+        assert peaks[0, 0] == jnp.argmax(whole)

@@ -7,31 +7,51 @@ Takes channel maps and `OneWayPaths`.
 Gives cells, their scores, and the peaks among them.
 """
 
+import functools
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from echoscape.channel_map import ChannelMap
+from echoscape.estimation import AnyArray
 from echoscape.localization.grouping import OneWayPaths, wrap_angle
 from echoscape.units import SPEED_OF_LIGHT
 
+_BLOCKS = 64  # of the coarse pass that are looked at closely
 
-def lay_cells(maps, low, high, settings) -> np.ndarray:
+
+class Cells(NamedTuple):
+    """A grid over all places near enough to a report, in blocks of up to two by two cells."""
+
+    place: Float[AnyArray, "cell 3"]
+    """Centres [m]."""
+    block: Int[AnyArray, "block 4"]
+    """Cells of each block, the last repeated where there are fewer."""
+
+
+def lay_cells(maps, low, high, settings) -> Cells:
     """Lay a grid over all places near enough to a report."""
     reports = np.concatenate([np.asarray(m.report_position)[:, :2] for m in maps])
     bottom, top = reports.min(axis=0) - settings.reach, reports.max(axis=0) + settings.reach
     step = max(settings.cell, float(np.sqrt(np.prod(top - bottom) / 200_000)))
-    axes = [np.arange(a, b + step, step) for a, b in zip(bottom, top)]
-    plane = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-    plane = np.concatenate([plane, np.zeros((len(plane), 1))], axis=1)
+    counts = np.ceil((top - bottom) / step).astype(int) + 1
+    index = np.indices(counts).reshape(2, -1).T
+    plane = np.concatenate([bottom + step * index, np.zeros((len(index), 1))], axis=1)
     near = np.min([m.support(plane) for m in maps], axis=0) < settings.reach
-    plane = plane[near]
+    plane, index = plane[near], index[near]
     heights = np.linspace(low, high, 1 + int(np.ceil((high - low) / settings.level)))
-    cells = np.repeat(plane, len(heights), axis=0)
-    cells[:, 2] = np.tile(heights, len(plane))
-    return cells
+    place = np.repeat(plane, len(heights), axis=0)
+    place[:, 2] = np.tile(heights, len(plane))
+    key = index[:, 0] // 2 * counts[1] + index[:, 1] // 2
+    key = (key[:, None] * len(heights) + np.arange(len(heights))).ravel()
+    order = np.argsort(key, kind="stable")
+    _, first, count = np.unique(key[order], return_index=True, return_counts=True)
+    member = first[:, None] + np.minimum(np.arange(4), count[:, None] - 1)
+    return Cells(place, order[member])
 
 
 class CellFeatures(eqx.Module):
@@ -107,3 +127,37 @@ def find_peaks(scores, cells, count, apart):
         return jnp.where(far, scores, -jnp.inf), best
 
     return jax.lax.scan(step, scores, None, count)[1]
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def grid_peaks(
+    features: list[CellFeatures],
+    heard: list[OneWayPaths],
+    cells: Cells,
+    slack: Float[Array, ""],
+    apart: float | Float[Array, ""],
+    *,
+    count: int,
+) -> Int[Array, "target start"]:
+    """Find the peaks of the stations' summed scores, for each target.
+
+    One cell of every block is scored with room for the whole block; then all of the best blocks.
+    """
+    blocks = min(_BLOCKS, cells.block.shape[0])
+    coarse = _take(features, cells.block[:, 0])
+
+    def one(paths):
+        def score(features, slack):
+            return sum(score_cells(f, p, slack) for f, p in zip(features, paths))
+
+        _, best = jax.lax.top_k(score(coarse, 4.0 * slack), blocks)
+        # A cell that a block repeats is a peak once: the next is taken at a distance.
+        fine = cells.block[best].ravel()
+        peaks = find_peaks(score(_take(features, fine), slack), cells.place[fine], count, apart)
+        return fine[peaks]
+
+    return jax.lax.map(one, heard)
+
+
+def _take(features, index):
+    return jax.tree.map(lambda leaf: leaf[index], features)

@@ -1,0 +1,127 @@
+"""From a start to the place nearby that explains the echoes best.
+
+A round chooses which paths exist and climbs the log-likelihood by damped Gauss-Newton steps with
+the choice held; then the map is asked again (`nearby`).  Every target and start goes through one
+compiled program, whatever the kind of map.
+
+Takes `NearbyPaths` of every station at every start, and the echoes.
+Gives `Found`: where the climbs ended, how well that explains the echoes, and how sharply.
+"""
+
+import functools
+import operator
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from echoscape.estimation import AnyArray
+from echoscape.localization.explain import choose, position_information, value_gradient_curvature
+from echoscape.localization.grouping import EchoModel, EchoSet, OneWayPaths
+from echoscape.localization.nearby import NearbyPaths
+
+_LONGEST_STEP = 5.0  # [m]
+_TOGETHER = 4  # targets at a time: their pairs of paths stay in the processor's cache
+
+
+class Found(eqx.Module):
+    """Where climbs ended, by target and start."""
+
+    place: Float[AnyArray, "*batch 3"]
+    """End point [m]."""
+    value: Float[AnyArray, "*batch"]
+    """Log-likelihood there, relative to clutter alone."""
+    information: Float[AnyArray, "*batch 3 3"]
+    """Fisher information there [1/m^2]."""
+    explained: Float[AnyArray, "*batch"]
+    """Echoes that the map explains."""
+    heard: Float[AnyArray, "*batch"]
+    """Echoes heard."""
+    level: Float[AnyArray, "*batch station"]
+    """Logarithm of the target's reflectivity at each station; NaN where it is not known."""
+
+
+@functools.partial(jax.jit, static_argnames="steps")
+def climb_all(
+    near: list[NearbyPaths],
+    echo: list[EchoSet],
+    heard: list[OneWayPaths],
+    model: EchoModel,
+    level: Float[Array, "target start station"],
+    slack: Float[Array, ""],
+    heights: Float[Array, "2"],
+    *,
+    steps: int,
+) -> Found:
+    """Choose and climb once from every start of every target.
+
+    Args:
+        near: For each station its map's paths, by target and start.
+        echo: For each station its echoes, by target.
+        heard: The same as one-way paths.
+        model: Detection, clutter, fluctuation.
+        level: What is known of the targets' levels so far; NaN if nothing.
+        slack: Variance allowed about the start while choosing [m^2].
+        heights: Lowest and highest z [m]; equal where the height is given.
+        steps: Gauss-Newton steps.
+    """
+
+    def one_target(row):
+        near, echo, heard, level = row
+        one = lambda near, level: _climb(near, echo, heard, model, level, slack, heights, steps)  # noqa: E731
+        return jax.vmap(one)(near, level)
+
+    return jax.lax.map(one_target, (near, echo, heard, level), batch_size=_TOGETHER)
+
+
+def _climb(near, echo, heard, model, level, slack, heights, steps) -> Found:
+    start = near[0].place
+    chosen = [
+        choose(n, e, h, model, level[k], slack)
+        for k, (n, e, h) in enumerate(zip(near, echo, heard))
+    ]
+    move = jnp.stack([*jnp.ones_like(start[:2]), jnp.where(heights[1] > heights[0], 1.0, 0.0)])
+
+    def step(carry, _):
+        place, value, gradient, curvature, damping = carry
+        matrix = curvature * move[:, None] * move[None] + jnp.diag(1.0 - move + 1e-9)
+        matrix = matrix + damping * jnp.diag(jnp.diagonal(matrix))
+        delta = _solve(matrix, gradient * move)
+        delta = delta * jnp.minimum(1.0, _LONGEST_STEP / jnp.maximum(jnp.linalg.norm(delta), 1e-9))
+        trial = place + delta
+        trial = trial.at[2].set(jnp.clip(trial[2], heights[0], heights[1]))
+        parts = [value_gradient_curvature(c, e, model, trial) for c, e in zip(chosen, echo)]
+        new = tuple(sum(column) for column in zip(*parts))
+        better = new[0] > value
+        keep = lambda a, b: jnp.where(better, a, b)  # noqa: E731
+        return (
+            keep(trial, place), keep(new[0], value), keep(new[1], gradient),
+            keep(new[2], curvature), keep(damping * 0.2, damping * 5.0),
+        ), None  # fmt: skip
+
+    # The first step stays at the start and evaluates it.
+    carry = (
+        start, jnp.full_like(start[0], -jnp.inf), jnp.zeros_like(start),
+        jnp.eye(3, dtype=start.dtype), jnp.full_like(start[0], 5e-2),
+    )  # fmt: skip
+    place, value, *_ = jax.lax.scan(step, carry, None, steps)[0]
+    parts = [position_information(c, e, model, place) for c, e in zip(chosen, echo)]
+    information, explained, count = (
+        functools.reduce(operator.add, column) for column in zip(*parts)
+    )
+    levels = jnp.stack([c.level for c in chosen])
+    return Found(place, value, information, explained, 1.0 * count, levels)
+
+
+def _solve(matrix, right):
+    """Solve a positive definite system of three: minors are far faster than a batched solver."""
+    a, b, c = matrix[0, 0], matrix[0, 1], matrix[0, 2]
+    d, e, f = matrix[1, 1], matrix[1, 2], matrix[2, 2]
+    minors = jnp.stack([
+        jnp.stack([d * f - e * e, c * e - b * f, b * e - c * d]),
+        jnp.stack([c * e - b * f, a * f - c * c, b * c - a * e]),
+        jnp.stack([b * e - c * d, b * c - a * e, a * d - b * b]),
+    ])  # fmt: skip
+    determinant = a * minors[0, 0] + b * minors[0, 1] + c * minors[0, 2]
+    return minors @ right / jnp.where(determinant > 0, determinant, jnp.inf)
