@@ -22,7 +22,8 @@ from echoscape.channel_map.anchor_search import (
     misfit,
     rotation,
 )
-from echoscape.channel_map.presence import NOT_LISTED, learn_presence, presence_raster
+from echoscape.channel_map.anchor_table import AnchorSet, tabulate
+from echoscape.channel_map.presence import learn_presence, presence_raster
 from echoscape.channel_map.prior import ChannelMap, PathPrior
 from echoscape.channel_map.station_reports import distance_to_nearest, reports_of_station
 from echoscape.channel_map.storage import storable
@@ -55,34 +56,6 @@ class AnchorSettings(pydantic.BaseModel):
     """Side of the presence raster's cells [m]."""
     margin: float = pydantic.Field(default=25.0, ge=0)
     """How far the raster reaches beyond the reports [m]."""
-
-
-@storable("anchor-set")
-class AnchorSet(eqx.Module):
-    """Anchors with what predicts their paths; lengths in metres from the station."""
-
-    matrix: Float[AnyArray, "anchor 2 2"]
-    """Rotation or reflection of the user's place; zero for a path known at one place only."""
-    offset: Float[AnyArray, "anchor 2"]
-    """Shift after it; for a scatterer its position."""
-    scatters: Float[AnyArray, " anchor"]
-    """1 for a point scatterer, else 0."""
-    height_sign: Float[AnyArray, " anchor"]
-    """-1 if the path meets ground and ceilings an odd number of times, else 1."""
-    height_offset: Float[AnyArray, " anchor"]
-    """Height of the unfolded point of a user at height zero."""
-    centre: Float[AnyArray, "anchor 2"]
-    """Middle of the reports that follow it."""
-    variance: Float[AnyArray, " anchor"]
-    """Variance of a predicted unfolded point at `centre` [m^2]."""
-    turn_variance: Float[AnyArray, " anchor"]
-    """Variance of the rotation angle [rad^2]."""
-    stretch_variance: Float[AnyArray, " anchor"]
-    """Variance that grows with the squared distance from `centre` [1]."""
-    log_gain: Float[AnyArray, " anchor"]
-    """Mean natural logarithm of power times squared length."""
-    log_gain_std: Float[AnyArray, " anchor"]
-    """Its standard deviation."""
 
 
 class AnchorsAround(eqx.Module):
@@ -208,7 +181,7 @@ def fit_anchors(
         better = eqx.tree_at(lambda r: r.position_std, reports, 0.2 * reports.position_std)
         paths, anchors, free = _search(better, place, settings, seed)
     wrong = _wrong_reports(paths, free, len(place))
-    table, rank = _tabulate(paths, anchors, free & ~wrong[paths.report], len(place))
+    table, rank = tabulate(paths, anchors, free & ~wrong[paths.report], len(place))
     trusted = ~wrong
     model = learn_presence(place[trusted, :2], rank[trusted], settings.listed, settings.neighbours)
     raster = presence_raster(
@@ -275,75 +248,3 @@ def _wrong_reports(paths: UnfoldedPaths, free, count) -> np.ndarray:
     listed = np.bincount(paths.report, minlength=count)
     unexplained = np.bincount(paths.report, free, minlength=count)
     return (listed >= 4) & (unexplained > 0.75 * listed)
-
-
-def _tabulate(paths: UnfoldedPaths, anchors: list[Anchor], free, count):
-    """Lay anchors, and paths that follow none, out as arrays; rank them in every report."""
-    rows = [_row_of_anchor(paths, anchor) for anchor in anchors]
-    rows += [_row_of_path(paths, k) for k in np.flatnonzero(free)]
-    columns = [np.array(column, dtype=float) for column in zip(*rows)]
-    rank = np.full((count, len(rows)), NOT_LISTED, dtype=np.int8)
-    for k, anchor in enumerate(anchors):
-        rank[paths.report[anchor.member], k] = np.minimum(paths.rank[anchor.member], 90)
-    left = np.flatnonzero(free)
-    rank[paths.report[left], len(anchors) + np.arange(len(left))] = np.minimum(paths.rank[left], 90)
-    return AnchorSet(*columns), rank
-
-
-def _row_of_anchor(paths: UnfoldedPaths, anchor: Anchor):
-    m = anchor.member
-    weight = 1.0 / (paths.along_std[m] * paths.across_std[m])
-    total = weight.sum()
-    centre = weight @ paths.place[m, :2] / total
-    square = misfit(paths, m, anchor.parity, anchor.angle, anchor.offset)
-    excess = max(1.0, float(square.sum()) / max(2 * len(m) - 3, 1))
-    lever = float(weight @ np.sum((paths.place[m, :2] - centre) ** 2, axis=1))
-    sign, height = _height_rule(paths, m)
-    gain, gain_std = _gain(paths.log_gain[m])
-    matrix = rotation(anchor.parity, anchor.angle) if anchor.parity else np.zeros((2, 2))
-    floor = 0.1**2 if anchor.parity else 0.1**2 * excess
-    return (
-        matrix, anchor.offset, float(anchor.parity == 0), sign, height, centre,
-        floor + excess / total, excess / max(lever, 1e-9) if anchor.parity else 0.0, 0.0,
-        gain, gain_std,
-    )  # fmt: skip
-
-
-def _row_of_path(paths: UnfoldedPaths, k):
-    """Describe a path known at one place: turned as its arrival says, or not moving at all."""
-    sign, height = _height_rule(paths, np.array([k]))
-    gain, _ = _gain(paths.log_gain[k : k + 1])
-    place = paths.place[k, :2]
-    variance = paths.along_std[k] * paths.across_std[k]
-    if paths.has_arrival[k]:
-        matrix = rotation(1, paths.azimuth[k] - paths.arrival_azimuth[k] - np.pi)
-        offset = paths.point[k, :2] - matrix @ place
-        return (matrix, offset, 0.0, sign, height, place, variance, 1e-4, 4e-4, gain, 0.5)
-    return (
-        np.zeros((2, 2)), paths.point[k, :2], 0.0, sign, height, place, variance, 0.0, 0.5,
-        gain, 0.5,
-    )  # fmt: skip
-
-
-def _height_rule(paths: UnfoldedPaths, member):
-    """Tell how the unfolded height follows the user's: same sense, or mirrored by the ground."""
-    weight = 1.0 / paths.height_std[member] ** 2
-    point, place = paths.point[member, 2], paths.place[member, 2]
-    same = weight @ (point - place) / weight.sum()
-    mirrored = weight @ (point + place) / weight.sum()
-    cost_same = weight @ (point - place - same) ** 2
-    cost_mirrored = weight @ (point + place - mirrored) ** 2
-    if np.ptp(place) > 0.5 and abs(cost_same - cost_mirrored) > 1.0:
-        upright = cost_same < cost_mirrored
-    else:  # all users at one height: a path without ground bounce has its users' height
-        upright = abs(same) <= 3.0 / np.sqrt(weight.sum()) + 0.3
-    return (1.0, float(same)) if upright else (-1.0, float(mirrored))
-
-
-def _gain(log_gain):
-    """Average log gains; wide if there are few, useless (but finite) if there are none."""
-    known = log_gain[np.isfinite(log_gain)]
-    if not len(known):
-        return -40.0, 20.0
-    spread = np.sqrt((0.5**2 + known.var() * len(known)) / len(known))
-    return float(known.mean()), float(np.clip(spread, 0.12, 3.0))
