@@ -5,6 +5,18 @@ Gives a `Fix`.
 """
 
 from echoscape.localization.fix import Fix, FixStatus, fix_columns
+from echoscape.localization.paired import PairedSettings, localize_paired, prepare_paired
+from echoscape.localization.paired_scores import PairedEchoes
 from echoscape.localization.search import SearchSettings, localize
 
-__all__ = ["Fix", "FixStatus", "SearchSettings", "fix_columns", "localize"]
+__all__ = [
+    "Fix",
+    "FixStatus",
+    "PairedEchoes",
+    "PairedSettings",
+    "SearchSettings",
+    "fix_columns",
+    "localize",
+    "localize_paired",
+    "prepare_paired",
+]

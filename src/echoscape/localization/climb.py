@@ -81,7 +81,34 @@ def _climb(near, echo, heard, model, level, slack, heights, steps) -> Found:
         choose(n, e, h, model, level[k], slack)
         for k, (n, e, h) in enumerate(zip(near, echo, heard))
     ]
-    move = jnp.stack([*jnp.ones_like(start[:2]), jnp.where(heights[1] > heights[0], 1.0, 0.0)])
+
+    def evaluate(place):
+        parts = [value_gradient_curvature(c, e, model, place) for c, e in zip(chosen, echo)]
+        return tuple(sum(column) for column in zip(*parts))
+
+    place, value = climb_steps(evaluate, start, heights, steps)
+    parts = [position_information(c, e, model, place) for c, e in zip(chosen, echo)]
+    information, explained, count = (
+        functools.reduce(operator.add, column) for column in zip(*parts)
+    )
+    levels = jnp.stack([c.level for c in chosen])
+    return Found(place, value, information, explained, 1.0 * count, levels)
+
+
+def climb_steps(evaluate, start: Float[Array, "3"], heights: Float[Array, "2"], steps: int):
+    """Climb by damped Gauss-Newton steps, keeping only those that lead upwards.
+
+    Args:
+        evaluate: Place to log-likelihood, gradient and Gauss-Newton curvature.
+        start: Where to begin [m].
+        heights: Lowest and highest z [m]; equal where the height is given.
+        steps: Steps, the first of which evaluates the start.
+
+    Returns:
+        The highest place found [m] and its log-likelihood.
+    """
+    free = jnp.where(heights[1] > heights[0], 1.0, 0.0)
+    move = jnp.concatenate([jnp.ones(2, start.dtype), free[None].astype(start.dtype)])
 
     def step(carry, _):
         place, value, gradient, curvature, damping = carry
@@ -91,8 +118,7 @@ def _climb(near, echo, heard, model, level, slack, heights, steps) -> Found:
         delta = delta * jnp.minimum(1.0, _LONGEST_STEP / jnp.maximum(jnp.linalg.norm(delta), 1e-9))
         trial = place + delta
         trial = trial.at[2].set(jnp.clip(trial[2], heights[0], heights[1]))
-        parts = [value_gradient_curvature(c, e, model, trial) for c, e in zip(chosen, echo)]
-        new = tuple(sum(column) for column in zip(*parts))
+        new = evaluate(trial)
         better = new[0] > value
         keep = lambda a, b: jnp.where(better, a, b)  # noqa: E731
         return (
@@ -100,18 +126,12 @@ def _climb(near, echo, heard, model, level, slack, heights, steps) -> Found:
             keep(new[2], curvature), keep(damping * 0.2, damping * 5.0),
         ), None  # fmt: skip
 
-    # The first step stays at the start and evaluates it.
     carry = (
         start, jnp.full_like(start[0], -jnp.inf), jnp.zeros_like(start),
         jnp.eye(3, dtype=start.dtype), jnp.full_like(start[0], 5e-2),
     )  # fmt: skip
     place, value, *_ = jax.lax.scan(step, carry, None, steps)[0]
-    parts = [position_information(c, e, model, place) for c, e in zip(chosen, echo)]
-    information, explained, count = (
-        functools.reduce(operator.add, column) for column in zip(*parts)
-    )
-    levels = jnp.stack([c.level for c in chosen])
-    return Found(place, value, information, explained, 1.0 * count, levels)
+    return place, value
 
 
 def _solve(matrix, right):

@@ -97,7 +97,7 @@ def localize(
     station_maps = [maps[name] for name in used]
     if not station_maps:
         raise Refusal("there are no echoes to locate a target from; the set is empty")
-    low, high = _height_range(station_maps, height)
+    low, high = height_range(station_maps, height)
     cells = lay_cells(station_maps, low, high, settings)
     features = [cell_features(station, np.asarray(cells.place)) for station in station_maps]
     cells = jax.tree.map(jnp.asarray, cells)
@@ -134,7 +134,8 @@ def localize(
     )  # fmt: skip
 
 
-def _height_range(maps, height) -> tuple[float, float]:
+def height_range(maps, height) -> tuple[float, float]:
+    """Read the heights to search [m]: those asked for, or the reports' common one."""
     if height is None:
         common = float(np.median(np.concatenate([m.report_position[:, 2] for m in maps])))
         return common, common

@@ -1,0 +1,212 @@
+"""Locating when it is known which paths an echo took: the paper's own setting.
+
+Where echoes carry the rank of their path out and of their path back, a place is scored by
+comparing every echo with the map's paths of those ranks.  On a grid that score is one matrix
+product between sums over a target's echoes and numbers of the map; the best cells are climbed
+from on the map's tangents, which are made once for all targets.
+
+Takes `PairedEchoes` and a `ChannelMap`.
+Gives a `Fix`.
+"""
+
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pydantic
+from jaxtyping import Array, Float
+
+from echoscape.channel_map import ChannelMap
+from echoscape.checks import Refusal
+from echoscape.estimation import AnyArray
+from echoscape.localization.climb import Found, climb_steps
+from echoscape.localization.fix import Fix
+from echoscape.localization.grid import lay_cells
+from echoscape.localization.paired_scores import (
+    PairedEchoes,
+    RankedPaths,
+    cell_weights,
+    log_likelihood,
+    ranked_paths,
+    target_sums,
+)
+from echoscape.localization.places import gather_places
+from echoscape.localization.search import height_range
+
+Pairs = Literal["all", "reciprocal"]
+
+
+class PairedSettings(pydantic.BaseModel):
+    """How places are searched where the pairing is known."""
+
+    model_config = pydantic.ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    cell: float = pydantic.Field(default=2.0, gt=0)
+    """Side of the grid's cells [m]."""
+    level: float = pydantic.Field(default=4.0, gt=0)
+    """Distance between the grid's heights, when the height is searched too [m]."""
+    reach: float = pydantic.Field(default=15.0, gt=0)
+    """How far from the nearest report a target may be [m]."""
+    starts: int = pydantic.Field(default=6, ge=1)
+    """Cells that are climbed from."""
+    kept: int = pydantic.Field(default=3, ge=1)
+    """Ends of the first climb that are climbed from again, with the map asked anew."""
+    steps: int = pydantic.Field(default=5, ge=2)
+    """Steps of each climb."""
+    chunk: int = pydantic.Field(default=1000, ge=1)
+    """Targets in memory at a time."""
+    ambiguous_below: float = pydantic.Field(default=0.9, gt=0, le=1)
+    """A best place with less of the posterior than this is called ambiguous."""
+    vague_above: float = pydantic.Field(default=3.0, gt=0)
+    """A posterior with a wider standard deviation than this is called ambiguous [m]."""
+
+
+class PairedSearch(eqx.Module):
+    """A map's grid, made once and used for any number of targets."""
+
+    channel_map: ChannelMap
+    """Predicts paths."""
+    cells: Float[AnyArray, "cell 3"]
+    """Centres [m]."""
+    paths: RankedPaths
+    """The map's paths at every cell."""
+    weight: Float[Array, "sum cell"]
+    """What every sum over a target's echoes is worth at every cell."""
+    angle_std: float
+    """Deviation of every angle of an echo [rad]."""
+    delay_std: float
+    """Deviation of every delay of an echo [s]."""
+    zenith: bool = eqx.field(static=True)
+    """Whether the echoes carry zenith angles."""
+    heights: tuple[float, float] = eqx.field(static=True)
+    """Lowest and highest z [m]."""
+    settings: PairedSettings = eqx.field(static=True)
+
+
+def prepare_paired(
+    channel_map: ChannelMap,
+    *,
+    paths: int,
+    angle_std: float,
+    delay_std: float,
+    zenith: bool = False,
+    height: float | tuple[float, float] | None = None,
+    settings: PairedSettings | None = None,
+) -> PairedSearch:
+    """Lay a grid over a map for echoes of given errors.
+
+    Eq. (40) of [wu-ckm] as printed has the map's variances only, and a sharp map then trusts
+    blurred echoes to the centimetre; here the echoes' own variances are added, which therefore
+    must be stated.
+
+    Args:
+        channel_map: Predicts paths.
+        paths: How many of the strongest paths echo.
+        angle_std: Deviation of every angle of an echo [rad].
+        delay_std: Deviation of every delay of an echo [s].
+        zenith: Whether the echoes carry zenith angles.
+        height: Height of the targets, or the range to search [m]; the reports' own by default.
+        settings: How to search.
+
+    Raises:
+        Refusal: A deviation is not above zero.
+    """
+    settings = settings or PairedSettings()
+    for name, unit, value in (("angle_std", "rad", angle_std), ("delay_std", "s", delay_std)):
+        if not 0 < value < np.inf:
+            raise Refusal(
+                f"the likelihood needs the echoes' own errors: {name} must be finite and above "
+                f"zero, in {unit}; got {value}"
+            )
+    low, high = height_range([channel_map], height)
+    cells = jnp.asarray(lay_cells([channel_map], low, high, settings).place)
+    ranked = _ranked_at(channel_map, cells, paths)
+    weight = cell_weights(ranked, angle_std, delay_std, zenith)
+    return PairedSearch(
+        channel_map, cells, ranked, weight, angle_std, delay_std, zenith, (low, high), settings
+    )
+
+
+def localize_paired(echoes: PairedEchoes, search: PairedSearch, *, pairs: Pairs = "all") -> Fix:
+    """Locate targets whose echoes carry the ranks of their paths.
+
+    Args:
+        echoes: One set of echoes for each target.
+        search: The map's grid.
+        pairs: Take "all" ordered pairs of paths, Eq. (6) of [wu-ckm], or only the "reciprocal"
+            ones that return the way they came, Eq. (5).
+
+    Raises:
+        Refusal: There is no target, or more paths are paired than the search was prepared for.
+    """
+    settings, count = search.settings, len(echoes.delay)
+    have, need = search.paths.mean.shape[1], echoes.delay.shape[-1]
+    if count == 0:
+        raise Refusal("there are no echoes to locate a target from; the set is empty")
+    if need != have:
+        raise Refusal(
+            f"the echoes pair {need} paths, but the search was prepared for {have}; "
+            f"prepare it with paths={need}"
+        )
+    if search.zenith != (echoes.departure_zenith is not None):
+        raise Refusal(
+            f"the search was prepared for echoes with{'' if search.zenith else 'out'} zenith "
+            f"angles, and these are not so; prepare it with zenith={not search.zenith}"
+        )
+    if pairs == "reciprocal":
+        diagonal = np.eye(need, dtype=bool)
+        echoes = eqx.tree_at(lambda e: e.valid, echoes, echoes.valid & diagonal)
+    # Few sizes compile: the next power of two of the targets, or the whole chunk.
+    chunk, parts = min(settings.chunk, 1 << (count - 1).bit_length()), []
+    for first in range(0, count, chunk):
+        index = np.minimum(np.arange(first, first + chunk), count - 1)
+        some = jax.tree.map(lambda leaf, index=index: jnp.asarray(leaf[index]), echoes)
+        part, kept = _search(search, some), min(chunk, count - first)
+        parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], part))
+    found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    support = search.channel_map.support(found.place.reshape(-1, 3))
+    return gather_places(
+        np.arange(count), found, support.reshape(found.place.shape[:2]),
+        search.heights[0] < search.heights[1], reach=settings.reach,
+        ambiguous_below=settings.ambiguous_below, vague_above=settings.vague_above,
+    )  # fmt: skip
+
+
+@eqx.filter_jit
+def _ranked_at(channel_map: ChannelMap, place: Float[Array, "place 3"], count: int) -> RankedPaths:
+    return jax.vmap(lambda where: ranked_paths(channel_map, where, count))(place)
+
+
+@eqx.filter_jit
+def _search(search: PairedSearch, echoes: PairedEchoes) -> Found:
+    settings = search.settings
+    sums = jax.vmap(target_sums)(echoes)
+    score = sums.astype(jnp.float32) @ search.weight
+    _, cell = jax.lax.top_k(score, min(settings.starts, score.shape[1]))
+    heights = jnp.asarray(search.heights, search.cells.dtype)
+
+    def climb(start, paths, echo):
+        def evaluate(place):
+            return log_likelihood(paths, echo, search.angle_std, search.delay_std, place)
+
+        place, value = climb_steps(evaluate, start, heights, settings.steps)
+        return place, value, evaluate(place)[2]
+
+    every = jax.vmap(jax.vmap(climb, in_axes=(0, 0, None)))
+    paths = jax.tree.map(lambda leaf: leaf[cell], search.paths)
+    # The first climb follows tangents made once; the second asks the map where it matters.
+    place, value, _ = every(search.cells[cell], paths, echoes)
+    _, best = jax.lax.top_k(value, min(settings.kept, value.shape[1]))
+    place = jnp.take_along_axis(place, best[..., None], 1)
+    ask = jax.vmap(
+        lambda where: ranked_paths(search.channel_map, where, search.paths.mean.shape[1])
+    )
+    paths = jax.vmap(ask)(place)
+    place, value, information = every(place, paths, echoes)
+    heard = jnp.broadcast_to(jnp.sum(echoes.valid, axis=(1, 2))[:, None], value.shape)
+    level = jnp.full((*value.shape, 1), jnp.nan)
+    return Found(place, value, information, 1.0 * heard, 1.0 * heard, level)
