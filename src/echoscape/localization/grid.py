@@ -84,13 +84,12 @@ def _features_at(channel_map: ChannelMap, cells) -> CellFeatures:
     return jax.vmap(one)(cells)
 
 
-def cell_features(channel_map: ChannelMap, cells: np.ndarray, part: int = 8192) -> CellFeatures:
-    """Ask a map for its paths at every cell, some at a time."""
-    parts = [
-        _features_at(channel_map, jnp.asarray(cells[k : k + part]))
-        for k in range(0, len(cells), part)
-    ]
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+def cell_features(channel_map: ChannelMap, cells: np.ndarray, part: int = 4096) -> CellFeatures:
+    """Ask a map for its paths at every cell, as many at a time as compile once."""
+    count = len(cells)
+    index = np.minimum(np.arange(-(-count // part) * part), count - 1).reshape(-1, part)
+    parts = [_features_at(channel_map, jnp.asarray(cells[rows])) for rows in index]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *parts)
 
 
 def score_cells(feature: CellFeatures, paths: OneWayPaths, slack) -> Float[Array, " cell"]:

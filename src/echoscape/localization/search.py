@@ -161,6 +161,7 @@ def _search_chunk(settings, maps, cells, features, echo, heard, model, heights) 
         return climb_all(near, echo, heard, model, level, slack, heights, steps=settings.steps)
 
     # The first rounds allow for the grid's cell and learn the target's level.
-    found = climb_from(start, jnp.full((*peaks.shape, len(maps)), jnp.nan), 3.0 * half)
+    unknown = jnp.full((*peaks.shape, len(maps)), jnp.nan, start.dtype)
+    found = climb_from(start, unknown, 3.0 * half)
     found = climb_from(found.place, found.level, 3.0 * half)
     return climb_from(found.place, found.level, 0.0 * half)
