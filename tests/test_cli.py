@@ -12,7 +12,7 @@ from pyarrow import parquet
 import echoscape
 from echoscape.cli import main
 from echoscape.cli.application import app
-from echoscape.cli.console import print_json, progress
+from echoscape.cli.console import compiled_folder, print_json, progress
 from echoscape.reports import read_reports
 from echoscape.sample import load_sample
 
@@ -247,3 +247,13 @@ def test_json_has_no_number_that_json_lacks(capsys):
 
 def test_the_sample_reads_like_any_file(file):
     assert read_reports(file).report.tolist() == load_sample().targets.report.tolist()
+
+
+def test_compiled_programs_are_kept_where_asked_or_not_at_all(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("ECHOSCAPE_CACHE", raising=False)
+    assert compiled_folder() == tmp_path / "echoscape/compiled"
+    monkeypatch.setenv("ECHOSCAPE_CACHE", str(tmp_path / "mine"))
+    assert compiled_folder() == tmp_path / "mine"
+    monkeypatch.setenv("ECHOSCAPE_CACHE", "off")
+    assert compiled_folder() is None

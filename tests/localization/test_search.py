@@ -12,6 +12,7 @@ import pytest
 from echoscape.channel_map import fit_anchors
 from echoscape.checks import Refusal
 from echoscape.localization import FixStatus, SearchSettings, localize
+from echoscape.localization.echo_sets import group_sets, learn_detection, sets_of_targets
 from echoscape.localization.explain import choose, value_gradient_curvature
 from echoscape.localization.grid import cell_features, grid_peaks, lay_cells, score_cells
 from echoscape.localization.grouping import EchoModel, EchoSet, group_echoes
@@ -198,3 +199,15 @@ def test_the_coarse_pass_finds_the_peaks_of_the_whole_grid(street, targets, key)
         one = jax.tree.map(lambda leaf: leaf[None], paths)
         peaks = grid_peaks([feature], [one], cells, half, 4.5, count=4)
         assert peaks[0, 0] == jnp.argmax(whole)
+
+
+@pytest.mark.parametrize(("missed", "false"), [(0.0, 0.0), (0.3, 0.15)])
+def test_detection_and_false_echoes_are_learnt(key, missed, false):
+    reports = mirrors.street_reports(count=64, seed=24)
+    made = make_echoes(reports, key, angle_std=0.01, delay_std=1e-9, missed=missed, false=false)
+    _, sets = sets_of_targets(made.echoes, list(made.echoes.station))
+    learnt = learn_detection(sets, [group_sets(sets[0], MODEL, 32)], MODEL)
+    # of 1,600 pairs; paths that no resolution parts, and those missed for good, blur the count
+    assert abs(float(learnt.detection) - (1 - missed)) < 0.08
+    share = false / (1 + false)
+    assert abs(float(learnt.false_share) - share) < 0.06

@@ -8,6 +8,8 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
+import pathlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
@@ -29,10 +31,30 @@ Seed = Annotated[
 
 
 def use_double_precision() -> None:
-    """Switch JAX to 64 bits; every command that computes calls this before anything else."""
+    """Switch JAX to 64 bits; every command that computes calls this before anything else.
+
+    What JAX compiles is kept for the next command, see `compiled_folder`.
+    """
     import jax
 
     jax.config.update("jax_enable_x64", True)
+    folder = compiled_folder()
+    if folder is not None and jax.config.read("jax_compilation_cache_dir") is None:
+        with contextlib.suppress(OSError):  # a home that cannot be written to only costs time
+            folder.mkdir(parents=True, exist_ok=True)
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def compiled_folder() -> pathlib.Path | None:
+    """Name the folder of compiled programs: ECHOSCAPE_CACHE, or one in the user's cache."""
+    chosen = os.environ.get("ECHOSCAPE_CACHE")
+    if chosen == "off":
+        return None
+    if chosen:
+        return pathlib.Path(chosen)
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(home) / "echoscape/compiled"
 
 
 def print_json(content: Any) -> None:

@@ -4,7 +4,7 @@ Takes nothing.
 Gives versions, devices and extras.
 """
 
-from echoscape.cli.console import Json, print_json, print_table, print_warning
+from echoscape.cli.console import Json, compiled_folder, print_json, print_table, print_warning
 
 
 def doctor(*, json: Json = False) -> int:
@@ -23,6 +23,7 @@ def doctor(*, json: Json = False) -> int:
     else:
         rows = {"echoscape": diagnosis.version, "python": diagnosis.python}
         rows |= {"machine": diagnosis.machine, "devices": ", ".join(diagnosis.devices) or "none"}
+        rows["compiled programs"] = str(compiled_folder() or "not kept (ECHOSCAPE_CACHE=off)")
         for package in diagnosis.packages:
             rows[package.name] = f"{package.version or 'missing'} (needs {package.needs})"
         for name, missing in diagnosis.extras.items():

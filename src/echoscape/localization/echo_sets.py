@@ -15,6 +15,7 @@ from echoscape.units import SPEED_OF_LIGHT
 
 _UNMEASURED = 2.5  # standard deviation of an angle that says nothing [rad]
 _SWERLING = 1.3  # fluctuation of a log power where there is nothing to learn it from: 5.6 dB
+_ASSUMED = 100.0  # echoes that a guess of detection and false echoes counts for
 _PADDED_TO = 16  # few lengths let echoes of different files share a compiled program
 
 
@@ -76,3 +77,23 @@ def power_fluctuation(grouped: list[OneWayPaths]) -> float:
     if not np.any(enough):
         return _SWERLING
     return float(np.clip(np.sqrt(np.median(scatter[enough])), 0.1, 3.0))
+
+
+def learn_detection(echo: list[EchoSet], grouped: list[OneWayPaths], model: EchoModel) -> EchoModel:
+    """Learn how many echoes are heard and how many are false from how the paths explain them.
+
+    What was assumed before counts as much as a hundred echoes.
+    """
+    told = promised = heard = 0.0
+    for each, paths in zip(echo, grouped):
+        found = np.asarray(paths.valid).sum(axis=1)
+        some = found >= 2
+        told += float(np.sum((np.asarray(paths.gain_freedom) + found)[some]))
+        promised += float(np.sum(found[some] ** 2))
+        heard += float(np.sum(np.asarray(each.valid).sum(axis=1)[some]))
+    detection = (told + _ASSUMED * float(model.detection)) / (promised + _ASSUMED)
+    false = (max(heard - told, 0.0) + _ASSUMED * float(model.false_share)) / (heard + _ASSUMED)
+    return model._replace(
+        detection=jnp.asarray(np.clip(detection, 0.3, 0.99)),
+        false_share=jnp.asarray(np.clip(false, 1e-3, 0.5)),
+    )

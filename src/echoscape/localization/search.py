@@ -19,7 +19,12 @@ import pydantic
 from echoscape.channel_map import ChannelMap
 from echoscape.checks import Refusal
 from echoscape.localization.climb import Found, climb_all
-from echoscape.localization.echo_sets import group_sets, power_fluctuation, sets_of_targets
+from echoscape.localization.echo_sets import (
+    group_sets,
+    learn_detection,
+    power_fluctuation,
+    sets_of_targets,
+)
 from echoscape.localization.fix import Fix
 from echoscape.localization.grid import cell_features, grid_peaks, lay_cells
 from echoscape.localization.grouping import EchoModel
@@ -48,9 +53,9 @@ class SearchSettings(pydantic.BaseModel):
     candidates: int = pydantic.Field(default=16, ge=1)
     """Most paths of the map compared with the echoes at a place."""
     detection: float = pydantic.Field(default=0.9, gt=0, le=1)
-    """Probability that an echo of two existing paths is heard."""
+    """Probability that an echo of two existing paths is heard, before any was."""
     false_share: float = pydantic.Field(default=0.1, ge=0, lt=1)
-    """Expected share of false echoes."""
+    """Expected share of false echoes, before any was heard."""
     use_power: bool = True
     """Whether the echoes' relative powers count; their fluctuation is learnt from the echoes."""
     ambiguous_below: float = pydantic.Field(default=0.9, gt=0, le=1)
@@ -107,6 +112,8 @@ def localize(
         jnp.asarray(0.25), jnp.asarray(0.0),
     )  # fmt: skip
     powers = settings.use_power and bool(np.all(echoes.estimates.power[echoes.estimates.valid] > 0))
+    grouped = [group_sets(each, model, settings.chunk) for each in sets]
+    model = learn_detection(sets, grouped, model)
     grouped = [group_sets(each, model, settings.chunk) for each in sets]
     if powers:
         model = model._replace(
