@@ -94,6 +94,6 @@ def learn_detection(echo: list[EchoSet], grouped: list[OneWayPaths], model: Echo
     detection = (told + _ASSUMED * float(model.detection)) / (promised + _ASSUMED)
     false = (max(heard - told, 0.0) + _ASSUMED * float(model.false_share)) / (heard + _ASSUMED)
     return model._replace(
-        detection=jnp.asarray(np.clip(detection, 0.3, 0.99)),
-        false_share=jnp.asarray(np.clip(false, 1e-3, 0.5)),
+        detection=jnp.asarray(np.clip(detection, 0.3, 0.99), float),
+        false_share=jnp.asarray(np.clip(false, 1e-3, 0.5), float),
     )

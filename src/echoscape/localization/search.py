@@ -107,17 +107,16 @@ def localize(
     features = [cell_features(station, np.asarray(cells.place)) for station in station_maps]
     cells = jax.tree.map(jnp.asarray, cells)
     targets, sets = sets_of_targets(echoes, used)
-    model = EchoModel(
-        jnp.asarray(settings.detection), jnp.asarray(settings.false_share + 1e-3),
-        jnp.asarray(0.25), jnp.asarray(0.0),
-    )  # fmt: skip
+    guess = (settings.detection, settings.false_share + 1e-3, 0.25, 0.0)
+    model = EchoModel(*(jnp.asarray(value, float) for value in guess))
     powers = settings.use_power and bool(np.all(echoes.estimates.power[echoes.estimates.valid] > 0))
     grouped = [group_sets(each, model, settings.chunk) for each in sets]
     model = learn_detection(sets, grouped, model)
     grouped = [group_sets(each, model, settings.chunk) for each in sets]
     if powers:
         model = model._replace(
-            log_power_std=jnp.asarray(power_fluctuation(grouped)), power_counts=jnp.asarray(1.0)
+            log_power_std=jnp.asarray(power_fluctuation(grouped), float),
+            power_counts=jnp.asarray(1.0, float),
         )
     heights = jnp.asarray([low, high])
     parts, count = [], len(targets)
