@@ -39,7 +39,8 @@ def use_double_precision() -> None:
 
     jax.config.update("jax_enable_x64", True)
     folder = compiled_folder()
-    if folder is not None and jax.config.jax_compilation_cache_dir is None:
+    kept = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    if folder is not None and kept is None:
         with contextlib.suppress(OSError):  # a home that cannot be written to only costs time
             folder.mkdir(parents=True, exist_ok=True)
             jax.config.update("jax_compilation_cache_dir", str(folder))
