@@ -166,39 +166,35 @@ def _as_candidates(azimuth, zenith, length, echo: EchoSet, inflate) -> Candidate
 
 def _add(found: _Found, new: _Found, echo, model, inflate) -> _Found:
     """Add candidates one by one while they explain more than they promise in vain."""
-    nan = jnp.nan
-    some = _as_candidates(new.azimuth, new.zenith, new.length, echo, inflate)
-
-    def cross(path: Candidates):
-        a = pair_intensity(echo, some, path, model, nan)
-        return a + jnp.swapaxes(pair_intensity(echo, path, some, model, nan), 1, 2)
-
-    both = jax.vmap(
-        lambda one: pair_intensity(echo, one, one, model, nan)[:, 0, 0], out_axes=1
-    )(jax.tree.map(lambda leaf: leaf[:, None], some))  # fmt: skip
-    have = _as_candidates(found.azimuth, found.zenith, found.length, echo, inflate)
-    pairs = pair_intensity(echo, have, have, model, nan)
-    explained = 1.0 + jnp.einsum("ekl,k,l->e", pairs, 1.0 * found.on, 1.0 * found.on)
-    adds = both + jnp.einsum("ecl,l->ec", cross(have), 1.0 * found.on)
+    count = new.on.shape[0]
+    azimuth, zenith, length = (
+        jnp.concatenate([some, have]) for some, have in zip(new[:3], found[:3])
+    )
+    every = _as_candidates(azimuth, zenith, length, echo, inflate)
+    pairs = pair_intensity(echo, every, every, model, jnp.nan)
+    have = 1.0 * found.on
+    explained = 1.0 + jnp.einsum("ekl,k,l->e", pairs[:, count:, count:], have, have)
+    cross = pairs + jnp.swapaxes(pairs, 1, 2)
+    adds = 0.5 * jnp.diagonal(cross, axis1=1, axis2=2)[:, :count]
+    adds += jnp.einsum("ecl,l->ec", cross[:, :count, count:], have)
 
     def step(carry, _):
         found, explained, adds = carry
-        count = jnp.sum(found.on)
+        some = jnp.sum(found.on)
         gain = jnp.sum(jnp.log1p(adds / explained[:, None]), axis=0)
-        gain = jnp.where(new.on, gain - model.detection * (2 * count + 1), -jnp.inf)
+        gain = jnp.where(new.on, gain - model.detection * (2 * some + 1), -jnp.inf)
         best = jnp.argmax(gain)
-        take = (gain[best] > 2.0) & (count < found.on.shape[0])
+        take = (gain[best] > 2.0) & (some < found.on.shape[0])
         slot = jnp.argmin(found.on)
         put = lambda old, value: jnp.where(take, old.at[slot].set(value), old)  # noqa: E731
         grown = _Found(
             put(found.azimuth, new.azimuth[best]), put(found.zenith, new.zenith[best]),
             put(found.length, new.length[best]), put(found.on, True),
         )  # fmt: skip
-        one = jax.tree.map(lambda leaf: leaf[best][None], some)
         return (
             grown,
             jnp.where(take, explained + adds[:, best], explained),
-            jnp.where(take, adds + cross(one)[:, :, 0], adds),
+            jnp.where(take, adds + cross[:, :count, best], adds),
         ), None
 
     (found, _, _), _ = jax.lax.scan(step, (found, explained, adds), None, found.on.shape[0])
