@@ -24,11 +24,11 @@ ESTABLISHED = 5
 _ASLEEP = -3.0
 _HIGHEST = 5.0
 _GAIN = 2.0
-_LEAN = 0.1  # weight of the newest residual in the running mean
-_LEANING = 35.0  # squared mean in its standard deviations; chance 1e-6 with 5 numbers
 
 
-def break_tracks(state: JointState, match: Match) -> tuple[JointState, Match]:
+def break_tracks(
+    state: JointState, match: Match, settings: JointSettings
+) -> tuple[JointState, Match]:
     """Let go of anchors whose residuals lean to one side for long: another wall has taken over.
 
     A neighbouring facade at a slightly different angle moves the image by less than a gate is
@@ -36,10 +36,10 @@ def break_tracks(state: JointState, match: Match) -> tuple[JointState, Match]:
     """
     slots = state.slots
     matched = match.detection >= 0
-    gain = jnp.where(matched, _LEAN, 0.0)[:, None]
+    gain = jnp.where(matched, settings.lean, 0.0)[:, None]
     bias = slots.bias + gain * (match.residual - slots.bias)
-    lean = jnp.sum(bias**2, axis=1) * (2 - _LEAN) / _LEAN
-    broken = matched & (lean > _LEANING) & (slots.kind != Kind.STATION)
+    lean = jnp.sum(bias**2, axis=1) * (2 - settings.lean) / settings.lean
+    broken = matched & (lean > settings.leaning) & (slots.kind != Kind.STATION)
     freed = jnp.zeros_like(match.taken).at[jnp.maximum(match.detection, 0)].max(broken)
     odds = jnp.where(broken, _ASLEEP, slots.odds)
     bias = jnp.where(broken[:, None], 0.0, bias)
@@ -58,11 +58,12 @@ def renew_odds(
     """Raise the odds of detected anchors, lower those of the others, forget the unestablished."""
     slots = state.slots
     matched = match.detection >= 0
-    miss = math.log1p(-settings.detection)
+    miss = jnp.log1p(-settings.detection)
     odds = jnp.where(matched, jnp.maximum(slots.odds, -1.0) + _GAIN, slots.odds + miss)
     odds = jnp.clip(odds, _ASLEEP, _HIGHEST)
     hits = slots.hits + matched
-    forgotten = (odds <= _ASLEEP) & (hits < ESTABLISHED)
+    gone = (state.time - slots.seen > settings.memory) & ~matched
+    forgotten = (odds <= _ASLEEP) & ((hits < ESTABLISHED) | gone) & (slots.kind != Kind.STATION)
     new = eqx.tree_at(
         lambda s: (s.odds, s.hits, s.identity, s.seen),
         slots,

@@ -19,22 +19,29 @@ from jaxtyping import Array, Bool, Float
 
 from echoscape.scene import angles_of
 from echoscape.tracking.anchor import Kind, station_leg
-from echoscape.tracking.joint_state import PER_SLOT, USER, JointState, local_coordinates
+from echoscape.tracking.joint_state import (
+    PER_SLOT,
+    USER,
+    JointSettings,
+    JointState,
+    local_coordinates,
+)
 from echoscape.tracking.joint_update import Detections, Match
 from echoscape.units import wrap_angle
 
 PRIOR = (0.3, 0.35, 0.35)
 """One wall, even, odd: shares of the paths in a ray-traced city."""
-_SURE = 0.98
 _EARLIEST = 4
 _WANDER = 0.03  # of the constant from look to look, in standard deviations of one look
-_REFUTED = -6.0  # log-ratio at which one wall is taken back
-_RECOGNISED = 4.0  # log-ratio at which an odd image becomes one wall
 _FREE = 3.0  # standard deviation of a turn of which nothing is known [rad]
 
 
 def gather_evidence(
-    state: JointState, seen: Detections, match: Match, station: Float[Array, "3"]
+    state: JointState,
+    seen: Detections,
+    match: Match,
+    station: Float[Array, "3"],
+    settings: JointSettings,
 ) -> JointState:
     """Compare the departures of matched paths with each hypothesis, and decide what can be."""
     slots = state.slots
@@ -68,11 +75,11 @@ def gather_evidence(
     score = score + jnp.log(jnp.array(PRIOR))
     chance = jax.nn.softmax(score, axis=1)
     best = jnp.argmax(chance, axis=1)
-    sure = (chance.max(axis=1) > _SURE) & (looks >= _EARLIEST)
+    sure = (chance.max(axis=1) > settings.sure) & (looks >= _EARLIEST)
     waiting = (slots.kind == Kind.UNDECIDED) & (slots.identity >= 0)
     decided = waiting & sure & matched
-    recognised = free & matched & (ratio > _RECOGNISED)
-    refuted = (slots.kind == Kind.ONE_WALL) & (ratio < _REFUTED) & matched
+    recognised = free & matched & (ratio > settings.recognised)
+    refuted = (slots.kind == Kind.ONE_WALL) & (ratio < settings.refuted) & matched
     kind = jnp.where(decided, jnp.array([Kind.ONE_WALL, Kind.EVEN, Kind.ODD])[best], slots.kind)
     kind = jnp.where(recognised, int(Kind.ONE_WALL), kind)
     kind = jnp.where(refuted, int(Kind.UNDECIDED), kind)

@@ -63,9 +63,9 @@ def joint_step(
     state = predict_joint(state, now, settings)
     state = place_user(state, place, known, settings)
     match = match_detections(state, seen, station, settings)
-    state, match = break_tracks(state, match)
+    state, match = break_tracks(state, match, settings)
     state = update_joint(state, seen, match, station, settings)
-    state = gather_evidence(state, seen, match, station)
+    state = gather_evidence(state, seen, match, station, settings)
     state = renew_odds(state, match, step, settings)
     before = state.slots.identity
     state = found_anchors(state, seen, seen.valid & ~match.taken, station, settings)

@@ -48,6 +48,19 @@ class JointSettings(eqx.Module):
     """Largest squared Mahalanobis distance of a path to its anchor; chance 1e-5 with 5 numbers."""
     trusted: float = 11.0
     """Squared distance from which on a path is weighted down, the 95 % point with 5 numbers."""
+    lean: float = 0.1
+    """Weight of the newest residual in the running mean that tells a wrong anchor [1]."""
+    leaning: float = 35.0
+    """Squared running mean, in its standard deviations, from which on an anchor is let go; chance
+    1e-6 with 5 numbers."""
+    memory: float = 3.0
+    """How long an anchor out of sight is remembered [s]."""
+    sure: float = 0.98
+    """Probability from which on the kind of an image counts as decided."""
+    recognised: float = 4.0
+    """Log-ratio from which on an image after an odd number of walls becomes that of one wall."""
+    refuted: float = -6.0
+    """Log-ratio at which one wall is taken back."""
     detection: float = 0.85
     """Probability that an anchor in sight is detected."""
     clutter: float = 1.0
