@@ -80,7 +80,7 @@ def observations_from_table(
     slot = slot - (slot[start] - keep[start])[instant] - 1
     shape = (len(start), max(1, int(np.bincount(instant[keep], minlength=1).max())))
 
-    def padded(values: np.ndarray, fill: float) -> np.ndarray:
+    def padded(values: np.ndarray, fill: float | int | bool) -> np.ndarray:
         out = np.full(shape, fill, dtype=values.dtype)
         out[instant[keep], slot[keep]] = values[keep]
         return out

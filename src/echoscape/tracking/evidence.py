@@ -51,7 +51,7 @@ def gather_evidence(
     departure, noise = seen.measured[which, 3], seen.std[which, 3] ** 2
     bearing, _ = angles_of(local[:, :3] - local[:, 3:6])
     sense = jnp.array([1.0, -1.0])
-    offset = wrap_angle(departure[:, None] - sense * bearing[:, None])
+    offset = wrap_angle(departure[:, None] - sense[None] * bearing[:, None])
     first = slots.looks == 0
     before = slots.offset_variance + _WANDER**2 * noise
     innovation = wrap_angle(offset - slots.offset)
@@ -72,7 +72,7 @@ def gather_evidence(
     spread = spread + jnp.where(free, 0.0, variance)
     ratio = -0.5 * excess**2 / spread - 0.5 * jnp.log(spread / (2 * math.pi))
     score = jnp.stack([evidence[:, 1] + ratio, evidence[:, 0], evidence[:, 1]], axis=1)
-    score = score + jnp.log(jnp.array(PRIOR))
+    score = score + jnp.log(jnp.array(PRIOR))[None]
     chance = jax.nn.softmax(score, axis=1)
     best = jnp.argmax(chance, axis=1)
     sure = (chance.max(axis=1) > settings.sure) & (looks >= _EARLIEST)

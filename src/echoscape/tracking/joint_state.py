@@ -28,7 +28,7 @@ class JointSettings(eqx.Module):
     """Anchors held at once, seen or remembered; a multiple of `chunk`."""
     chunk: int = eqx.field(static=True, default=8)
     """Paths that one update takes together."""
-    acceleration: float = 0.5
+    acceleration: float = 0.4
     """Level acceleration of the user, spectral density [m/s^2/sqrt(Hz)]."""
     climb: float = 0.02
     """Vertical acceleration of the user, spectral density [m/s^2/sqrt(Hz)]."""
@@ -46,18 +46,18 @@ class JointSettings(eqx.Module):
     """How well the height of an image in vertical walls is that of the station [m]."""
     gate: float = 30.0
     """Largest squared Mahalanobis distance of a path to its anchor; chance 1e-5 with 5 numbers."""
-    trusted: float = 11.0
-    """Squared distance from which on a path is weighted down, the 95 % point with 5 numbers."""
-    lean: float = 0.1
+    trusted: float = 6.0
+    """Squared distance from which on a path is weighted down, the 70 % point with 5 numbers."""
+    lean: float = 0.2
     """Weight of the newest residual in the running mean that tells a wrong anchor [1]."""
-    leaning: float = 35.0
+    leaning: float = 25.0
     """Squared running mean, in its standard deviations, from which on an anchor is let go; chance
-    1e-6 with 5 numbers."""
+    1e-4 with 5 numbers."""
     memory: float = 3.0
     """How long an anchor out of sight is remembered [s]."""
     sure: float = 0.98
     """Probability from which on the kind of an image counts as decided."""
-    recognised: float = 4.0
+    recognised: float = 5.0
     """Log-ratio from which on an image after an odd number of walls becomes that of one wall."""
     refuted: float = -6.0
     """Log-ratio at which one wall is taken back."""

@@ -30,11 +30,11 @@ from echoscape.tracking.joint_state import (
 class Detections(eqx.Module):
     """What is seen at one instant."""
 
-    measured: Float[Array, "detection 5"]
+    measured: Float[Array, "*time detection 5"]
     """`anchor.MEASURED` of each [m, rad]."""
-    std: Float[Array, "detection 5"]
+    std: Float[Array, "*time detection 5"]
     """Their standard deviations [m, rad]."""
-    valid: Bool[Array, " detection"]
+    valid: Bool[Array, "*time detection"]
     """False for padding."""
 
 
@@ -68,7 +68,7 @@ def match_detections(
     spread = jnp.einsum("sac,scd,sbd->sab", slope, covariance, slope)
     residual = jax.vmap(jax.vmap(path_residual, (0, None)), (None, 0))(seen.measured, predicted)
     noise = seen.std**2
-    pair = spread[:, None] + noise[None, :, :, None] * jnp.eye(5)
+    pair = spread[:, None] + noise[None, :, :, None] * jnp.eye(5)[None, None]
     squared, log_determinant = mahalanobis(residual, pair)
     log_likelihood = -0.5 * (squared + log_determinant + 5 * math.log(2 * math.pi))
     lengths = jnp.where(seen.valid, seen.measured[:, 0], jnp.nan)
@@ -118,7 +118,7 @@ def update_joint(
         mean, covariance = carry
         slot = jax.lax.dynamic_slice(order, (i * chunk,), (chunk,))
         present = i * chunk + jnp.arange(chunk) < total
-        column = USER + PER_SLOT * slot[:, None] + jnp.arange(PER_SLOT)
+        column = USER + PER_SLOT * slot[:, None] + jnp.arange(PER_SLOT)[None]
         local = jnp.concatenate([jnp.broadcast_to(mean[:3], (chunk, 3)), mean[column]], axis=1)
         kind = slots.kind[slot]
         predicted, slope = jax.vmap(predict_with_slope, (0, 0, 0, 0, None))(
