@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cyclopts
 
 from echoscape import __version__
-from echoscape.cli import bound, demo, doctor, echoes, locate, maps, reports, track
+from echoscape.cli import bound, channel, demo, doctor, echoes, locate, maps, reports, track
 from echoscape.cli.console import print_problem
 
 app = cyclopts.App(
@@ -29,6 +29,7 @@ app.command(echoes.app)
 app.command(locate.locate)
 app.command(bound.bound)
 app.command(track.track)
+app.command(channel.channel)
 app.command(doctor.doctor)
 
 
