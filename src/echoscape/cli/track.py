@@ -15,6 +15,7 @@ from echoscape.cli.options import check_deviations
 if TYPE_CHECKING:
     import numpy as np
 
+    from echoscape.propagation.ray_cast import BoxTree
     from echoscape.tracking import Tracks
 
 Triple = Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True)]
@@ -28,7 +29,8 @@ def track(
     out: Path,
     start: Triple | None = None,
     start_velocity: Triple | None = None,
-    filter: Literal["joint"] = "joint",
+    mesh: Path | None = None,
+    filter: Literal["joint", "anchors"] = "joint",
     angle_std: float | None = None,
     delay_std: float | None = None,
     json: Json = False,
@@ -41,7 +43,9 @@ def track(
         out: Folder for tracks.parquet, user.parquet, tracks.png and tracks.pdf.
         start: Where the user is at first [m]; the file's first known position if not given.
         start_velocity: The user's first velocity, such as 0.2,1,0 [m/s].
-        filter: Which filter follows: joint, over user and anchors.
+        mesh: Walls as .npz (vertices, faces) or .obj; gives every path's first and last bounce.
+        filter: Which filter follows: joint, over user and anchors; anchors, where the file knows
+            the user's position at every instant.
         angle_std: Standard deviation of angles that the file states none for [rad].
         delay_std: Standard deviation of delays that the file states none for [s].
         json: Print JSON for programs.
@@ -49,21 +53,22 @@ def track(
     use_double_precision()
     check_deviations(angle_std, delay_std)
     station_position = read_triple(station, "--station", "m")
+    assert station_position is not None  # --station is required
     start_position = read_triple(start, "--start", "m")
     velocity = read_triple(start_velocity, "--start-velocity", "m/s")
     from echoscape.reports import atomic_folder, read_observations
     from echoscape.tracking import track as follow
     from echoscape.tracking import write_tracks, write_user
 
+    tree = None if mesh is None else read_tree(mesh, station_position)
     seen = read_observations(observations, angle_std, delay_std)
-    assert station_position is not None  # --station is required
-    found = follow(seen, station_position, start=start_position, start_velocity=velocity)
+    found = follow(seen, station_position, filter, start=start_position, start_velocity=velocity)
     from echoscape.studies.draw_fixes import save_figure
     from echoscape.studies.draw_tracks import draw_tracks
 
     drawing = draw_tracks(found, seen)
     with atomic_folder(out, "user.parquet") as folder:
-        write_tracks(found, seen, folder / "tracks.parquet")
+        write_tracks(found, seen, folder / "tracks.parquet", tree)
         save_figure(drawing, folder / "tracks.parquet")
         write_user(found, folder / "user.parquet")
     told = summarize(found, seen.repeated)
@@ -71,6 +76,22 @@ def track(
         print_json(told)
     else:
         print_table(str(out), {name: str(value) for name, value in told.items()})
+
+
+def read_tree(path: Path, station: "np.ndarray") -> "BoxTree":
+    """Read a mesh for casting rays; refuse one that the station is not in."""
+    from echoscape.checks import Refusal
+    from echoscape.propagation.ray_cast import build_tree
+    from echoscape.scene.mesh import read_mesh
+
+    mesh = read_mesh(path)
+    low, high = mesh.vertex.min(axis=0), mesh.vertex.max(axis=0)
+    if (station[:2] < low[:2]).any() or (station[:2] > high[:2]).any():
+        raise Refusal(
+            f"--station {station[0]:g},{station[1]:g} lies outside the mesh {path}, which spans x "
+            f"{low[0]:g} to {high[0]:g} and y {low[1]:g} to {high[1]:g} m; give both in one frame"
+        )
+    return build_tree(mesh)
 
 
 def summarize(tracks: "Tracks", repeated: int) -> dict[str, int | float]:

@@ -42,6 +42,8 @@ class JointSettings(eqx.Module):
     """The same where the first velocity is not given, for a user who walks [m/s]."""
     known_std: float = 0.05
     """Error of every coordinate where the file knows the user's position [m]."""
+    trusted_std: float = 0.005
+    """The same for the filter that trusts these positions [m]."""
     level_std: float = 0.1
     """How well the height of an image in vertical walls is that of the station [m]."""
     gate: float = 30.0

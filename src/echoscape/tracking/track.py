@@ -5,6 +5,7 @@ Gives `Tracks`: user and anchors over time, each with a status.
 """
 
 import enum
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -85,26 +86,38 @@ class Tracks(eqx.Module):
 def track(
     observations: Observations,
     station: Float[np.ndarray, "3"],
+    filter: Literal["joint", "anchors"] = "joint",
     *,
     start: Float[np.ndarray, "3"] | None = None,
     start_velocity: Float[np.ndarray, "3"] | None = None,
     settings: JointSettings = DEFAULTS,
 ) -> Tracks:
-    """Follow a user and the anchors around with the joint filter.
-
-    Where the observations know the user's position, that is taken in as well.
+    """Follow the anchors around a user, and the user with them.
 
     Args:
         observations: What was seen.
         station: Position of the station [m].
+        filter: ``joint`` estimates the user too, and takes in its position where the observations
+            know it; ``anchors`` needs it at every instant and trusts it to
+            `JointSettings.trusted_std`.
         start: Where the user is at first [m]; the first known position if not given.
         start_velocity: The user's first velocity [m/s]; standing with an error of
             `JointSettings.start_velocity_unknown` if not given.
         settings: What the filter assumes.
 
     Raises:
-        Refusal: It is not known where the user starts.
+        Refusal: It is not known where the user starts, or is.
     """
+    if filter == "anchors":
+        unknown = np.flatnonzero(~observations.user_known)
+        if len(unknown):
+            raise Refusal(
+                "the filter 'anchors' needs the user's position at every instant, in m, but at "
+                f"{observations.time[unknown[0]]:g} s it is empty; fill user_x, user_y, user_z or "
+                "take --filter joint"
+            )
+        trusted = settings.trusted_std
+        settings = eqx.tree_at(lambda s: (s.known_std, s.start_std), settings, (trusted, trusted))
     if start is None:
         if not observations.user_known[0]:
             raise Refusal(

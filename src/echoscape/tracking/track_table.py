@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from echoscape.propagation.ray_cast import BoxTree
 from echoscape.reports import Observations
 from echoscape.reports.files import write_table
 from echoscape.reports.schema import ANGLES, COVARIANCE, POSITION, Column, Schema
 from echoscape.tracking.anchor import Kind
-from echoscape.tracking.bounce import one_wall_bounce
+from echoscape.tracking.bounce import one_wall_bounce, seen_points
 from echoscape.tracking.track import Tracks, TrackStatus, UserStatus
 from echoscape.units import SPEED_OF_LIGHT
 
@@ -73,9 +74,11 @@ USER = Schema(
 """Columns of a table of the user's positions."""
 
 
-def write_tracks(tracks: Tracks, observations: Observations, path: str | Path) -> None:
+def write_tracks(
+    tracks: Tracks, observations: Observations, path: str | Path, tree: BoxTree | None = None
+) -> None:
     """Write tracks, one row per track and instant, by the suffix of `path`."""
-    write_table(_table(track_columns(tracks, observations)), path, TRACKS)
+    write_table(_table(track_columns(tracks, observations, tree)), path, TRACKS)
 
 
 def write_user(tracks: Tracks, path: str | Path) -> None:
@@ -83,8 +86,17 @@ def write_user(tracks: Tracks, path: str | Path) -> None:
     write_table(_table(user_columns(tracks)), path, USER)
 
 
-def track_columns(tracks: Tracks, observations: Observations) -> dict[str, np.ndarray]:
-    """Lay tracks out as columns; NaN where something is not known."""
+def track_columns(
+    tracks: Tracks, observations: Observations, tree: BoxTree | None = None
+) -> dict[str, np.ndarray]:
+    """Lay tracks out as columns; NaN where something is not known.
+
+    Args:
+        tracks: The tracks.
+        observations: What they were followed from, for power and rows.
+        tree: A mesh, which gives the bounce points of every path; without it only those of one wall
+            are known.
+    """
     record = tracks.record
     instant, slot = np.nonzero(tracks.shown)
     order = np.lexsort((np.asarray(record.identity)[instant, slot], instant))
@@ -103,6 +115,14 @@ def track_columns(tracks: Tracks, observations: Observations) -> dict[str, np.nd
     bounce[~((kind == Kind.ONE_WALL) & (pick(record.flip) > 0))] = np.nan
     scattered = kind == Kind.SCATTERER
     bounce[scattered] = anchor[scattered]
+    first = last = bounce
+    if tree is not None:
+        bounced = kind != Kind.STATION
+        first, last = (np.full(bounce.shape, np.nan) for _ in range(2))
+        out, back = predicted[bounced, 3:5].T, predicted[bounced, 1:3].T
+        station = np.broadcast_to(tracks.station, (int(bounced.sum()), 3))
+        first[bounced] = seen_points(tree, station, *out)
+        last[bounced] = seen_points(tree, user[bounced], *back)
     row = np.where(seen, observations.row[instant, which], -1)
     names = np.array([member.name.lower() for member in Kind])
     upper = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
@@ -129,7 +149,7 @@ def track_columns(tracks: Tracks, observations: Observations) -> dict[str, np.nd
         "arrival_azimuth": predicted[:, 1],
         "arrival_zenith": predicted[:, 2],
         "power": np.where(seen, power, np.nan),
-        **dict(zip(_BOUNCES, np.concatenate([bounce, bounce], axis=1).T)),
+        **dict(zip(_BOUNCES, np.concatenate([first, last], axis=1).T)),
         "observation": np.ma.masked_less(row, 0),
         "status": _words(TrackStatus)[pick(tracks.status)],
     }
