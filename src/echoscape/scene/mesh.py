@@ -12,7 +12,7 @@ from pathlib import Path
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -46,7 +46,7 @@ class Mesh(eqx.Module):
         return cross / np.linalg.norm(cross, axis=1, keepdims=True)
 
 
-def make_mesh(vertex: Float[np.ndarray, "vertex 3"], face: Int[np.ndarray, "face 3"]) -> Mesh:
+def make_mesh(vertex: Float[np.ndarray, "vertex 3"], face: Integer[np.ndarray, "face 3"]) -> Mesh:
     """Make a mesh, find its walls, and leave out triangles without area.
 
     Raises:

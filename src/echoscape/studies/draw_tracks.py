@@ -61,8 +61,8 @@ def _draw_place(axes: Axes, tracks: Tracks) -> None:
     )
     low = np.minimum(user.min(axis=0), tracks.station[:2])
     high = np.maximum(user.max(axis=0), tracks.station[:2])
-    margin = 0.3 * max(*(high - low), 20.0)
-    low, high = low - margin, high + margin
+    centre, half = 0.5 * (low + high), 0.7 * max(*(high - low), 20.0)
+    low, high = centre - half, centre + half
     axes.plot(*bounce[:, :2].T, ".", ms=2, color=_WALL, zorder=2, rasterized=True,
               label="points on walls")  # fmt: skip
     instant, slot = np.nonzero(tracked & (kind != Kind.STATION))

@@ -92,7 +92,7 @@ def follow_bounces(
         history.seen,
         jax.random.split(key, len(history.seen)),
     )
-    draws = start + start_std * jax.random.normal(key, (particles, SIZE))
+    draws = start[None] + start_std[None] * jax.random.normal(key, (particles, SIZE))
 
     if method == "paper":
         units = jnp.array([1 / SPEED_OF_LIGHT, 1.0, 1.0, 1.0, 1.0])
