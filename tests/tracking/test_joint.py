@@ -209,3 +209,22 @@ def test_new_anchors_share_the_users_error(key):
     assert np.allclose(state.covariance[first, first], user + 0.2 * np.eye(3))
     assert np.allclose(state.covariance[first, :6], start.covariance[:3, :6])
     assert np.allclose(state.covariance, state.covariance.T)
+
+
+def test_later_instants_steady_the_users_motion(walk):
+    observations, user, _, found = walk
+    better = track(
+        observations, STATION, start=user[0], start_velocity=user[1] - user[0], smooth=True,
+        settings=SMALL,
+    )  # fmt: skip
+    step = observations.time[1]
+    true = (user[2:] - user[:-2]) / (2 * step)
+    wrong = [
+        np.sqrt(np.mean((np.asarray(each.record.user)[1:-1, 3:5] - true[:, :2]) ** 2))
+        for each in (found, better)
+    ]
+    assert wrong[1] < 0.7 * wrong[0]
+    assert np.sqrt(np.mean(error(better, user) ** 2)) < 1.1 * np.sqrt(
+        np.mean(error(found, user) ** 2)
+    )
+    assert (np.diagonal(better.record.user_covariance, axis1=1, axis2=2) > 0).all()

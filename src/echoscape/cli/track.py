@@ -31,6 +31,7 @@ def track(
     start_velocity: Triple | None = None,
     mesh: Path | None = None,
     filter: Literal["joint", "anchors"] = "joint",
+    smooth: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     angle_std: float | None = None,
     delay_std: float | None = None,
     json: Json = False,
@@ -46,6 +47,8 @@ def track(
         mesh: Walls as .npz (vertices, faces) or .obj; gives every path's first and last bounce.
         filter: Which filter follows: joint, over user and anchors; anchors, where the file knows
             the user's position at every instant.
+        smooth: Let later observations correct the user's motion, for channels; without, every
+            instant rests on what came before.
         angle_std: Standard deviation of angles that the file states none for [rad].
         delay_std: Standard deviation of delays that the file states none for [s].
         json: Print JSON for programs.

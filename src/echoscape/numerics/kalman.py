@@ -19,9 +19,9 @@ Difference = Callable[[Array, Array], Array]
 class Gaussian(eqx.Module):
     """A mean and a covariance."""
 
-    mean: Float[Array, " coordinate"]
+    mean: Float[Array, "*batch coordinate"]
     """Where it is centred."""
-    covariance: Float[Array, "coordinate coordinate"]
+    covariance: Float[Array, "*batch coordinate coordinate"]
     """How it spreads."""
 
 

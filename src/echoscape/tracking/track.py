@@ -20,6 +20,7 @@ from echoscape.tracking.joint import run_joint
 from echoscape.tracking.joint_state import JointSettings
 from echoscape.tracking.joint_update import Detections
 from echoscape.tracking.record import Record
+from echoscape.tracking.smoother import smooth_user
 from echoscape.units import SPEED_OF_LIGHT
 
 
@@ -90,6 +91,7 @@ def track(
     *,
     start: Float[np.ndarray, "3"] | None = None,
     start_velocity: Float[np.ndarray, "3"] | None = None,
+    smooth: bool = False,
     settings: JointSettings = DEFAULTS,
 ) -> Tracks:
     """Follow the anchors around a user, and the user with them.
@@ -103,6 +105,8 @@ def track(
         start: Where the user is at first [m]; the first known position if not given.
         start_velocity: The user's first velocity [m/s]; standing with an error of
             `JointSettings.start_velocity_unknown` if not given.
+        smooth: Let later observations correct the user's motion; anchors and statuses stay those of
+            the filter.
         settings: What the filter assumes.
 
     Raises:
@@ -139,6 +143,11 @@ def track(
         jnp.asarray(start_velocity, float),
         settings,
     )
+    if smooth and len(observations.time) > 1:
+        better = smooth_user(
+            record.user, record.user_covariance, jnp.asarray(observations.time), settings
+        )
+        record = eqx.tree_at(lambda r: (r.user, r.user_covariance), record, better)
     record = jax.tree.map(np.asarray, record)
     return Tracks(
         time=observations.time,
