@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from walls import GROUND, STATION, WALLS, image_path
 
-from echoscape.tracking.anchor import Kind, path_residual, predict_path, predict_with_slope
+from echoscape.tracking import anchor as anchors
+from echoscape.tracking.anchor import Kind, path_residual
 from echoscape.tracking.bounce import one_wall_bounce
 from echoscape.units import wrap_angle
 
+predict_path = jax.jit(anchors.predict_path)
+predict_with_slope = jax.jit(anchors.predict_with_slope)
 USER = np.array([-9.0, -17.0, 1.3])
 
 

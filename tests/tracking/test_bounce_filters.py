@@ -92,9 +92,9 @@ def path():
     ("method", "share"),
     [
         ("bootstrap", 0.8),
-        ("rao-blackwellised", 0.8),
+        pytest.param("rao-blackwellised", 0.8, marks=pytest.mark.slow),
         ("extended", 0.7),
-        ("unscented", 0.7),
+        pytest.param("unscented", 0.7, marks=pytest.mark.slow),
     ],
 )
 def test_filters_beat_what_they_are_given(path, key, method, share):

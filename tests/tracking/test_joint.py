@@ -8,17 +8,24 @@ import pytest
 from walls import STATION, image_path, observe, sequences
 
 from echoscape.checks import Refusal
-from echoscape.tracking import JointSettings, Kind, TrackStatus, UserStatus, track
-from echoscape.tracking.joint_state import (
-    USER,
-    local_coordinates,
-    predict_joint,
-    set_coordinates,
-    start_joint,
+from echoscape.tracking import (
+    JointSettings,
+    Kind,
+    TrackStatus,
+    UserStatus,
+    joint_state,
+    joint_update,
+    track,
 )
-from echoscape.tracking.joint_update import Detections, Match, update_joint
+from echoscape.tracking.joint_state import USER, local_coordinates
+from echoscape.tracking.joint_update import Detections, Match
 
 SMALL = JointSettings(slots=24)
+# one compilation each, not one for every operation
+update_joint = eqx.filter_jit(joint_update.update_joint)
+predict_joint = eqx.filter_jit(joint_state.predict_joint)
+set_coordinates = eqx.filter_jit(joint_state.set_coordinates)
+start_joint = eqx.filter_jit(joint_state.start_joint)
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,6 @@ def build_tree(mesh: Mesh) -> BoxTree:
     )
 
 
-@eqx.filter_jit
 def cast(
     tree: BoxTree,
     start: Float[Array, "ray 3"],
@@ -106,14 +105,27 @@ def cast(
     """
     count = start.shape[0]
     limit = jnp.full(count, jnp.inf) if reach is None else reach
-    rays = (start, direction, limit)
-    padded = -count % _CHUNK
-    rays = [jnp.concatenate([x, jnp.ones((padded, *x.shape[1:]), x.dtype)]) for x in rays]
+    # few sizes, each compiled once: a power of two
+    padded = max(_CHUNK, 1 << max(count - 1, 0).bit_length()) - count
+    rays = [
+        jnp.concatenate([x, jnp.ones((padded, *x.shape[1:]), x.dtype)])
+        for x in (start, direction, limit)
+    ]
+    hit = _cast(tree, *rays)
+    return Hit(hit.distance[:count], hit.face[:count])
+
+
+@eqx.filter_jit
+def _cast(tree: BoxTree, start: Array, direction: Array, reach: Array) -> Hit:
+    """Walk the rays chunk after chunk."""
+    rays = (start, direction, reach)
     blocks = [x.astype(jnp.float32).reshape(-1, _CHUNK, *x.shape[1:]) for x in rays]
-    distance, face = jax.lax.map(
-        lambda block: jax.vmap(_walk, (None, 0, 0, 0))(tree, *block), blocks
-    )
-    return Hit(distance.reshape(-1)[:count].astype(start.dtype), face.reshape(-1)[:count])
+
+    def together(block):
+        return jax.vmap(_walk, (None, 0, 0, 0))(tree, *block)
+
+    distance, face = jax.lax.map(together, blocks)
+    return Hit(distance.reshape(-1).astype(start.dtype), face.reshape(-1))
 
 
 def sees(
