@@ -137,6 +137,18 @@ def test_a_start_is_needed(walk):
         track(walk[0], STATION)
 
 
+def test_two_starts_that_contradict_are_refused(walk):
+    observations, user, _, _ = walk
+    first = np.arange(len(user)) == 0
+    told = eqx.tree_at(
+        lambda o: (o.user_position, o.user_known),
+        observations,
+        (np.where(first[:, None], user, 0.0), first),
+    )
+    with pytest.raises(Refusal, match="--start lies 5 m from where user_x"):
+        track(told, STATION, start=user[0] + np.array([3.0, -4.0, 0.0]))
+
+
 def dense_update(mean, covariance, predict, slope, measured, noise):
     gain = covariance @ slope.T @ np.linalg.inv(slope @ covariance @ slope.T + np.diag(noise))
     return mean + gain @ (measured - predict), covariance - gain @ slope @ covariance

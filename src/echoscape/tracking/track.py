@@ -52,6 +52,8 @@ class UserStatus(enum.IntEnum):
 
 
 DEFAULTS = JointSettings()
+START_APART = 1.0
+"""Two starts further apart than this contradict one another [m]."""
 LOST_BEYOND = 10.0
 """Stated level error from which on a user counts as lost [m]."""
 LOST_BELOW = 0.25
@@ -129,6 +131,12 @@ def track(
                 "fill user_x, user_y, user_z of the first instant"
             )
         start = observations.user_position[0]
+    apart = float(np.linalg.norm(start - observations.user_position[0]))
+    if observations.user_known[0] and apart > START_APART:
+        raise Refusal(
+            f"--start lies {apart:.3g} m from where user_x, user_y, user_z of the first instant "
+            "say that the user is; leave out what is wrong"
+        )
     if start_velocity is None:
         start_velocity = np.zeros(3)
         unknown = settings.start_velocity_unknown
