@@ -10,7 +10,18 @@ from collections.abc import Sequence
 import cyclopts
 
 from echoscape import __version__
-from echoscape.cli import bound, demo, doctor, echoes, locate, maps, reports
+from echoscape.cli import (
+    bound,
+    channel,
+    demo,
+    doctor,
+    echoes,
+    locate,
+    maps,
+    reports,
+    reproduce,
+    track,
+)
 from echoscape.cli.console import print_problem
 
 app = cyclopts.App(
@@ -28,6 +39,9 @@ app.command(maps.app)
 app.command(echoes.app)
 app.command(locate.locate)
 app.command(bound.bound)
+app.command(track.track)
+app.command(channel.channel)
+app.command(reproduce.app)
 app.command(doctor.doctor)
 
 

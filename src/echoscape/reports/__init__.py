@@ -1,12 +1,14 @@
 """What users reported and what base stations heard: schema, files, adapters.
 
 Takes `PathEstimates` at known places, tables of any ray tracer or campaign.
-Gives `Reports` and `Echoes`.
+Gives `Reports`, `Echoes` and `Observations`.
 """
 
 from echoscape.reports.echo import Echoes
 from echoscape.reports.files import atomic_folder, atomic_path
 from echoscape.reports.fix_table import read_fixes, write_fixes
+from echoscape.reports.observation import Observations
+from echoscape.reports.observation_table import read_observations, write_observations
 from echoscape.reports.ray_traced import reports_from_ray_traced, reports_from_sionna
 from echoscape.reports.report import Reports
 from echoscape.reports.summary import Summary, summarize_reports
@@ -19,17 +21,20 @@ from echoscape.reports.table import (
 
 __all__ = [
     "Echoes",
+    "Observations",
     "Reports",
     "Summary",
     "atomic_folder",
     "atomic_path",
     "read_echoes",
     "read_fixes",
+    "read_observations",
     "read_reports",
     "reports_from_ray_traced",
     "reports_from_sionna",
     "summarize_reports",
     "write_echoes",
     "write_fixes",
+    "write_observations",
     "write_reports",
 ]

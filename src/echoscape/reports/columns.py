@@ -33,7 +33,7 @@ class Columns:
         self._check_names()
         if table.num_rows == 0:
             raise Refusal(f"{source} has a header but no rows; at least one was needed")
-        self.number = self.integer(schema.number)
+        self.number = self.integer(schema.number) if schema.number else np.arange(table.num_rows)
 
     def has(self, name: str) -> bool:
         """Tell whether the column exists and has any value."""
@@ -179,7 +179,11 @@ class Columns:
     def place(self, row: int) -> str:
         """Say where a row is: its number from 1, and the report or target it belongs to."""
         number = getattr(self, "number", None)
-        owner = "" if number is None else f" ({self.schema.number} {number[row]})"
+        owner = (
+            ""
+            if number is None or not self.schema.number
+            else f" ({self.schema.number} {number[row]})"
+        )
         return f"row {row + 1}{owner}"
 
     def _measured(self, name: str) -> np.ndarray:

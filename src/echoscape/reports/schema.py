@@ -1,7 +1,7 @@
 """Which columns each table has, in which unit: the one list that readers and the manual share.
 
 Takes nothing.
-Gives `REPORTS`, `ECHOES` and `FIXES`, checked against `docs/formats.md` by a test.
+Gives `REPORTS`, `ECHOES`, `FIXES` and `OBSERVATIONS`, checked against `docs/formats.md` by a test.
 """
 
 import dataclasses
@@ -30,9 +30,9 @@ class Schema:
     """The columns of one kind of table; further columns are kept and ignored."""
 
     kind: str
-    """Plural noun: reports, echoes, fixes."""
+    """Plural noun: reports, echoes, fixes, observations."""
     number: str
-    """The column that numbers a report or target."""
+    """The column that numbers a report or target; empty where only time orders the rows."""
     columns: tuple[Column, ...]
 
     @property
@@ -105,5 +105,20 @@ FIXES = Schema(
         Column("agreeing_starts", "integer", ""),
         Column("starts", "integer", ""),
         Column("method", "text", ""),
+    ),
+)
+
+USER_POSITION = ("user_x", "user_y", "user_z")
+
+OBSERVATIONS = Schema(
+    "observations",
+    "",
+    (
+        Column("time", "number", "[s]", True),
+        *_numbers(ANGLES, "[rad]", True),
+        Column("delay", "number", "[s]", True),
+        Column("power", "number", "[linear]", True),
+        *_DEVIATIONS,
+        *_numbers(USER_POSITION, "[m]"),
     ),
 )

@@ -1,0 +1,32 @@
+"""Channels that evolve with the environment: from anchors and scatterers to coefficients.
+
+Takes tracks, and the motion of a user among them.
+Gives `ChannelRealization`: coefficients and delays at any rate, spreads, distributions.
+"""
+
+from echoscape.channel_model.coefficient import (
+    ChannelRealization,
+    frequency_response,
+    realize,
+)
+from echoscape.channel_model.ray import Motion, RaySet, RayState, evolve, move
+from echoscape.channel_model.spread import Spreads, spreads
+from echoscape.channel_model.statistic import ks_distance, ks_halves
+from echoscape.channel_model.track_rays import rays_from_tracks, read_motion
+
+__all__ = [
+    "ChannelRealization",
+    "Motion",
+    "RaySet",
+    "RayState",
+    "Spreads",
+    "evolve",
+    "frequency_response",
+    "ks_distance",
+    "ks_halves",
+    "move",
+    "rays_from_tracks",
+    "read_motion",
+    "realize",
+    "spreads",
+]

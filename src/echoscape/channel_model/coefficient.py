@@ -1,0 +1,183 @@
+"""From rays to the coefficients between every pair of antennas.
+
+Each ray's wave front is a sphere about its point: for a virtual anchor about the image of *each*
+transmit element, which is exact for walls; for a scatterer in two legs.  The paper's form, two legs
+to first and last bounce and a virtual delay, curves the front at the bounce and is worse than a
+plane wave at large apertures; `bounce_lengths` keeps it.
+
+Takes rays, arrays, polarisation and times.
+Gives `ChannelRealization`, and its frequency response.
+"""
+
+import math
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
+
+from echoscape.channel_model.ray import Motion, RaySet, evolve, move
+from echoscape.scene import PlanarArray, distance
+from echoscape.units import SPEED_OF_LIGHT, from_db
+
+
+class Polarisation(NamedTuple):
+    """Cross-polar ratio and co-polar imbalance; as in TR 38.901, UMi without line of sight."""
+
+    cross_ratio_db: float = 8.0
+    """Mean of the cross-polar ratio kappa [dB]."""
+    cross_spread_db: float = 3.0
+    """Its standard deviation from ray to ray [dB]."""
+    imbalance_db: float = 0.0
+    """Co-polar imbalance mu [dB]."""
+
+
+class ChannelRealization(eqx.Module):
+    """A channel over time."""
+
+    coefficient: Complex[Array, "time rx tx path"]
+    """Baseband coefficients, ``exp(-j 2 pi f delay)`` included [1]."""
+    delay: Float[Array, "time path"]
+    """Delays between the centres of the arrays, absolute [s]."""
+    time: Float[Array, " time"]
+    """When [s]."""
+    carrier_frequency: float = eqx.field(static=True)
+    """Carrier [Hz]."""
+
+
+def image_lengths(
+    rays: RaySet,
+    position: Float[Array, "3"],
+    transmit: Float[Array, "tx 3"],
+    receive: Float[Array, "rx 3"],
+) -> Float[Array, "rx tx ray"]:
+    """Measure each ray from each transmit to each receive element, exactly.
+
+    Args:
+        rays: The rays.
+        position: Centre of the receive array [m].
+        transmit: Offsets of the elements at the station [m].
+        receive: Offsets of the elements at the user [m].
+    """
+    cos, sin = jnp.cos(rays.turn), jnp.sin(rays.turn)
+    # a direction at the image, its azimuth times `sense`, turned by `turn`, is that at the station
+    x, y, z = (transmit[:, i, None] for i in range(3))
+    imaged = jnp.stack(
+        [
+            x * cos[None] + y * sin[None],
+            (y * cos[None] - x * sin[None]) * rays.sense[None],
+            z * rays.flip[None],
+        ],
+        axis=-1,
+    )
+    end = position[None, :] + receive
+    centre = rays.point[None] + jnp.where(rays.scattered[None, :, None], 0.0, imaged)
+    direct = distance(end[:, None, None] - centre[None])
+    start = rays.station[None, None] + transmit[:, None] - rays.point[None]
+    return direct + jnp.where(rays.scattered[None], distance(start), 0.0)[None]
+
+
+def bounce_lengths(
+    first: Float[Array, "ray 3"],
+    last: Float[Array, "ray 3"],
+    beyond: Float[Array, " ray"],
+    start: Float[Array, "tx 3"],
+    end: Float[Array, "rx 3"],
+) -> Float[Array, "rx tx ray"]:
+    """Measure rays as the paper does, Eqs. (5)-(7) of [isac-gbsm]: two legs and a virtual delay.
+
+    Args:
+        first: First bounces [m].
+        last: Last bounces [m].
+        beyond: Virtual delay times the speed of light [m].
+        start: Transmit elements [m].
+        end: Receive elements [m].
+    """
+    out = distance(first[None] - start[:, None])
+    back = distance(last[None] - end[:, None])
+    return out[None] + back[:, None] + beyond[None, None]
+
+
+def jones_matrices(
+    count: int, polarisation: Polarisation, *, key: PRNGKeyArray
+) -> Complex[Array, "ray 2 2"]:
+    """Draw the 2 x 2 of Eq. (4) of [isac-gbsm] for each ray: four phases, kappa and mu."""
+    key_phase, key_ratio = jax.random.split(key)
+    phase = jnp.exp(2j * math.pi * jax.random.uniform(key_phase, (count, 2, 2)))
+    drawn = jax.random.normal(key_ratio, (count,))
+    kappa = from_db(polarisation.cross_ratio_db + polarisation.cross_spread_db * drawn)
+    mu = from_db(polarisation.imbalance_db)
+    one = jnp.ones(count)
+    size = jnp.stack(
+        [jnp.stack([one, jnp.sqrt(mu / kappa)]), jnp.stack([jnp.sqrt(1 / kappa), one * mu**0.5])]
+    )
+    return jnp.moveaxis(size, -1, 0) * phase
+
+
+@eqx.filter_jit
+def realize(
+    rays: RaySet,
+    motion: Motion,
+    time: Float[Array, " time"],
+    carrier_frequency: float,
+    transmit: PlanarArray,
+    receive: PlanarArray,
+    polarisation: Polarisation | None = None,
+    *,
+    key: PRNGKeyArray,
+) -> ChannelRealization:
+    """Make the communication channel, Eqs. (2)-(4) of [isac-gbsm], at any times.
+
+    The line of sight, where it is present, is one of the rays; so the K-factor follows from the
+    powers instead of being drawn.  With `polarisation` every element is a pair, vertical before
+    horizontal, and reflections draw their Jones matrices; without, all elements are vertical and
+    reflections leave the phase to the delay.
+
+    Args:
+        rays: The rays.
+        motion: The user's.
+        time: When [s].
+        carrier_frequency: Carrier [Hz].
+        transmit: Array at the station.
+        receive: Array at the user.
+        polarisation: What reflections do to polarisation.
+        key: Random key of the Jones matrices.
+    """
+    wavelength = SPEED_OF_LIGHT / carrier_frequency
+    start, end = (array.positions() * wavelength for array in (transmit, receive))
+    count = rays.point.shape[0]
+    jones = jnp.ones((count, 1, 1), complex)
+    if polarisation is not None:
+        direct = distance(rays.point - rays.station[None]) < 1e-6
+        straight = jnp.diag(jnp.array([1.0, -1.0], complex))  # Eq. (3)
+        jones = jones_matrices(count, polarisation, key=key)
+        jones = jnp.where(direct[:, None, None], straight[None], jones)
+
+    def at(time):
+        position, velocity = move(motion, time)
+        state = evolve(rays, position, velocity, time)
+        length = image_lengths(rays, position, start, end)
+        cycles = length / wavelength
+        wave = jnp.exp(-2j * math.pi * (cycles - jnp.round(cycles)))
+        wave = jnp.sqrt(state.power)[None, None] * wave
+        pairs = jnp.einsum("rsp,pij->risjp", wave, jones)
+        shape = (pairs.shape[0] * pairs.shape[1], pairs.shape[2] * pairs.shape[3], count)
+        return pairs.reshape(shape), state.delay
+
+    coefficient, delay = jax.lax.map(at, time)
+    return ChannelRealization(coefficient, delay, time, carrier_frequency)
+
+
+def frequency_response(
+    channel: ChannelRealization, offset: Float[Array, " tone"]
+) -> Complex[Array, "time rx tx tone"]:
+    """Sum the paths at tones around the carrier.
+
+    Args:
+        channel: The channel.
+        offset: Frequencies less the carrier [Hz].
+    """
+    cycles = channel.delay[:, :, None] * offset[None, None]
+    turn = jnp.exp(-2j * math.pi * (cycles - jnp.round(cycles)))
+    return jnp.einsum("trsp,tpf->trsf", channel.coefficient, turn)

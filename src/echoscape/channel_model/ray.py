@@ -1,0 +1,140 @@
+"""Rays of a channel between observations: static points, a moving user, everything else derived.
+
+Between two observations nothing needs to be interpolated but the user's place: delays, angles and
+Doppler follow from it and from points that stand still, exactly and at any rate.  The power of a
+ray follows its spreading, ``1 / length^2``, times a level that is interpolated on the decibel
+scale, and a presence between 0 and 1 that rises and falls smoothly at birth and death.
+
+Takes a `RaySet`, a `Motion` and times.
+Gives `RayState`.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from echoscape.scene import distance
+from echoscape.tracking.anchor import Kind, predict_path
+from echoscape.units import SPEED_OF_LIGHT
+
+
+class RaySet(eqx.Module):
+    """Static points that rays come from, and how strong each is over time."""
+
+    station: Float[Array, "3"]
+    """Position of the station [m]."""
+    point: Float[Array, "ray 3"]
+    """Virtual anchors, or scatterers [m]."""
+    scattered: Bool[Array, " ray"]
+    """Whether the point is a scatterer."""
+    turn: Float[Array, " ray"]
+    """Turn of the image [rad]; as in `docs/formats.md`."""
+    sense: Float[Array, " ray"]
+    """Sense of turning, +1 or -1."""
+    flip: Float[Array, " ray"]
+    """-1 after an odd number of level reflections."""
+    time: Float[Array, " instant"]
+    """When levels and presence are given, rising [s]."""
+    level: Float[Array, "instant ray"]
+    """Power gain times squared length, in decibels [dB m^2]."""
+    presence: Float[Array, "instant ray"]
+    """How much of the ray's amplitude is there, 0 to 1."""
+
+
+class Motion(eqx.Module):
+    """Where a user is and how it moves, at given times."""
+
+    time: Float[Array, " instant"]
+    """When, rising [s]."""
+    position: Float[Array, "instant 3"]
+    """Where [m]."""
+    velocity: Float[Array, "instant 3"]
+    """How fast [m/s]."""
+
+
+class RayState(eqx.Module):
+    """All rays at one time."""
+
+    length: Float[Array, "*time ray"]
+    """Length [m]."""
+    arrival_azimuth: Float[Array, "*time ray"]
+    """Azimuth at the user [rad]."""
+    arrival_zenith: Float[Array, "*time ray"]
+    """Angle from +z at the user [rad]."""
+    departure_azimuth: Float[Array, "*time ray"]
+    """Azimuth at the station [rad]."""
+    departure_zenith: Float[Array, "*time ray"]
+    """Angle from +z at the station [rad]."""
+    speed: Float[Array, "*time ray"]
+    """Speed at which the length shrinks; Doppler is this over the wavelength [m/s]."""
+    power: Float[Array, "*time ray"]
+    """Power gain, presence included [1]."""
+
+    @property
+    def delay(self) -> Float[Array, "*time ray"]:
+        """Delay, absolute [s]."""
+        return self.length / SPEED_OF_LIGHT
+
+
+def move(motion: Motion, time: Float[Array, ""]) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
+    """Find position and velocity at any time, by the cubic that both ends' velocities fix.
+
+    Outside the given times the nearest end goes straight on.
+    """
+    last = len(motion.time) - 2
+    i = jnp.clip(jnp.searchsorted(motion.time, time, side="right") - 1, 0, last)
+    begin, end = motion.time[i], motion.time[i + 1]
+    step = end - begin
+    first, second = motion.position[i], motion.position[i + 1]
+    u = jnp.clip((time - begin) / step, 0.0, 1.0)
+    pull, push = step * motion.velocity[i], step * motion.velocity[i + 1]
+    # a + b u + c u^2 + d u^3
+    c = 3 * (second - first) - 2 * pull - push
+    d = 2 * (first - second) + pull + push
+    place = first + u * (pull + u * (c + u * d))
+    speed = (pull + u * (2 * c + 3 * u * d)) / step
+    beyond = time - jnp.clip(time, begin, end)
+    return place + beyond * speed, speed
+
+
+def evolve(
+    rays: RaySet,
+    position: Float[Array, "3"],
+    velocity: Float[Array, "3"],
+    time: Float[Array, ""],
+) -> RayState:
+    """Find every ray at one time, Eqs. (5)-(9) of [isac-gbsm] with image points.
+
+    Args:
+        rays: The rays.
+        position: Of the user [m].
+        velocity: Of the user [m/s].
+        time: For levels and presence [s].
+    """
+    kind = jnp.where(rays.scattered, int(Kind.SCATTERER), int(Kind.EVEN))
+    kind = jnp.where(~rays.scattered & (rays.sense < 0), int(Kind.ODD), kind)
+
+    def one(point, turn, kind, sense, flip):
+        local = jnp.concatenate([position, point, turn[None]])
+        return predict_path(local, kind, sense, flip, rays.station)
+
+    measured = jax.vmap(one)(rays.point, rays.turn, kind, rays.sense, rays.flip)
+    toward = rays.point - position[None]
+    speed = toward @ velocity / jnp.maximum(distance(toward), 1e-9)
+    level, presence = _between(rays, time)
+    length = measured[:, 0]
+    power = presence**2 * 10 ** (0.1 * level) / length**2
+    return RayState(length, *measured[:, 1:].T, speed=speed, power=power)
+
+
+def _between(
+    rays: RaySet, time: Float[Array, ""]
+) -> tuple[Float[Array, " ray"], Float[Array, " ray"]]:
+    """Interpolate levels and presence."""
+    last = len(rays.time) - 2
+    i: Int[Array, ""] = jnp.clip(jnp.searchsorted(rays.time, time, side="right") - 1, 0, last)
+    u = jnp.clip((time - rays.time[i]) / (rays.time[i + 1] - rays.time[i]), 0.0, 1.0)
+    level = rays.level[i] + u * (rays.level[i + 1] - rays.level[i])
+    presence = rays.presence[i] + u * (rays.presence[i + 1] - rays.presence[i])
+    return level, presence

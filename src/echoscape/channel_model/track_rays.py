@@ -1,0 +1,115 @@
+"""The rays of a channel from what was tracked.
+
+An anchor's last estimate is its best, so that is where it stands all along; its power is what the
+observations say, smoothed on the decibel scale, with the spreading taken out first.
+
+Takes tables that `echoscape track` wrote.
+Gives `RaySet` and `Motion`.
+"""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+
+from echoscape.channel_model.ray import Motion, RaySet
+from echoscape.checks import Refusal
+from echoscape.reports.columns import Columns
+from echoscape.reports.files import read_table
+from echoscape.tracking.track_table import TRACKS, USER
+from echoscape.units import SPEED_OF_LIGHT
+
+SMOOTHING = 1.0
+"""Time over which a level is averaged [s]."""
+RAMP = 0.2
+"""Time in which a ray rises at birth and falls at death [s]."""
+_FEWEST = 5
+
+
+def read_motion(path: str | Path) -> Motion:
+    """Read a user's track; a single instant is refused, since it does not move."""
+    columns = Columns(read_table(path, USER), USER, str(path))
+    time = columns.finite("time")
+    if len(time) < 2:
+        raise Refusal(f"{path} has one instant only; at least two were needed for a motion")
+    columns.refuse(np.diff(time, prepend=-np.inf) <= 0, "time", "must rise from row to row", time)
+    position = np.stack([columns.finite(name) for name in ("x", "y", "z")], axis=1)
+    velocity = np.stack([columns.finite(name) for name in ("vx", "vy", "vz")], axis=1)
+    return Motion(jnp.asarray(time), jnp.asarray(position), jnp.asarray(velocity))
+
+
+def rays_from_tracks(
+    path: str | Path, time: np.ndarray, between: tuple[float, float] | None = None
+) -> RaySet:
+    """Make rays of the tracks that were believed, with their levels at the user's instants.
+
+    Args:
+        path: Table of tracks.
+        time: Instants of the user's track, rising [s].
+        between: Keep rays that were seen between these times only [s].
+
+    Raises:
+        Refusal: The table cannot be used, or no track was seen often enough.
+    """
+    table = read_table(path, TRACKS)
+    columns = Columns(table, TRACKS, str(path))
+    when, number = columns.finite("time"), columns.number
+    status = np.array(table["status"].cast(pa.string()).to_pylist())
+    believed = (status == "tracked") | (status == "coasting")
+    point = np.stack([columns.finite(name) for name in ("x", "y", "z")], axis=1)
+    power, delay = columns.power("power"), columns.delay("delay")
+    turn, sense = columns.finite("turn", 0.0), columns.integer("sense", 1)
+    flip = columns.integer("flip", 1)
+    kind = np.array(table["kind"].cast(pa.string()).to_pylist())
+    first, last = between or (-np.inf, np.inf)
+    kept = []
+    for track in np.unique(number[believed]):
+        rows = np.flatnonzero((number == track) & believed)
+        seen = rows[~np.isnan(power[rows]) & (power[rows] > 0)]
+        inside = (when[rows[-1]] >= first) & (when[rows[0]] <= last)
+        if len(seen) >= _FEWEST and inside:
+            kept.append((rows, seen))
+    if not kept:
+        raise Refusal(
+            f"{path} holds no track that was detected {_FEWEST} times"
+            + (f" between {first:g} and {last:g} s" if between else "")
+            + "; give more observations"
+        )
+    station = point[number == 0]
+    if len(station) == 0:
+        raise Refusal(
+            f"{path} has no track 0, the station itself, so its place is not known; write it by "
+            "echoscape track"
+        )
+    end = np.array([rows[-1] for rows, _ in kept])
+    level, presence = (np.zeros((len(time), len(kept))) for _ in range(2))
+    for k, (rows, seen) in enumerate(kept):
+        raw = 10 * np.log10(power[seen] * (delay[seen] * SPEED_OF_LIGHT) ** 2)
+        level[:, k] = np.interp(time, when[seen], _smooth(when[seen], raw))
+        presence[:, k] = _present(time, float(when[rows[0]]), float(when[rows[-1]]))
+    return RaySet(
+        station=jnp.asarray(station[0]),
+        point=jnp.asarray(point[end]),
+        scattered=jnp.asarray(kind[end] == "scatterer"),
+        turn=jnp.asarray(turn[end]),
+        sense=jnp.asarray(sense[end].astype(float)),
+        flip=jnp.asarray(flip[end].astype(float)),
+        time=jnp.asarray(time),
+        level=jnp.asarray(level),
+        presence=jnp.asarray(presence),
+    )
+
+
+def _smooth(when: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Average within half of `SMOOTHING` on both sides."""
+    total = np.concatenate([[0.0], np.cumsum(level)])
+    low = np.searchsorted(when, when - 0.5 * SMOOTHING, side="left")
+    high = np.searchsorted(when, when + 0.5 * SMOOTHING, side="right")
+    return (total[high] - total[low]) / (high - low)
+
+
+def _present(time: np.ndarray, birth: float, death: float) -> np.ndarray:
+    """Rise before birth and fall after death along half a cosine."""
+    outside = np.maximum(np.maximum(birth - time, time - death), 0.0)
+    return 0.5 * (1 + np.cos(np.pi * np.minimum(outside / RAMP, 1.0)))

@@ -1,0 +1,108 @@
+"""`echoscape channel`: from tracks to a channel over time.
+
+Takes a folder that `echoscape track` wrote.
+Gives a file of coefficients and delays.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+
+from echoscape.cli.console import Json, Seed, print_json, print_table, use_double_precision
+from echoscape.cli.options import read_range
+
+_LARGEST = 2**31  # bytes of coefficients
+
+
+def channel(
+    tracks: Path,
+    /,
+    *,
+    out: Path,
+    carrier: float,
+    times: str | None = None,
+    rate: Annotated[float, cyclopts.Parameter(validator=cyclopts.validators.Number(gt=0))] = 250.0,
+    transmit: str = "1x1",
+    receive: str = "1x1",
+    polarised: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Make a channel of tracked anchors, evolved exactly at any rate between observations.
+
+    Args:
+        tracks: Folder with tracks.parquet and user.parquet.
+        out: File to write, .npz.
+        carrier: Carrier frequency [Hz].
+        times: First and last time, such as 60,80 [s]; the whole track if not given.
+        rate: Samples of the channel per second [Hz].
+        transmit: Rows and columns of the station's array, half a wavelength apart, such as 8x8.
+        receive: Rows and columns of the user's array.
+        polarised: Make every element a pair, vertical before horizontal, and draw what each
+            reflection does to polarisation.
+        seed: Seed of everything random; same seed, same result.
+        json: Print JSON for programs.
+    """
+    use_double_precision()
+    from echoscape.checks import Refusal
+
+    between = read_range(times, "--times")
+    if not 1e6 < carrier < 1e15:
+        raise Refusal(f"--carrier must be a frequency in Hz, such as 28e9; got {carrier:g}")
+    if out.suffix != ".npz":
+        raise Refusal(f"{out} must end in .npz, which tells the format")
+    arrays = read_array(transmit, "--transmit"), read_array(receive, "--receive")
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from echoscape.channel_model import rays_from_tracks, read_motion, realize
+    from echoscape.channel_model.channel_file import write_channel
+    from echoscape.channel_model.coefficient import Polarisation
+
+    motion = read_motion(tracks / "user.parquet")
+    instants = np.asarray(motion.time)
+    first, last = between or (instants[0], instants[-1])
+    if first < instants[0] - 1e-9 or last > instants[-1] + 1e-9:
+        raise Refusal(
+            f"--times must lie within the track, from {instants[0]:g} to {instants[-1]:g} s; got "
+            f"{first:g},{last:g}"
+        )
+    rays = rays_from_tracks(tracks / "tracks.parquet", instants, (first, last))
+    count = int(np.floor((last - first) * rate)) + 1
+    pairs = 4 if polarised else 1
+    size = 16 * pairs * count * arrays[0].elements * arrays[1].elements * len(rays.point)
+    if size > _LARGEST:
+        raise Refusal(
+            f"this channel has {size / 2**30:.1f} GiB of coefficients; take shorter --times, a "
+            "lower --rate or smaller arrays"
+        )
+    when = jnp.asarray(first + np.arange(count) / rate)
+    change = Polarisation() if polarised else None
+    made = realize(rays, motion, when, carrier, *arrays, change, key=jax.random.key(seed))
+    write_channel(made, out)
+    told = {
+        "samples": count,
+        "paths": len(rays.point),
+        "antennas": f"{made.coefficient.shape[1]} by {made.coefficient.shape[2]}",
+        "mean power [dB]": round(
+            float(10 * jnp.log10(jnp.mean(jnp.sum(jnp.abs(made.coefficient) ** 2, axis=-1)))), 2
+        ),
+    }
+    if json:
+        print_json(told)
+    else:
+        print_table(str(out), {name: str(value) for name, value in told.items()})
+
+
+def read_array(text: str, option: str):
+    """Read an array of rows and columns such as ``8x8``."""
+    from echoscape.checks import Refusal
+    from echoscape.scene import PlanarArray
+
+    try:
+        rows, columns = (int(part) for part in text.lower().split("x"))
+        return PlanarArray(rows, columns)
+    except ValueError:
+        raise Refusal(f"{option} needs rows and columns such as 8x8; got {text!r}") from None

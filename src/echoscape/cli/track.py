@@ -1,0 +1,138 @@
+"""`echoscape track`: from observations over time to anchors and the user's track.
+
+Takes a file of observations.
+Gives tables of tracks and of the user, and a figure.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import cyclopts
+
+from echoscape.cli.console import Json, print_json, print_table, use_double_precision
+from echoscape.cli.options import check_deviations
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from echoscape.propagation.ray_cast import BoxTree
+    from echoscape.tracking import Tracks
+
+Triple = Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True)]
+
+
+def track(
+    observations: Path,
+    /,
+    *,
+    station: Triple,
+    out: Path,
+    start: Triple | None = None,
+    start_velocity: Triple | None = None,
+    mesh: Path | None = None,
+    filter: Literal["joint", "anchors"] = "joint",
+    smooth: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    angle_std: float | None = None,
+    delay_std: float | None = None,
+    json: Json = False,
+) -> None:
+    """Follow anchors and, where it is not known, the user; write tracks, user and a figure.
+
+    Args:
+        observations: Observations as .parquet or .csv.
+        station: Position of the base station, such as 120.4,222.4,10 [m].
+        out: Folder for tracks.parquet, user.parquet, tracks.png and tracks.pdf.
+        start: Where the user is at first [m]; the file's first known position if not given.
+        start_velocity: The user's first velocity, such as 0.2,1,0 [m/s].
+        mesh: Walls as .npz (vertices, faces) or .obj; gives every path's first and last bounce.
+        filter: Which filter follows: joint, over user and anchors; anchors, where the file knows
+            the user's position at every instant.
+        smooth: Let later observations correct the user's motion, for channels; without, every
+            instant rests on what came before.
+        angle_std: Standard deviation of angles that the file states none for [rad].
+        delay_std: Standard deviation of delays that the file states none for [s].
+        json: Print JSON for programs.
+    """
+    use_double_precision()
+    check_deviations(angle_std, delay_std)
+    station_position = read_triple(station, "--station", "m")
+    assert station_position is not None  # --station is required
+    start_position = read_triple(start, "--start", "m")
+    velocity = read_triple(start_velocity, "--start-velocity", "m/s")
+    from echoscape.reports import atomic_folder, read_observations
+    from echoscape.tracking import track as follow
+    from echoscape.tracking import write_tracks, write_user
+
+    tree = None if mesh is None else read_tree(mesh, station_position)
+    seen = read_observations(observations, angle_std, delay_std)
+    found = follow(seen, station_position, filter, start=start_position, start_velocity=velocity)
+    from echoscape.studies.draw_fixes import save_figure
+    from echoscape.studies.draw_tracks import draw_tracks
+
+    drawing = draw_tracks(found, seen)
+    with atomic_folder(out, "user.parquet") as folder:
+        write_tracks(found, seen, folder / "tracks.parquet", tree)
+        save_figure(drawing, folder / "tracks.parquet")
+        write_user(found, folder / "user.parquet")
+    told = summarize(found, seen.repeated)
+    if json:
+        print_json(told)
+    else:
+        print_table(str(out), {name: str(value) for name, value in told.items()})
+
+
+def read_tree(path: Path, station: "np.ndarray") -> "BoxTree":
+    """Read a mesh for casting rays; refuse one that the station is not in."""
+    from echoscape.checks import Refusal
+    from echoscape.propagation.ray_cast import build_tree
+    from echoscape.scene.mesh import read_mesh
+
+    mesh = read_mesh(path)
+    low, high = mesh.vertex.min(axis=0), mesh.vertex.max(axis=0)
+    if (station[:2] < low[:2]).any() or (station[:2] > high[:2]).any():
+        raise Refusal(
+            f"--station {station[0]:g},{station[1]:g} lies outside the mesh {path}, which spans x "
+            f"{low[0]:g} to {high[0]:g} and y {low[1]:g} to {high[1]:g} m; give both in one frame"
+        )
+    return build_tree(mesh)
+
+
+def summarize(tracks: "Tracks", repeated: int) -> dict[str, int | float]:
+    """Say in a few numbers what was followed."""
+    import numpy as np
+
+    from echoscape.tracking import UserStatus
+
+    spread = np.asarray(tracks.record.user_covariance)[:, [0, 1], [0, 1]].sum(axis=1)
+    count = {
+        f"user {status.name.lower()}": int(np.sum(tracks.user_status == status))
+        for status in UserStatus
+    }
+    return {
+        "instants": len(tracks.time),
+        "tracks": tracks.count,
+        **{name: number for name, number in count.items() if number},
+        "repeated rows": repeated,
+        "claimed error median [m]": round(float(np.median(np.sqrt(spread))), 3),
+        "claimed error at the end [m]": round(float(np.sqrt(spread[-1])), 3),
+    }
+
+
+def read_triple(text: str | None, option: str, unit: str) -> "np.ndarray | None":
+    """Read three numbers such as ``120.4,222.4,10``."""
+    import numpy as np
+
+    from echoscape.checks import Refusal
+
+    if text is None:
+        return None
+    try:
+        values = np.array([float(part) for part in text.split(",")])
+    except ValueError:
+        values = np.zeros(0)
+    if values.shape != (3,) or not np.isfinite(values).all():
+        raise Refusal(
+            f"{option} needs three numbers with commas between, such as 1.5,-2,0.5, in {unit}; "
+            f"got {text!r}"
+        )
+    return values

@@ -1,0 +1,104 @@
+"""Gaussian filtering: prediction, and updates by linearisation or by sigma points.
+
+Takes means, covariances and measurement functions.
+Gives means and covariances after a step.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Float
+
+Measure = Callable[[Array], Array]
+Difference = Callable[[Array, Array], Array]
+
+
+class Gaussian(eqx.Module):
+    """A mean and a covariance."""
+
+    mean: Float[Array, "*batch coordinate"]
+    """Where it is centred."""
+    covariance: Float[Array, "*batch coordinate coordinate"]
+    """How it spreads."""
+
+
+def predict(
+    belief: Gaussian,
+    transition: Float[Array, "coordinate coordinate"],
+    noise: Float[Array, "coordinate coordinate"],
+) -> Gaussian:
+    """Move a belief on: ``F m`` and ``F C F^T + Q``."""
+    return Gaussian(transition @ belief.mean, transition @ belief.covariance @ transition.T + noise)
+
+
+def extended_update(
+    belief: Gaussian,
+    measured: Float[Array, " value"],
+    noise: Float[Array, "value value"],
+    measure: Measure,
+    difference: Difference = jnp.subtract,
+) -> Gaussian:
+    """Condition a belief on a measurement, linearised at its mean.
+
+    Args:
+        belief: Before.
+        measured: What was measured.
+        noise: Covariance of its error.
+        measure: What a state would measure.
+        difference: Measured less predicted, for values such as angles that wrap.
+    """
+    slope = jax.jacfwd(measure)(belief.mean)
+    spread = slope @ belief.covariance
+    residual = difference(measured, measure(belief.mean))
+    return _condition(belief, residual, spread @ slope.T + noise, spread)
+
+
+def unscented_update(
+    belief: Gaussian,
+    measured: Float[Array, " value"],
+    noise: Float[Array, "value value"],
+    measure: Measure,
+    difference: Difference = jnp.subtract,
+) -> Gaussian:
+    """Condition a belief on a measurement by the 2n points at ``sqrt(n)`` standard deviations."""
+    size = belief.mean.shape[0]
+    root = jnp.linalg.cholesky(belief.covariance) * jnp.sqrt(float(size))
+    offset = jnp.concatenate([root.T, -root.T])
+    centre = measure(belief.mean)
+    value = jax.vmap(lambda x: difference(measure(x), centre))(belief.mean[None] + offset)
+    mean = value.mean(axis=0)
+    apart = value - mean[None]
+    spread = apart.T @ offset / (2 * size)
+    inner = apart.T @ apart / (2 * size) + noise
+    return _condition(belief, difference(measured, centre) - mean, inner, spread)
+
+
+def _condition(belief: Gaussian, residual: Array, inner: Array, spread: Array) -> Gaussian:
+    lower = jnp.linalg.cholesky(inner)
+    root = solve_triangular(lower, spread, lower=True)
+    innovation = solve_triangular(lower, residual, lower=True)
+    return Gaussian(belief.mean + root.T @ innovation, belief.covariance - root.T @ root)
+
+
+def smooth(
+    filtered: Gaussian,
+    predicted: Gaussian,
+    later: Gaussian,
+    transition: Float[Array, "coordinate coordinate"],
+) -> Gaussian:
+    """Take back to one instant what later instants taught (Rauch, Tung and Striebel).
+
+    Args:
+        filtered: Belief at the instant.
+        predicted: What it became at the next before the measurement there.
+        later: The next instant's belief with everything known.
+        transition: From the instant to the next.
+    """
+    gain = jnp.linalg.solve(predicted.covariance, transition @ filtered.covariance).T
+    return Gaussian(
+        filtered.mean + gain @ (later.mean - predicted.mean),
+        filtered.covariance + gain @ (later.covariance - predicted.covariance) @ gain.T,
+    )

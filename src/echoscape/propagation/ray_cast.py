@@ -1,0 +1,194 @@
+"""What a ray meets first: a tree of boxes around triangles, walked without a stack.
+
+Boxes lie in the order of a depth-first walk, each knowing where to go on when a ray misses it, so a
+ray carries one number through the tree and a batch of rays is one compiled loop, on a CPU or a GPU.
+
+Takes a `Mesh`, starting points and directions.
+Gives distances, faces, and whether two points see one another.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from echoscape.scene.mesh import Mesh
+
+LEAF = 2
+"""Most triangles in one box at the bottom."""
+_CHUNK = 256  # rays that walk in step: few, since all wait for the slowest
+_OUTWARD = 1e-4  # boxes grow by this, against round-off in single precision [m]
+
+
+class BoxTree(eqx.Module):
+    """Boxes around triangles, in single precision: 0.03 mm at 500 m."""
+
+    low: Float[Array, "box 3"]
+    """Lowest corner of each box [m]."""
+    high: Float[Array, "box 3"]
+    """Highest corner [m]."""
+    skip: Int[Array, " box"]
+    """Box to go on with on a miss."""
+    first: Int[Array, " box"]
+    """First triangle of a box at the bottom, else 0."""
+    count: Int[Array, " box"]
+    """How many triangles it has, else 0."""
+    corner: Float[Array, "triangle 3 3"]
+    """First corner and both edges from it, in the order of the boxes [m]."""
+    face: Int[Array, " triangle"]
+    """Number of each triangle in the mesh."""
+
+
+class Hit(eqx.Module):
+    """What rays met first."""
+
+    distance: Float[Array, "*ray"]
+    """How far, infinite where nothing was met [m]."""
+    face: Int[Array, "*ray"]
+    """Triangle of the mesh, -1 where nothing was met."""
+
+
+def build_tree(mesh: Mesh) -> BoxTree:
+    """Halve the triangles along their longest side until few are left in each box."""
+    triangle = mesh.triangle
+    centre = triangle.mean(axis=1)
+    bottom, top = triangle.min(axis=1), triangle.max(axis=1)
+    low, high, skip, first, count, order = [], [], [], [], [], []
+
+    def add(index: np.ndarray) -> None:
+        box = len(low)
+        low.append(bottom[index].min(axis=0) - _OUTWARD)
+        high.append(top[index].max(axis=0) + _OUTWARD)
+        skip.append(0)
+        leaf = len(index) <= LEAF
+        first.append(len(order) if leaf else 0)
+        count.append(len(index) if leaf else 0)
+        if leaf:
+            order.extend(index)
+        else:
+            axis = int(np.argmax(np.ptp(centre[index], axis=0)))
+            half = len(index) // 2
+            split = np.argpartition(centre[index, axis], half)
+            add(index[split[:half]])
+            add(index[split[half:]])
+        skip[box] = len(low)
+
+    add(np.arange(len(triangle)))
+    chosen = triangle[order]
+    corner = np.stack([chosen[:, 0], *(chosen[:, i] - chosen[:, 0] for i in (1, 2))], axis=1)
+    room = np.concatenate([corner, np.zeros((LEAF, 3, 3))])  # a leaf may look beyond the end
+    return BoxTree(
+        low=jnp.asarray(np.array(low), jnp.float32),
+        high=jnp.asarray(np.array(high), jnp.float32),
+        skip=jnp.asarray(np.array(skip), jnp.int32),
+        first=jnp.asarray(np.array(first), jnp.int32),
+        count=jnp.asarray(np.array(count), jnp.int32),
+        corner=jnp.asarray(room, jnp.float32),
+        face=jnp.asarray(np.concatenate([order, np.zeros(LEAF)]), jnp.int32),
+    )
+
+
+def cast(
+    tree: BoxTree,
+    start: Float[Array, "ray 3"],
+    direction: Float[Array, "ray 3"],
+    reach: Float[Array, " ray"] | None = None,
+) -> Hit:
+    """Find what each ray meets first.
+
+    Args:
+        tree: The boxes.
+        start: Where the rays start [m].
+        direction: Where they go, unit vectors.
+        reach: How far they go [m]; without end if not given.
+    """
+    count = start.shape[0]
+    limit = jnp.full(count, jnp.inf) if reach is None else reach
+    # few sizes, each compiled once: a power of two
+    padded = max(_CHUNK, 1 << max(count - 1, 0).bit_length()) - count
+    rays = [
+        jnp.concatenate([x, jnp.ones((padded, *x.shape[1:]), x.dtype)])
+        for x in (start, direction, limit)
+    ]
+    hit = _cast(tree, *rays)
+    return Hit(hit.distance[:count], hit.face[:count])
+
+
+@eqx.filter_jit
+def _cast(tree: BoxTree, start: Array, direction: Array, reach: Array) -> Hit:
+    """Walk the rays chunk after chunk."""
+    rays = (start, direction, reach)
+    blocks = [x.astype(jnp.float32).reshape(-1, _CHUNK, *x.shape[1:]) for x in rays]
+
+    def together(block):
+        return jax.vmap(_walk, (None, 0, 0, 0))(tree, *block)
+
+    distance, face = jax.lax.map(together, blocks)
+    return Hit(distance.reshape(-1).astype(start.dtype), face.reshape(-1))
+
+
+def sees(
+    tree: BoxTree,
+    start: Float[Array, "ray 3"],
+    end: Float[Array, "ray 3"],
+    margin: float = 1e-2,
+) -> Bool[Array, " ray"]:
+    """Tell whether nothing stands between pairs of points.
+
+    Args:
+        tree: The boxes.
+        start: One end [m].
+        end: The other end [m].
+        margin: Length at both ends that does not count, for ends that lie on walls [m].
+    """
+    ahead = end - start
+    length = jnp.linalg.norm(ahead, axis=-1, keepdims=True)
+    unit = ahead / jnp.maximum(length, 1e-9)
+    clear = jnp.maximum(length[:, 0] - 2 * margin, 0.0)
+    hit = cast(tree, start + margin * unit, unit, clear)
+    return hit.face < 0
+
+
+def _walk(tree: BoxTree, start, direction, reach):
+    """Carry one ray through the boxes."""
+    inverse = 1.0 / jnp.where(jnp.abs(direction) < 1e-12, 1e-12, direction)
+
+    def open_(carry):
+        return carry[0] < tree.skip[0]
+
+    def visit(carry):
+        box, best, face = carry
+        near = (tree.low[box] - start) * inverse
+        far = (tree.high[box] - start) * inverse
+        enter = jnp.max(jnp.minimum(near, far))
+        leave = jnp.min(jnp.maximum(near, far))
+        inside = (enter <= leave) & (leave > 0) & (enter < best)
+        at = tree.first[box] + jnp.arange(LEAF)
+        away = jax.vmap(_meet, (0, None, None))(tree.corner[at], start, direction)
+        away = jnp.where(jnp.arange(LEAF) < tree.count[box], away, jnp.inf)
+        nearest = jnp.argmin(away)
+        better = inside & (away[nearest] < best)
+        best = jnp.where(better, away[nearest], best)
+        face = jnp.where(better, tree.face[at[nearest]], face)
+        return jnp.where(inside, box + 1, tree.skip[box]), best, face
+
+    _, best, face = jax.lax.while_loop(open_, visit, (jnp.int32(0), reach, jnp.int32(-1)))
+    return jnp.where(face < 0, jnp.inf, best), face
+
+
+def _meet(corner, start, direction):
+    """Measure how far a ray goes to one triangle, infinite if it misses."""
+    origin, one, two = corner
+    across = jnp.cross(direction, two)
+    tilt = one @ across
+    level = jnp.abs(tilt) < 1e-9
+    scale = 1.0 / jnp.where(level, 1.0, tilt)
+    offset = start - origin
+    u = scale * (offset @ across)
+    over = jnp.cross(offset, one)
+    v = scale * (direction @ over)
+    away = scale * (two @ over)
+    slack = 1e-5  # so that no ray slips between neighbours
+    inside = ~level & (u >= -slack) & (v >= -slack) & (u + v <= 1 + slack) & (away > 1e-4)
+    return jnp.where(inside, away, jnp.inf)

@@ -1,0 +1,113 @@
+"""A map of what a filter followed, and the delays of its paths over time.
+
+Takes `Tracks`, and the observations that they came from.
+Gives a matplotlib figure.
+"""
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import EllipseCollection
+from matplotlib.figure import Figure
+
+from echoscape.reports import Observations
+from echoscape.tracking import Tracks, TrackStatus, UserStatus
+from echoscape.tracking.anchor import Kind
+from echoscape.tracking.bounce import one_wall_bounce
+
+_STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "pdf.fonttype": 42,
+}
+_NINETY = 2 * np.sqrt(4.605)  # diameter of the 90 % ellipse, in standard deviations
+_ELLIPSES = 30
+_USER, _LOST, _WALL, _ANCHOR = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+
+
+def draw_tracks(tracks: Tracks, observations: Observations) -> Figure:
+    """Draw the user's track with its 90 % ellipses, anchors, bounce points, and delays over time.
+
+    Args:
+        tracks: What was followed.
+        observations: What it was followed from.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(11.0, 5.4), layout="constrained")
+        place, delay = figure.subplots(1, 2, width_ratios=(1.0, 1.15))
+        _draw_place(place, tracks)
+        _draw_delay(delay, tracks, observations)
+        place.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=3)
+    return figure
+
+
+def _draw_place(axes: Axes, tracks: Tracks) -> None:
+    user = np.asarray(tracks.record.user)[:, :2]
+    lost = tracks.user_status == UserStatus.LOST
+    identity = np.asarray(tracks.record.identity)
+    kind, flip = np.asarray(tracks.record.kind), np.asarray(tracks.record.flip)
+    anchor = np.asarray(tracks.record.anchor)
+    tracked = tracks.status == TrackStatus.TRACKED
+    instant, slot = np.nonzero(tracked & (kind == Kind.ONE_WALL) & (flip > 0))
+    bounce = one_wall_bounce(
+        np.asarray(tracks.record.user)[instant, :3], anchor[instant, slot], tracks.station
+    )
+    low = np.minimum(user.min(axis=0), tracks.station[:2])
+    high = np.maximum(user.max(axis=0), tracks.station[:2])
+    centre, half = 0.5 * (low + high), 0.7 * max(*(high - low), 20.0)
+    low, high = centre - half, centre + half
+    axes.plot(*bounce[:, :2].T, ".", ms=2, color=_WALL, zorder=2, rasterized=True,
+              label="points on walls")  # fmt: skip
+    instant, slot = np.nonzero(tracked & (kind != Kind.STATION))
+    last = {identity[i, j]: (i, j) for i, j in zip(instant, slot)}
+    if last:
+        where = np.array([anchor[at][:2] for at in last.values()])
+        inside = np.all((where > low) & (where < high), axis=1)
+        axes.plot(*where[inside].T, "x", ms=4, color=_ANCHOR, zorder=3,
+                  label=f"anchors (another {np.sum(~inside)} outside)")  # fmt: skip
+    axes.plot(*user.T, color=_USER, lw=1.4, zorder=4, label="user, with 90 % ellipses")
+    if lost.any():
+        axes.plot(*user[lost].T, ".", ms=3, color=_LOST, zorder=5, label="user lost")
+    some = np.unique(np.linspace(0, len(user) - 1, _ELLIPSES).astype(int))
+    covariance = np.asarray(tracks.record.user_covariance)[some][:, :2, :2]
+    value, vector = np.linalg.eigh(covariance)
+    size = _NINETY * np.sqrt(np.maximum(value, 0.0))
+    angle = np.degrees(np.arctan2(vector[:, 1, 1], vector[:, 0, 1]))
+    axes.add_collection(
+        EllipseCollection(
+            size[:, 1], size[:, 0], angle, units="xy", offsets=user[some],
+            offset_transform=axes.transData, facecolors=_USER, alpha=0.25, zorder=3,
+        )
+    )  # fmt: skip
+    axes.plot(*user[0], "o", ms=5, color=_USER, mec="white", zorder=6, ls="", label="start")
+    axes.plot(*tracks.station[:2], "^", ms=9, color="black", mec="white", zorder=6, ls="",
+              label="base station")  # fmt: skip
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+    axes.set(xlabel="x [m]", ylabel="y [m]")
+    axes.set_title(f"A user and {tracks.count} anchors, followed together")
+
+
+def _draw_delay(axes: Axes, tracks: Tracks, observations: Observations) -> None:
+    estimates = observations.estimates
+    instant, path = np.nonzero(np.asarray(estimates.valid))
+    axes.plot(observations.time[instant], 1e9 * np.asarray(estimates.delay)[instant, path], ".",
+              ms=1, color="#bbbbbb", zorder=1, rasterized=True, label="observed")  # fmt: skip
+    believed = tracks.status >= TrackStatus.TRACKED
+    instant, slot = np.nonzero(believed)
+    identity = np.asarray(tracks.record.identity)[instant, slot]
+    length = np.asarray(tracks.record.predicted)[instant, slot, 0] / 0.299792458
+    for number in np.unique(identity):
+        mine = identity == number
+        when, how_long = tracks.time[instant[mine]], length[mine]
+        gap = np.flatnonzero(np.diff(instant[mine]) > 1) + 1
+        when, how_long = np.insert(when, gap, np.nan), np.insert(how_long, gap, np.nan)
+        axes.plot(when, how_long, lw=0.9, color=f"C{number % 10}", zorder=2)
+    axes.set(xlabel="time [s]", ylabel="delay [ns]")
+    axes.set_title("Delays: observed (grey) and followed, one colour a track")

@@ -1,0 +1,210 @@
+"""Study `isac-channel`: delay and angular spreads along a route, of models against the truth.
+
+The paper feeds ray tracing to its filter and compares the outcome with the same ray tracing; to
+copy the observation would agree perfectly.  Here observations are noisy, some are missing and some
+false, and copying them is one of the methods.
+
+Takes an `IsacChannel` configuration.
+Gives rows: a Kolmogorov-Smirnov distance and a relative error for each method, spread and window.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from echoscape.channel_model import Spreads, ks_distance, ks_halves
+from echoscape.channel_model.spread import NAMES
+from echoscape.propagation.ray_cast import build_tree
+from echoscape.reports import Observations
+from echoscape.scene.mesh import Mesh, read_mesh
+from echoscape.studies.route_world import (
+    CARRIER,
+    Route,
+    observe_route,
+    read_route,
+    sample_route,
+    spreads_over_time,
+)
+from echoscape.studies.stochastic import draw_spreads
+from echoscape.tracking import Tracks, TrackStatus, track
+from echoscape.tracking.paper_tracks import paper_paths
+from echoscape.tracking.track import detections_of
+
+METHODS = ("anchors and user", "copy", "frozen", "paper", "TR 38.901")
+"""Our filter; the observation itself; the window's first one held; the paper's filter; tables."""
+
+
+@dataclasses.dataclass(frozen=True)
+class IsacChannel:
+    """What the study does."""
+
+    route: Path | None = None
+    """Ray-traced route (.npz); a walk through the sample city if not given."""
+    mesh: Path | None = None
+    """Walls of that route (.npz or .obj), which place first bounces for the paper's filter."""
+    window: float = 20.0
+    """Length of a window [s]."""
+    noise: tuple[float, ...] = (1.0,)
+    """Errors, as multiples of 0.3 m, 0.5 degree at departure and 1 degree at arrival."""
+    particles: int = 500
+    """Particles of the paper's filter."""
+    seconds: float | None = None
+    """Length of the walk; all of it if not given [s]."""
+    seed: int = 0
+    """Seed of everything random."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What the study found."""
+
+    rows: list[dict[str, Any]]
+    """One for each noise, method, spread and window; window -1 pools all of them."""
+    route: Route
+    """The truth."""
+    tracks: Tracks
+    """What was followed at the last noise."""
+    series: dict[str, Spreads]
+    """Spreads of every method, and of the truth, over time, at the last noise."""
+    user_error: list[float]
+    """Root mean square error of the user at each noise [m]."""
+
+
+def run(
+    settings: IsacChannel, progress: Callable[[float, float, str], None] | None = None
+) -> Found:
+    """Run the study."""
+    if settings.route is None:
+        route, mesh = sample_route(settings.seconds)
+    else:
+        route = _cut(read_route(settings.route), settings.seconds)
+        mesh = None if settings.mesh is None else read_mesh(settings.mesh)
+    truth = spreads_over_time(route.path, route.power)
+    rows: list[dict[str, Any]] = []
+    errors: list[float] = []
+    series: dict[str, Spreads] = {}
+    found: Tracks | None = None
+    for number, noise in enumerate(settings.noise):
+        if progress is not None:
+            progress(number, len(settings.noise), f"noise {noise:g}")
+        series, found = _methods(settings, route, mesh, noise)
+        wrong = np.asarray(found.record.user)[:, :2] - route.position[:, :2]
+        errors.append(float(np.sqrt(np.mean(np.sum(wrong**2, axis=1)))))
+        rows += _rows(settings, route, truth, series, noise)
+    assert found is not None
+    return Found(rows, route, found, {"truth": truth, **series}, errors)
+
+
+def _cut(route: Route, seconds: float | None) -> Route:
+    if seconds is None:
+        return route
+    keep = route.time - route.time[0] < seconds
+    kept = {f: getattr(route, f)[keep] for f in ("time", "position", "velocity", "path", "power")}
+    return Route(station=route.station, **kept)
+
+
+def _methods(
+    settings: IsacChannel, route: Route, mesh: Mesh | None, noise: float
+) -> tuple[dict[str, Spreads], Tracks]:
+    """Run every method on one set of observations."""
+    seen = seen_again(settings, route, noise)
+    rng = np.random.default_rng(settings.seed)
+    found = track(seen, route.station, start=route.position[0], start_velocity=route.velocity[0])
+    observed = np.asarray(detections_of(seen).measured)
+    power = np.asarray(seen.estimates.power)
+    believed = found.status >= TrackStatus.TRACKED
+    strength = np.where(believed, track_powers(found, power), 0.0)
+    window = _windows(route, settings.window)
+    first = np.array([np.flatnonzero(window == w)[0] for w in window])
+    series = {
+        "anchors and user": spreads_over_time(np.asarray(found.record.predicted), strength),
+        "copy": spreads_over_time(observed, power),
+        "frozen": spreads_over_time(observed[first], power[first]),
+    }
+    tree = None if mesh is None else build_tree(mesh)
+    paths = paper_paths(
+        found, observed, tree, window, particles=settings.particles,
+        key=jax.random.key(settings.seed),
+    )  # fmt: skip
+    series["paper"] = spreads_over_time(paths, strength)
+    direct = np.linalg.norm(route.position - route.station, axis=1)
+    sight = np.abs(route.path[:, :, 0] - direct[:, None]).min(axis=1) < 0.01
+    drawn = {
+        name: jnp.asarray(
+            draw_spreads(name, route.position, route.station, sight, CARRIER / 1e9, rng)
+        )
+        for name in NAMES
+    }
+    nothing = jnp.zeros(len(route.time))
+    series["TR 38.901"] = jax.tree.map(np.asarray, Spreads(dominance=nothing, **drawn))
+    return series, found
+
+
+def seen_again(settings: IsacChannel, route: Route, noise: float | None = None) -> Observations:
+    """Make the observations of one noise, by default of the last."""
+    noise = settings.noise[-1] if noise is None else noise
+    rng = np.random.default_rng([settings.seed, int(1000 * noise)])
+    return observe_route(
+        route, rng, length_std=0.3 * noise, departure_std=0.5 * noise, arrival_std=noise
+    )
+
+
+def track_powers(found: Tracks, power: np.ndarray) -> np.ndarray:
+    """Give each track the mean power of its latest ten detections; coasting ones keep it."""
+    record = found.record
+    detection, identity = np.asarray(record.detection), np.asarray(record.identity)
+    held = np.zeros(identity.shape)
+    mean, owner = np.zeros(identity.shape[1]), np.full(identity.shape[1], -1)
+    row = np.arange(len(mean))
+    for k in range(len(identity)):
+        seen = detection[k] >= 0
+        new = seen & (owner != identity[k])
+        value = power[k, np.maximum(detection[k], 0)]
+        mean = np.where(new, value, np.where(seen, mean + 0.1 * (value - mean), mean))
+        owner = np.where(seen, identity[k], owner)
+        held[k] = np.where(owner == identity[k], mean, 0.0)[row]
+    return held
+
+
+def _windows(route: Route, length: float) -> np.ndarray:
+    return np.floor((route.time - route.time[0]) / length).astype(int)
+
+
+def _rows(
+    settings: IsacChannel, route: Route, truth: Spreads, series: dict[str, Spreads], noise: float
+) -> list[dict[str, Any]]:
+    """Compare each method with the truth, window by window and pooled."""
+    window = _windows(route, settings.window)
+    rows = []
+    for number in (-1, *range(int(window.max()) + 1)):
+        inside = (window == number) | (number < 0)
+        if inside.sum() < 20:
+            continue
+        for name in NAMES:
+            exact = getattr(truth, name)[inside]
+            shared = {
+                "noise": noise,
+                "window": number,
+                "spread": name,
+                "halves": ks_halves(exact),
+                "mean": float(exact.mean()),
+                "seed": settings.seed,
+            }
+            for method, each in series.items():
+                value = getattr(each, name)[inside]
+                wrong = np.sqrt(np.mean((value - exact) ** 2)) / max(float(exact.mean()), 1e-30)
+                rows.append(
+                    shared
+                    | {
+                        "method": method,
+                        "ks": ks_distance(value, exact),
+                        "relative_rmse": float(wrong),
+                        "status": "ok",
+                    }
+                )
+    return rows

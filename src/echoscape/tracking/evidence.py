@@ -1,0 +1,134 @@
+"""Which image it is: one wall, an even or an odd number of walls, told from the departure azimuth.
+
+Under each hypothesis the departure azimuth less its prediction is a constant: zero for one wall,
+anything for the others.  A filter for that constant under each collects the likelihood; the ratio
+of the posterior and prior density at zero (Savage and Dickey) is what speaks for one wall.  While
+nothing is decided, the departure does not move the user, which costs nothing, since an unknown
+constant takes away what little the azimuth could tell before it has changed.
+
+Takes departure azimuths of matched paths.
+Gives slots whose kind is decided as soon as the odds allow.
+"""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from echoscape.scene import angles_of
+from echoscape.tracking.anchor import Kind, station_leg
+from echoscape.tracking.joint_state import (
+    PER_SLOT,
+    USER,
+    JointSettings,
+    JointState,
+    local_coordinates,
+)
+from echoscape.tracking.joint_update import Detections, Match
+from echoscape.units import wrap_angle
+
+PRIOR = (0.3, 0.35, 0.35)
+"""One wall, even, odd: shares of the paths in a ray-traced city."""
+_EARLIEST = 4
+_WANDER = 0.03  # of the constant from look to look, in standard deviations of one look
+_FREE = 3.0  # standard deviation of a turn of which nothing is known [rad]
+
+
+def gather_evidence(
+    state: JointState,
+    seen: Detections,
+    match: Match,
+    station: Float[Array, "3"],
+    settings: JointSettings,
+) -> JointState:
+    """Compare the departures of matched paths with each hypothesis, and decide what can be."""
+    slots = state.slots
+    local, covariance = local_coordinates(state)
+    matched = (match.detection >= 0) & (slots.kind != Kind.STATION)
+    which = jnp.maximum(match.detection, 0)
+    departure, noise = seen.measured[which, 3], seen.std[which, 3] ** 2
+    bearing, _ = angles_of(local[:, :3] - local[:, 3:6])
+    sense = jnp.array([1.0, -1.0])
+    offset = wrap_angle(departure[:, None] - sense[None] * bearing[:, None])
+    first = slots.looks == 0
+    before = slots.offset_variance + _WANDER**2 * noise
+    innovation = wrap_angle(offset - slots.offset)
+    total = before + noise
+    mean = jnp.where(first[:, None], offset, slots.offset + (before / total)[:, None] * innovation)
+    variance = jnp.where(first, noise, before * noise / total)
+    evidence = slots.evidence - 0.5 * innovation**2 / total[:, None]
+    evidence = jnp.where(first[:, None], 0.0, evidence)
+    mean = jnp.where(matched[:, None], wrap_angle(mean), slots.offset)
+    variance = jnp.where(matched, variance, slots.offset_variance)
+    evidence = jnp.where(matched[:, None], evidence, slots.evidence)
+    looks = slots.looks + matched
+
+    free = slots.kind == Kind.ODD
+    held = jnp.where(free[:, None], local, local.at[:, 6].set(mean[:, 1]))
+    excess, slope = jax.vmap(_excess_with_slope, (0, 0, None))(held, free, station)
+    spread = jnp.einsum("sc,scd,sd->s", slope, covariance, slope)
+    spread = spread + jnp.where(free, 0.0, variance)
+    ratio = -0.5 * excess**2 / spread - 0.5 * jnp.log(spread / (2 * math.pi))
+    score = jnp.stack([evidence[:, 1] + ratio, evidence[:, 0], evidence[:, 1]], axis=1)
+    score = score + jnp.log(jnp.array(PRIOR))[None]
+    chance = jax.nn.softmax(score, axis=1)
+    best = jnp.argmax(chance, axis=1)
+    sure = (chance.max(axis=1) > settings.sure) & (looks >= _EARLIEST)
+    waiting = (slots.kind == Kind.UNDECIDED) & (slots.identity >= 0)
+    decided = waiting & sure & matched
+    recognised = free & matched & (ratio > settings.recognised)
+    refuted = (slots.kind == Kind.ONE_WALL) & (ratio < settings.refuted) & matched
+    kind = jnp.where(decided, jnp.array([Kind.ONE_WALL, Kind.EVEN, Kind.ODD])[best], slots.kind)
+    kind = jnp.where(recognised, int(Kind.ONE_WALL), kind)
+    kind = jnp.where(refuted, int(Kind.UNDECIDED), kind)
+    leading = jnp.argmax(evidence, axis=1)
+    sign = jnp.where(waiting | refuted, sense[leading], slots.sign)
+    sign = jnp.where((decided & (best == 0)) | recognised, -1.0, sign)
+    # the turn follows the leading hypothesis until it becomes a free coordinate of its own
+    turn = mean[jnp.arange(len(leading)), leading]
+    turn_variance = jnp.where(decided, _FREE**2, variance + noise)
+    state = _set_turn(state, (waiting & matched) | refuted, turn, turn_variance)
+    new = eqx.tree_at(
+        lambda s: (s.kind, s.sign, s.offset, s.offset_variance, s.evidence, s.looks),
+        slots,
+        (kind, sign, mean, variance, jnp.where(refuted[:, None], 0.0, evidence),
+         jnp.where(refuted, 0, looks)),
+    )  # fmt: skip
+    return eqx.tree_at(lambda s: s.slots, state, new)
+
+
+def _excess_with_slope(
+    local: Float[Array, "7"], free: Bool[Array, ""], station: Float[Array, "3"]
+) -> tuple[Float[Array, ""], Float[Array, "7"]]:
+    """Subtract the turn that one wall would make from the turn, with its derivative [rad].
+
+    A turn that is no coordinate yet follows the bearing from which it was measured.
+    """
+    leg = station_leg(local[3:6], station)[:2]
+    toward = local[:2] - local[3:5]
+    wall, _ = angles_of(jnp.r_[leg, 0.0])
+    around_wall = 2 * jnp.array([-leg[1], leg[0]]) / jnp.sum(leg**2)
+    around_user = jnp.array([-toward[1], toward[0]]) / jnp.sum(toward**2)
+    around_user = jnp.where(free, 0.0, around_user)
+    zero = jnp.zeros(1)
+    slope = jnp.r_[
+        around_user, zero, -around_user - around_wall, zero, jnp.where(free, 1.0, 0.0)[None]
+    ]
+    return wrap_angle(local[6] - 2 * wall - math.pi), slope
+
+
+def _set_turn(
+    state: JointState,
+    chosen: Array,
+    turn: Float[Array, " slot"],
+    variance: Float[Array, " slot"],
+) -> JointState:
+    """Forget what the chosen slots' turns have in common with everything else."""
+    index = USER + PER_SLOT * jnp.arange(chosen.shape[0]) + PER_SLOT - 1
+    keep = jnp.ones(state.mean.shape[0]).at[index].set(jnp.where(chosen, 0.0, 1.0))
+    covariance = state.covariance * keep[:, None] * keep[None, :]
+    covariance = covariance.at[index, index].add(jnp.where(chosen, variance, 0.0))
+    mean = state.mean.at[index].set(jnp.where(chosen, turn, state.mean[index]))
+    return eqx.tree_at(lambda s: (s.mean, s.covariance), state, (mean, covariance))

@@ -1,0 +1,53 @@
+"""What later instants teach about earlier ones: the user's track smoothed backwards.
+
+A filter's velocity lags and trembles, which Doppler shows; with the whole walk at hand both go.
+The user is smoothed by itself, as if its filtered belief came from a filter of its own: what the
+anchors remember of earlier errors is left out, so slow drifts stay as they were and only the
+motion gets better.
+
+Takes a `Record`.
+Gives the user's positions and velocities, with covariance.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from echoscape.numerics.kalman import Gaussian, predict, smooth
+from echoscape.tracking.joint_state import JointSettings
+
+
+@eqx.filter_jit
+def smooth_user(
+    mean: Float[Array, "time 6"],
+    covariance: Float[Array, "time 6 6"],
+    time: Float[Array, " time"],
+    settings: JointSettings,
+) -> tuple[Float[Array, "time 6"], Float[Array, "time 6 6"]]:
+    """Smooth a user's filtered track over all instants (Rauch, Tung and Striebel).
+
+    Args:
+        mean: Filtered positions and velocities [m, m/s].
+        covariance: Their covariance.
+        time: When [s].
+        settings: The motion that the filter assumed.
+    """
+    density = jnp.array([settings.acceleration, settings.acceleration, settings.climb]) ** 2
+
+    def back(later, instant):
+        filtered, step = instant
+        one = jnp.array([[1.0, 0.0], [0.0, 1.0]]).at[0, 1].set(step)
+        push = jnp.stack([jnp.stack([step**3 / 3, step**2 / 2]), jnp.stack([step**2 / 2, step])])
+        forward = jnp.kron(one, jnp.eye(3))
+        ahead = predict(filtered, forward, jnp.kron(push, jnp.diag(density)))
+        belief = smooth(filtered, ahead, later, forward)
+        return belief, belief
+
+    last = Gaussian(mean[-1], covariance[-1])
+    before = (Gaussian(mean[:-1], covariance[:-1]), jnp.diff(time))
+    _, found = jax.lax.scan(back, last, before, reverse=True)
+    return (
+        jnp.concatenate([found.mean, mean[-1:]]),
+        jnp.concatenate([found.covariance, covariance[-1:]]),
+    )

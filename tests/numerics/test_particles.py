@@ -1,0 +1,138 @@
+"""Particles against the Kalman filter, which is exact where all is linear and Gaussian."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from echoscape.numerics.kalman import (
+    Gaussian,
+    extended_update,
+    predict,
+    smooth,
+    unscented_update,
+)
+from echoscape.numerics.particles import (
+    bootstrap_step,
+    effective_size,
+    start_cloud,
+    stratified,
+    systematic,
+)
+
+STEP, PUSH, ERROR = 0.5, 0.1, 0.2
+FORWARD = jnp.kron(jnp.array([[1.0, STEP], [0.0, 1.0]]), jnp.eye(2))
+SPREAD = jnp.kron(jnp.array([[STEP**2 / 2], [STEP]]), PUSH * jnp.eye(2))
+
+
+def measure(state):
+    return state[:2]
+
+
+def walk(key, steps=60):
+    key_push, key_error = jax.random.split(key)
+    push = jax.random.normal(key_push, (steps, 2))
+
+    def move(state, push):
+        state = FORWARD @ state + SPREAD @ push
+        return state, state[:2]
+
+    place = jax.lax.scan(move, jnp.array([0.0, 1.0, 0.6, -0.2]), push)[1]
+    return place + ERROR * jax.random.normal(key_error, place.shape)
+
+
+def kalman(measured, update=extended_update):
+    def step(belief, value):
+        belief = predict(belief, FORWARD, SPREAD @ SPREAD.T)
+        belief = update(belief, value, ERROR**2 * jnp.eye(2), measure)
+        return belief, belief
+
+    start = Gaussian(jnp.array([0.0, 1.0, 0.6, -0.2]), 0.01 * jnp.eye(4))
+    return jax.lax.scan(step, start, measured)[1]
+
+
+@jax.jit
+def textbook(measured):
+    mean, covariance = jnp.array([0.0, 1.0, 0.6, -0.2]), 0.01 * jnp.eye(4)
+    chosen, found = jnp.eye(2, 4), []
+    for value in measured:
+        mean = FORWARD @ mean
+        covariance = FORWARD @ covariance @ FORWARD.T + SPREAD @ SPREAD.T
+        inner = chosen @ covariance @ chosen.T + ERROR**2 * jnp.eye(2)
+        gain = covariance @ chosen.T @ jnp.linalg.inv(inner)
+        mean = mean + gain @ (value - chosen @ mean)
+        covariance = covariance - gain @ inner @ gain.T
+        found.append(mean)
+    return jnp.stack(found)
+
+
+@pytest.mark.parametrize("update", [extended_update, unscented_update])
+def test_both_updates_are_exact_where_all_is_linear(key, update):
+    measured = walk(key, 12)
+    assert np.allclose(kalman(measured, update).mean, textbook(measured), atol=1e-10)
+
+
+@pytest.mark.parametrize(("resample", "count"), [(systematic, 3200), (stratified, 800)])
+def test_particles_approach_the_kalman_filter(key, resample, count):
+    measured = walk(key)
+    exact = kalman(measured).mean[:, :2]
+
+    def move(key, state):
+        return state @ FORWARD.T + jax.random.normal(key, (len(state), 2)) @ SPREAD.T
+
+    @jax.jit
+    def run(key):
+        def step(cloud, instant):
+            value, key = instant
+            cloud, _ = bootstrap_step(
+                cloud,
+                move,
+                lambda x: -0.5 * jnp.sum((x[:, :2] - value[None]) ** 2, axis=1) / ERROR**2,
+                key=key,
+                resample=resample,
+            )
+            return cloud, cloud.mean[:2]
+
+        start = jnp.array([[0.0, 1.0, 0.6, -0.2]]) + 0.1 * jax.random.normal(key, (count, 4))
+        keys = jax.random.split(key, len(measured))
+        return jax.lax.scan(step, start_cloud(start), (measured, keys))[1]
+
+    apart = jnp.sqrt(jnp.mean((run(key) - exact) ** 2))
+    assert apart < 1.0 / np.sqrt(count)  # metres; the posterior spread is 0.1 m
+
+
+def test_ancestors_come_in_proportion_to_their_weights(key):
+    log_weight = jnp.log(jnp.array([0.1, 0.6, 0.05, 0.25]))
+    wide = jnp.repeat(log_weight, 250)
+    for resample in (systematic, stratified):
+        chosen = resample(wide, key=key) // 250
+        share = jnp.bincount(chosen, length=4) / 1000
+        # a comb is off by one tooth at most, strata by a few
+        assert jnp.allclose(share, jnp.exp(log_weight), atol=0.02)
+
+
+def test_effective_size_of_equal_and_of_single_weights():
+    assert effective_size(jnp.zeros(40)) == pytest.approx(40)
+    assert effective_size(jnp.array([0.0, -1e3, -1e3])) == pytest.approx(1)
+
+
+def test_a_measurement_that_no_particle_explains_loses_nothing(key):
+    cloud = start_cloud(jnp.arange(6.0).reshape(3, 2))
+    after, evidence = bootstrap_step(
+        cloud, lambda _, x: x + 1, lambda x: jnp.full(len(x), -jnp.inf), key=key
+    )
+    assert jnp.isfinite(after.mean).all()
+    assert evidence == -jnp.inf
+
+
+def test_smoothing_the_last_but_one_equals_conditioning_on_both(key):
+    root = jax.random.normal(key, (4, 4))
+    first = Gaussian(jnp.arange(4.0), root @ root.T)
+    ahead = predict(first, FORWARD, 0.1 * jnp.eye(4))
+    value = jnp.array([1.0, 3.0])
+    later = extended_update(ahead, value, ERROR**2 * jnp.eye(2), measure)
+    found = smooth(first, ahead, later, FORWARD)
+    noise = ERROR**2 * jnp.eye(2) + 0.1 * jnp.eye(2)
+    direct = extended_update(first, value, noise, lambda x: (FORWARD @ x)[:2])
+    assert np.allclose(found.mean, direct.mean, atol=1e-9)
+    assert np.allclose(found.covariance, direct.covariance, atol=1e-9)
