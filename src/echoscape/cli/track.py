@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import cyclopts
 
-from echoscape.cli.console import Json, print_json, print_table, use_double_precision
+from echoscape.cli.console import (
+    Json,
+    Quiet,
+    print_json,
+    print_table,
+    progress,
+    use_double_precision,
+)
 from echoscape.cli.options import check_deviations
 
 if TYPE_CHECKING:
@@ -35,6 +42,7 @@ def track(
     angle_std: float | None = None,
     delay_std: float | None = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Follow anchors and, where it is not known, the user; write tracks, user and a figure.
 
@@ -52,6 +60,7 @@ def track(
         angle_std: Standard deviation of angles that the file states none for [rad].
         delay_std: Standard deviation of delays that the file states none for [s].
         json: Print JSON for programs.
+        quiet: Show no progress.
     """
     use_double_precision()
     check_deviations(angle_std, delay_std)
@@ -65,7 +74,10 @@ def track(
 
     tree = None if mesh is None else read_tree(mesh, station_position)
     seen = read_observations(observations, angle_std, delay_std)
-    found = follow(seen, station_position, filter, start=start_position, start_velocity=velocity)
+    with progress(f"follow {len(seen.time)} instants", quiet):
+        found = follow(
+            seen, station_position, filter, start=start_position, start_velocity=velocity
+        )
     from echoscape.studies.draw_fixes import save_figure
     from echoscape.studies.draw_tracks import draw_tracks
 
