@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cyclopts
 
 from echoscape import __version__
-from echoscape.cli import bound, demo, doctor, echoes, image, locate, maps, reports
+from echoscape.cli import bound, demo, doctor, echoes, image, locate, maps, pilots, reports
 from echoscape.cli.console import print_problem
 
 app = cyclopts.App(
@@ -28,6 +28,7 @@ app.command(maps.app)
 app.command(echoes.app)
 app.command(locate.locate)
 app.command(bound.bound)
+app.command(pilots.app)
 app.command(image.image)
 app.command(doctor.doctor)
 

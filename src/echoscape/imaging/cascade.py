@@ -81,6 +81,7 @@ def free_space(
     start: Float[np.ndarray, "start 3"],
     end: Float[np.ndarray, "end 3"],
     frequency: Float[np.ndarray, " subcarrier"],
+    dtype: type = np.complex64,
 ) -> Complex[np.ndarray, "subcarrier start end"]:
     """Make the channels of free space, ``lambda / (4 pi d) exp(-j 2 pi d / lambda)``.
 
@@ -90,9 +91,10 @@ def free_space(
     length = np.linalg.norm(start[:, None] - end[None], axis=-1)
     wavelength = SPEED_OF_LIGHT / frequency[:, None, None]
     cycles = length / wavelength
-    cycles = (cycles - np.floor(cycles)).astype(np.float32)
-    amplitude = (wavelength / (4 * np.pi * np.maximum(length, wavelength))).astype(np.float32)
-    return amplitude * np.exp(np.complex64(-2j * np.pi) * cycles)
+    real = np.zeros(0, dtype).real.dtype
+    cycles = (cycles - np.floor(cycles)).astype(real)
+    amplitude = (wavelength / (4 * np.pi * np.maximum(length, wavelength))).astype(real)
+    return amplitude * np.exp(np.asarray(-2j * np.pi, dtype) * cycles)
 
 
 def chunks_of(grid: VoxelGrid, chunk: int = CHUNK) -> tuple[int, int]:
@@ -131,9 +133,9 @@ def make_cascade(
         index = np.arange(i * size, min((i + 1) * size, grid.voxels))
         centre = grid.centre_of(index)
         user[i, ..., : len(index)] = (
-            free_space(user_position, centre, frequency) * user_amplitude[:, None]
+            free_space(user_position, centre, frequency, dtype) * user_amplitude[:, None]
         )
-        antenna[i, ..., : len(index)] = free_space(flat, centre, frequency).reshape(
+        antenna[i, ..., : len(index)] = free_space(flat, centre, frequency, dtype).reshape(
             len(frequency), stations, antennas, -1
         )
     return Cascade(jnp.asarray(user), jnp.asarray(antenna))
