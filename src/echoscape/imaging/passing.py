@@ -99,6 +99,15 @@ class Passing(NamedTuple):
     moved: Float[Array, ""]
 
 
+class Guess(NamedTuple):
+    """What an earlier run found, as a place to start from."""
+
+    mean: Inexact[Array, "chunk voxel"]
+    """Coefficients."""
+    prior: BernoulliGaussian
+    """Their prior."""
+
+
 class Outcome(NamedTuple):
     """The best iterate of one run."""
 
@@ -335,9 +344,30 @@ def run(
     view: Float[Array, "view 3"],
     settings: PassingSettings,
     is_complex: bool = False,
+    guess: Guess | None = None,
 ) -> Outcome:
-    """Pass messages until they settle or the iterations are used up."""
+    """Pass messages until they settle or the iterations are used up.
+
+    Args:
+        received: Samples.
+        cascade: Channels of every voxel.
+        mask: What is in sight, or is taken to be at first.
+        noise: Mean squared noise of a sample, or a first guess.
+        grid: The voxels.
+        view: Where the users are, then the centres of the stations.
+        settings: How.
+        is_complex: Whether coefficients are complex.
+        guess: Coefficients to start from; nothing by default.
+    """
     start = init(received, cascade, mask, noise, settings, grid.voxels, is_complex)
+    if guess is not None:
+        sure = jnp.abs(guess.mean) > 0
+        start = start._replace(
+            mean=guess.mean,
+            present=jnp.where(sure, 0.99, start.present).astype(start.present.dtype),
+            variance=(0.1 * start.variance).astype(start.variance.dtype),
+            prior=guess.prior,
+        )
     trace = jnp.full(settings.iterations, jnp.inf, start.misfit.dtype)
 
     def going(carry):

@@ -27,6 +27,7 @@ from echoscape.imaging.support import (
     misfit_of,
     prune,
     settle,
+    size_cost,
     voxel_cost,
     worth,
 )
@@ -131,6 +132,9 @@ def survey(scene: Scene, support: Support) -> Survey:
             phase = turned(link, station, seen * 1.0)
             gain, x, seen = explained(station, phase)
         gain -= jnp.sum(jnp.logaddexp(0, jnp.where(station > 0, -for_station, for_station)), 0)
+        sure = jnp.einsum("kbn,bn,kn->n", power, station, seen * 1.0)
+        half = 1.0 if jnp.iscomplexobj(support.value) else 0.5
+        gain += size_cost(scene, x * phase, half / jnp.maximum(sure, 1e-9))
         alive = jnp.any(seen, 0) & jnp.any(station > 0, 0)
         gain = jnp.where(alive, gain, -jnp.inf)
         return None, (gain, (x * phase).astype(support.value.dtype), seen, station > 0)
@@ -219,27 +223,31 @@ def _with_best(scene: Scene, support: Support, rank: Array, width: int) -> Suppo
 
 @eqx.filter_jit
 def search(
-    scene: Scene, support: Support, enough: float, moves: int = 120, width: int = 12, tries: int = 6
+    scene: Scene, support: Support, enough: float, moves: int = 80, width: int = 12, tries: int = 6
 ) -> Support:
     """Prune, add as long as it pays, then exchange doubtful voxels, until the noise is reached.
 
     Each round adds the best candidates that do not resemble one another; when that did not
     pay, the best alone, then the second best, and so on; then the voxels whose worth is least
-    leave in turn, and others may take their place.
+    leave in turn, every other time with all that resemble them, and others may take their place.
     """
     support = prune(scene, settle(scene, support))
 
     def going(carry):
         support, miss, move = carry
-        room = tries + jnp.minimum(jnp.sum(support.valid), 60)
-        doubtful = (misfit_of(scene, support) > enough) | (miss <= 2)
+        least = worth(scene, support)
+        room = tries + 2 * jnp.sum(least < 60.0)
+        doubtful = (misfit_of(scene, support) > enough) | (jnp.min(least) < 15.0) | (miss <= 2)
         return (miss <= room) & (move < moves) & doubtful
 
     def attempt(carry):
         support, miss, move = carry
         order = jnp.argsort(worth(scene, support))
-        leaves = order[jnp.maximum(miss - tries - 1, 0)]
-        without = support._replace(valid=support.valid.at[leaves].set(False))
+        turn = jnp.maximum(miss - tries - 1, 0)
+        leaves = order[turn // 2]
+        alike = _apart(scene, support.index)[leaves] > jnp.where(turn % 2 == 0, 0.99, 0.2)
+        alike = alike.at[leaves].set(True)
+        without = support._replace(valid=support.valid & ~alike)
         without = settle(scene, without)
         exchange = miss > tries
         base = jax.tree.map(lambda w, s: jnp.where(exchange, w, s), without, support)

@@ -34,7 +34,7 @@ class Truth(NamedTuple):
     @property
     def in_range(self) -> Bool[np.ndarray, " voxel"]:
         """Say which voxels both some user and some station see."""
-        return self.user.any(0) & self.station.any(0)
+        return np.logical_and(np.any(self.user, axis=0), np.any(self.station, axis=0))
 
 
 def open_legs(
@@ -59,10 +59,9 @@ def open_legs(
     seen = np.ones((len(view), grid.voxels), bool)
     for i, place in enumerate(np.asarray(view, float)):
         ray = centre - place
-        for index, blocker in zip(occupied, blockers, strict=True):
+        for blocker in blockers:
             if as_cubes:
                 seen[i] &= ~_crosses(place, ray, blocker, 0.5 * grid.edge)
-                seen[i, index] |= False
             else:
                 seen[i] &= ~_near(ray, blocker - place, radius)
     if as_cubes:  # a cube does not hide its own centre
@@ -148,9 +147,8 @@ def simulate(
     user = free_space(user_position, centre, frequency, dtype=np.complex128)
     antenna = free_space(antenna_position.reshape(-1, 3), centre, frequency, dtype=np.complex128)
     antenna = antenna.reshape(len(frequency), stations, antennas, -1)
-    link = (
-        coefficient[occupied] * truth.user[:, None, occupied] * truth.station[None][..., occupied]
-    )
+    link = truth.user[:, None, occupied] * truth.station[None][..., occupied]
+    link = link * coefficient[occupied]
     if random_phase:
         link = link * np.exp(2j * np.pi * generator.uniform(size=link.shape))
     channel = np.einsum("fkn,kbn,fban->bakf", user, link, antenna, optimize=True)

@@ -127,33 +127,45 @@ class VisibilityBits(Solver):
 
     iterations: int = 100
     """The most iterations of each start."""
-    starts: int = 4
-    """The most starts; later ones run only where no earlier one is as good as noise allows."""
+    starts: int = 6
+    """The most starts; later ones run only while the best image leaves a doubt."""
     slots: int | None = None
-    """The most occupied voxels; by default four times what the first start finds."""
+    """The most occupied voxels; by default some more than the first start finds."""
+
+    def __check_init__(self):
+        for name in ("iterations", "starts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least one; got {getattr(self, name)}")
 
     def solve(self, problem: Problem, progress: Progress | None = None) -> Solution:
-        """Solve a problem."""
-        best, scene, iterations, outcome = None, None, 0, None
+        """Solve a problem.
+
+        Every second start goes out from what the best so far is sure of, whose mask is nearly
+        right; the others begin from nothing with other settings.
+        """
+        best, scene, iterations, outcome, in_vain = None, None, 0, None, 0
         for start in range(self.starts):
             if progress is not None:
                 progress(start, self.starts)
-            settings = _settings(
-                problem, sight=Sight.BITS, iterations=self.iterations, **_STARTS[start % 4]
-            )
-            outcome = _pass(problem, settings, problem.everything_seen())
+            changes = dict(_STARTS[start % len(_STARTS)])
+            settings = _settings(problem, sight=Sight.BITS, iterations=self.iterations, **changes)
+            if best is None or scene is None or start % 2 == 0:
+                outcome = _pass(problem, settings, problem.everything_seen())
+            else:
+                outcome = _pass_on(problem, settings, scene, best)
             iterations += int(outcome.last.iteration)
             scene = scene or _scene(problem, outcome)
             first = _first_support(problem, scene, outcome, self.slots or _slots(problem, outcome))
             if best is not None and len(best.index) != len(first.index):
                 first = _resize(first, len(best.index))
             found = search.search(scene, first, _limit(problem, 0.5))
-            if best is None or found.score > best.score:
-                best = found
-            if _reduced_misfit(scene, best) <= _limit(problem, 0.5):
+            in_vain += 1
+            if best is None or found.score > best.score + 0.5:
+                best, in_vain = found, 0
+            if not _doubtful(problem, scene, best, in_vain):
                 break
-        if best is None or scene is None or outcome is None:
-            raise ValueError(f"at least one start is needed; got {self.starts}")
+        if best is None or scene is None or outcome is None:  # not reached: there is a start
+            raise RuntimeError("no start was made")
         if progress is not None:
             progress(self.starts, self.starts)
         return _from_support(problem, scene, best, iterations, outcome)
@@ -161,9 +173,11 @@ class VisibilityBits(Solver):
 
 _STARTS: tuple[dict, ...] = (
     {},
+    {"first_update": 0},
     {"first_update": 20},
+    {"first_update": 0, "believed": 0.6},
     {"believed": 0.6, "blame_cap": 0.0},
-    {"surprise": 0.02, "rate": 0.02, "step": 0.2},
+    {"first_update": 0, "surprise": 0.02},
 )
 
 
@@ -179,7 +193,12 @@ def _settings(problem: Problem, **changes) -> PassingSettings:
     )
 
 
-def _pass(problem: Problem, settings: PassingSettings, mask: Mask) -> passing.Outcome:
+def _pass(
+    problem: Problem,
+    settings: PassingSettings,
+    mask: Mask,
+    guess: passing.Guess | None = None,
+) -> passing.Outcome:
     return passing.run(
         problem.received,
         problem.cascade,
@@ -189,6 +208,7 @@ def _pass(problem: Problem, settings: PassingSettings, mask: Mask) -> passing.Ou
         problem.view,
         settings,
         problem.is_complex,
+        guess,
     )
 
 
@@ -265,6 +285,31 @@ def _first_support(problem, scene, outcome, slots: int) -> support.Support:
         flat(best.mask.station),
         slots,
     )
+
+
+def _pass_on(problem, settings, scene, best) -> passing.Outcome:
+    """Pass messages from what a search is sure of: its coefficients, its bits."""
+    sure = best.valid & (support.worth(scene, best) > 20.0)
+    chunks, size = problem.cascade.padded
+    place = jnp.where(sure, best.index, chunks * size)
+    mean = jnp.zeros(chunks * size, best.value.dtype).at[place].set(best.value, mode="drop")
+    hidden = search.paint(scene, best._replace(valid=sure)).hidden
+    bits = jnp.concatenate([best.user, best.station])
+    there = jnp.where(sure, best.index, problem.grid.voxels)
+    seen = jnp.logical_not(hidden).at[:, there].set(bits, mode="drop")
+    seen = jnp.where(seen, 0.95, 0.02)
+    users = best.user.shape[0]
+    guess = passing.Guess(mean.reshape(chunks, size), scene.prior)
+    mask = problem.mask_of(seen[:users], seen[users:])
+    return _pass(problem, settings, mask, guess)
+
+
+def _doubtful(problem, scene, best, in_vain: int) -> bool:
+    """Ask whether another start might find better: too much is left, or a voxel hardly pays."""
+    least = float(jnp.min(support.worth(scene, best)))
+    if _reduced_misfit(scene, best) > _limit(problem, 0.5) or least < 8.0:
+        return True
+    return bool(support.unexplained(scene, best) > 0) and in_vain < 1
 
 
 def _resize(found: support.Support, slots: int) -> support.Support:

@@ -178,12 +178,24 @@ def voxel_cost(scene: Scene) -> Float[Array, ""]:
     return jax.scipy.special.logit(jnp.clip(scene.prior.rate, 1e-4, 0.2))
 
 
+def size_cost(
+    scene: Scene, value: Inexact[Array, "*batch"], variance: Float[Array, "*batch"]
+) -> Float[Array, "*batch"]:
+    """Weigh a coefficient against the prior, and its freedom against what the samples leave of it.
+
+    The second part is Occam's: a fitted number that could have been anything explains less.
+    """
+    spread = scene.prior.variance + variance
+    half = 1.0 if jnp.iscomplexobj(value) else 0.5
+    far = jnp.abs(value - scene.prior.mean) ** 2 / spread
+    return -half * (jnp.minimum(far, 30.0) + jnp.log(spread / jnp.maximum(variance, 1e-12)))
+
+
 def _score(scene: Scene, support: Support, odds: Array) -> Float[Array, ""]:
     misfit = jnp.sum(jnp.abs(support.residual) ** 2) / scene.noise
-    small = jnp.abs(support.value) < 0.05 * jnp.abs(scene.prior.mean)
-    score = jnp.sum(_bit_cost(support, odds)) - misfit
-    score += jnp.sum(support.valid) * voxel_cost(scene) - 5.0 * jnp.sum(small & support.valid)
-    return score.astype(support.variance.dtype)
+    own = voxel_cost(scene) + size_cost(scene, support.value, support.variance)
+    own = jnp.where(support.valid, own + _bit_cost(support, odds), 0)
+    return (jnp.sum(own) - misfit).astype(support.variance.dtype)
 
 
 def worth(scene: Scene, support: Support) -> Float[Array, " slot"]:
@@ -196,7 +208,7 @@ def worth(scene: Scene, support: Support) -> Float[Array, " slot"]:
     seen = support.user[:, None] * support.station[None] * 1.0
     gain = 2 * jnp.real(jnp.conj(support.value) * link) + jnp.abs(support.value) ** 2 * power
     gain = jnp.einsum("kbn,kbn->n", seen, gain) + _bit_cost(support, odds) + voxel_cost(scene)
-    gain = jnp.where(jnp.abs(support.value) < 0.1 * jnp.abs(scene.prior.mean), -1e6, gain)
+    gain += size_cost(scene, support.value, support.variance)
     return jnp.where(support.valid, gain, jnp.inf)
 
 
@@ -216,6 +228,12 @@ def prune(scene: Scene, support: Support) -> Support:
         return support, worth(scene, support)
 
     return jax.lax.while_loop(more, delete, (support, worth(scene, support)))[0]
+
+
+def unexplained(scene: Scene, support: Support) -> Int[Array, ""]:
+    """Count closed legs through which no listed voxel stands."""
+    bits = jnp.concatenate([support.user, support.station])
+    return jnp.sum(~bits & (_odds(scene, support) > 0) & support.valid)
 
 
 def misfit_of(scene: Scene, support: Support) -> Float[Array, ""]:
