@@ -91,7 +91,7 @@ def free_space(
     length = np.linalg.norm(start[:, None] - end[None], axis=-1)
     wavelength = SPEED_OF_LIGHT / frequency[:, None, None]
     cycles = length / wavelength
-    real = np.zeros(0, dtype).real.dtype
+    real = np.finfo(dtype).dtype
     cycles = (cycles - np.floor(cycles)).astype(real)
     amplitude = (wavelength / (4 * np.pi * np.maximum(length, wavelength))).astype(real)
     return amplitude * np.exp(np.asarray(-2j * np.pi, dtype) * cycles)
@@ -148,7 +148,7 @@ def forward(
 
     def chunk(total, parts):
         user, antenna, seen_user, seen_station, x = parts
-        return total + _outer(user * (seen_user * x), antenna * seen_station[:, None]), None
+        return total + _outer(user, antenna, seen_user * x[None], seen_station), None
 
     zero = jnp.zeros(cascade.samples, cascade.user.dtype)
     return jax.lax.scan(chunk, zero, (cascade.user, cascade.antenna, *mask, value))[0]
@@ -180,12 +180,13 @@ def forward_moments(
 
     def chunk(total, parts):
         user, antenna, seen_user, seen_station, x, spread = parts
-        arrives = _outer(user * (seen_user * x), antenna * seen_station[:, None])
+        arrives = _outer(user, antenna, seen_user * x[None], seen_station)
         user, antenna = jnp.abs(user) ** 2, jnp.abs(antenna) ** 2
         power = jnp.abs(x) ** 2
-        whole = _outer(user * (seen_user * (spread + power)), antenna * seen_station[:, None])
-        both = jnp.concatenate([user * (seen_user**2 * rest) for rest in (power, spread)], 1)
-        both = _outer(both, antenna * seen_station[:, None] ** 2)
+        whole = _outer(user, antenna, seen_user * (spread + power)[None], seen_station)
+        both = jnp.concatenate([user, user], 1)
+        weight = jnp.concatenate([seen_user**2 * rest[None] for rest in (power, spread)], 0)
+        both = _outer(both, antenna, weight, seen_station**2)
         explained, reaction = jnp.split(both, 2, axis=1)
         step = Moments(arrives, whole - explained, reaction)
         return jax.tree.map(jnp.add, total, step), None
@@ -216,5 +217,6 @@ def correlate_power(
     return jnp.sum((jnp.abs(user) ** 2)[:, :, None] * link, 0)
 
 
-def _outer(user: Array, antenna: Array) -> Array:
-    return jnp.einsum("fkn,fban->fkba", user, antenna)
+def _outer(user: Array, antenna: Array, for_user: Array, for_station: Array) -> Array:
+    user = user * for_user[None]
+    return jnp.einsum("fkn,fban->fkba", user, antenna * for_station[None, :, None])

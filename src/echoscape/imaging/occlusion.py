@@ -15,6 +15,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from echoscape.scene.voxel_grid import VoxelGrid
 
+NEARER = 1 - 1e-6
+"""Part of the squared distance below which a blocker is nearer; nothing hides itself by rounding."""
+
 
 def hides(
     view: Float[Array, "*#batch 3"],
@@ -32,7 +35,7 @@ def hides(
     length = ax * ax + ay * ay + az * az
     near = across < radius**2 * length
     ahead = ax * bx + ay * by + az * bz > 0
-    return near & ahead & (bx * bx + by * by + bz * bz < length)
+    return near & ahead & (bx * bx + by * by + bz * bz < NEARER * length)
 
 
 def hidden_by_pairs(
@@ -55,8 +58,9 @@ def hidden_by_pairs(
 
 def centres_of(grid: VoxelGrid, index: Int[Array, "*batch"]) -> Float[Array, "*batch 3"]:
     """Place the centres of voxels inside compiled code [m]."""
-    places = jnp.stack(jnp.unravel_index(index, grid.shape), axis=-1)
-    return jnp.asarray(grid.origin) + grid.edge * (places + 0.5)
+    places = jnp.unravel_index(index, grid.shape)
+    place = [o + grid.edge * (i + 0.5) for o, i in zip(grid.origin, places, strict=True)]
+    return jnp.stack(place, axis=-1)
 
 
 def cast_shadows(

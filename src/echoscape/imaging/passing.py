@@ -55,10 +55,10 @@ class PassingSettings(eqx.Module):
     """The most iterations."""
     learn_noise: bool = eqx.field(default=False, static=True)
     """Whether the noise is learnt too."""
-    first_update: int = eqx.field(default=3, static=True)
-    """Iteration before which the mask is left alone."""
     radius: float = eqx.field(default=0.5, static=True)
     """A voxel hides what lies within this distance behind it [m]."""
+    first_update: Float[Array, ""] | float = 3.0
+    """Iteration before which the mask is left alone."""
     step: Float[Array, ""] | float = 0.3
     """Part of each new message that is taken."""
     rate: Float[Array, ""] | float = 0.05
@@ -106,6 +106,8 @@ class Guess(NamedTuple):
     """Coefficients."""
     prior: BernoulliGaussian
     """Their prior."""
+    given: Bool[Array, ""]
+    """Whether this is a guess at all; if not, the run begins from nothing."""
 
 
 class Outcome(NamedTuple):
@@ -244,9 +246,9 @@ def _estimate(state, cascade, residual, precision, settings):
         if settings.sight not in (Sight.BITS, Sight.FREE):
             return None, (found, seen_user, seen_station, reached)
         # Gain of an open leg: the samples it explains, its own contribution given back first.
-        strength = jnp.abs(x) ** 2 * power
+        strength = (jnp.abs(x) ** 2)[None, None] * power
         own = strength * seen_user[:, None] * seen_station[None]
-        gain = 2 * (jnp.real(jnp.conj(x) * link) + own) - strength
+        gain = 2 * (jnp.real(jnp.conj(x)[None, None] * link) + own) - strength
         for_user = jnp.einsum("kbn,bn->kn", gain, seen_station)
         for_station = jnp.einsum("kbn,kn->bn", gain, seen_user)
         return None, (found, for_user, for_station, reached)
@@ -344,7 +346,8 @@ def run(
     view: Float[Array, "view 3"],
     settings: PassingSettings,
     is_complex: bool = False,
-    guess: Guess | None = None,
+    *,
+    guess: Guess,
 ) -> Outcome:
     """Pass messages until they settle or the iterations are used up.
 
@@ -357,17 +360,17 @@ def run(
         view: Where the users are, then the centres of the stations.
         settings: How.
         is_complex: Whether coefficients are complex.
-        guess: Coefficients to start from; nothing by default.
+        guess: Coefficients to start from.
     """
     start = init(received, cascade, mask, noise, settings, grid.voxels, is_complex)
-    if guess is not None:
-        sure = jnp.abs(guess.mean) > 0
-        start = start._replace(
-            mean=guess.mean,
-            present=jnp.where(sure, 0.99, start.present).astype(start.present.dtype),
-            variance=(0.1 * start.variance).astype(start.variance.dtype),
-            prior=guess.prior,
-        )
+    sure = jnp.abs(guess.mean) > 0
+    share = jnp.where(guess.given, 0.1, 1.0)
+    start = start._replace(
+        mean=guess.mean,
+        present=jnp.where(sure, 0.99, start.present).astype(start.present.dtype),
+        variance=(share * start.variance).astype(start.variance.dtype),
+        prior=jax.tree.map(lambda g, s: jnp.where(guess.given, g, s), guess.prior, start.prior),
+    )
     trace = jnp.full(settings.iterations, jnp.inf, start.misfit.dtype)
 
     def going(carry):

@@ -25,9 +25,10 @@ from echoscape.imaging.support import (
     Support,
     factors_of,
     misfit_of,
-    prune,
-    settle,
+    refit,
     size_cost,
+    tidy,
+    unexplained,
     voxel_cost,
     worth,
 )
@@ -113,7 +114,7 @@ def survey(scene: Scene, support: Support) -> Survey:
 
         def explained(station, phase):
             """Best size, its gain, and the bits of the users."""
-            a = jnp.einsum("kbn,bn->kn", jnp.real(jnp.conj(phase) * link), station)
+            a = jnp.einsum("kbn,bn->kn", jnp.real(jnp.conj(phase)[None, None] * link), station)
             w = jnp.einsum("kbn,bn->kn", power, station)
 
             def at(x):
@@ -122,12 +123,13 @@ def survey(scene: Scene, support: Support) -> Survey:
 
             gain = jax.lax.map(at, level)
             x = level[jnp.argmax(gain, 0)]
-            return jnp.max(gain, 0), x, 2 * x * a - x**2 * w + for_user > 0
+            return jnp.max(gain, 0), x, 2 * x[None] * a - (x**2)[None] * w + for_user > 0
 
         phase = turned(link, station, (for_user > 0) * 1.0)
         gain, x, seen = explained(station, phase)
         for _ in range(2):
-            q = 2 * x * jnp.real(jnp.conj(phase) * link) - x**2 * power
+            x_ = x[None, None]
+            q = 2 * x_ * jnp.real(jnp.conj(phase)[None, None] * link) - x_**2 * power
             station = (jnp.einsum("kbn,kn->bn", q, seen * 1.0) + for_station > 0) * 1.0
             phase = turned(link, station, seen * 1.0)
             gain, x, seen = explained(station, phase)
@@ -159,35 +161,15 @@ def candidates(scene: Scene, support: Support, count: int) -> Candidates:
     return Candidates(index, gain, found.value[index], user, station)
 
 
-class Painted(NamedTuple):
-    """The support spread over the grid."""
-
-    occupancy: Float[Array, " voxel"]
-    """Probability of being occupied."""
-    hidden: Bool[Array, "view voxel"]
-    """Legs that listed voxels hide."""
-
-
-@eqx.filter_jit
-def paint(scene: Scene, support: Support) -> Painted:
-    """Say how probable every voxel is, from what its adding or deleting would do."""
-    found = survey(scene, support)
-    occupancy = jax.nn.sigmoid(jnp.clip(found.gain, -30.0, 30.0))
-    kept = jax.nn.sigmoid(jnp.clip(worth(scene, support), -30.0, 30.0))
-    place = jnp.where(support.valid, support.index, scene.grid.voxels)
-    occupancy = occupancy.at[place].set(kept.astype(occupancy.dtype), mode="drop")
-    reachable = jnp.any(~found.hidden[: support.user.shape[0]], 0)
-    reachable &= jnp.any(~found.hidden[support.user.shape[0] :], 0)
-    return Painted(jnp.where(reachable, occupancy, scene.prior.rate), found.hidden)
-
-
 def _add(scene: Scene, support: Support, found: Candidates, chosen: Array) -> Support:
     """Put the chosen candidates into free slots."""
     free = jnp.argsort(support.valid)[: len(chosen)]  # False first
     chosen = chosen & ~support.valid[free]
 
     def put(old, new):
-        return old.at[..., free].set(jnp.where(chosen, new, old[..., free]))
+        return old.at[..., free].set(
+            jnp.where(chosen.reshape(*[1] * (old.ndim - 1), -1), new, old[..., free])
+        )
 
     return support._replace(
         index=put(support.index, found.index),
@@ -210,15 +192,14 @@ def _apart(scene: Scene, index: Array) -> Float[Array, "candidate candidate"]:
     return jnp.abs(gram) / (size[:, None] * size[None])
 
 
-def _with_best(scene: Scene, support: Support, rank: Array, width: int) -> Support:
-    """Add the best candidates that do not resemble one another, or only the one of a rank."""
-    found = candidates(scene, support, width)
+def _choose(scene: Scene, found: Candidates, rank: Array) -> Bool[Array, " candidate"]:
+    """Choose the best candidates that do not resemble one another, or only the one of a rank."""
+    width = len(found.index)
     alike = _apart(scene, found.index) > 0.25
     earlier = jnp.tril(jnp.ones((width, width), bool), -1)
     together = ~jnp.any(alike & earlier, 1) & (found.gain > jnp.maximum(0.4 * found.gain[0], 0))
     alone = (jnp.arange(width) == rank) & (found.gain > -6.0)
-    new = _add(scene, support, found, jnp.where(rank < 0, together, alone))
-    return prune(scene, settle(scene, new))
+    return jnp.where(rank < 0, together, alone)
 
 
 @eqx.filter_jit
@@ -230,31 +211,66 @@ def search(
     Each round adds the best candidates that do not resemble one another; when that did not
     pay, the best alone, then the second best, and so on; then the voxels whose worth is least
     leave in turn, every other time with all that resemble them, and others may take their place.
+
+    Args:
+        scene: What does not change.
+        support: Where to start.
+        enough: A misfit that leaves no doubt.
+        moves: The most rounds.
+        width: Candidates looked at in a round.
+        tries: Rounds of single additions before voxels are exchanged.
     """
-    support = prune(scene, settle(scene, support))
 
     def going(carry):
-        support, miss, move = carry
-        least = worth(scene, support)
-        room = tries + 2 * jnp.sum(least < 60.0)
-        doubtful = (misfit_of(scene, support) > enough) | (jnp.min(least) < 15.0) | (miss <= 2)
+        support, miss, move, value = carry
+        room = tries + 2 * jnp.sum(value < 60.0)
+        doubtful = (misfit_of(scene, support) > enough) | (jnp.min(value) < 15.0) | (miss <= 2)
         return (miss <= room) & (move < moves) & doubtful
 
     def attempt(carry):
-        support, miss, move = carry
-        order = jnp.argsort(worth(scene, support))
+        support, miss, move, value = carry
         turn = jnp.maximum(miss - tries - 1, 0)
-        leaves = order[turn // 2]
-        alike = _apart(scene, support.index)[leaves] > jnp.where(turn % 2 == 0, 0.99, 0.2)
-        alike = alike.at[leaves].set(True)
-        without = support._replace(valid=support.valid & ~alike)
-        without = settle(scene, without)
         exchange = miss > tries
-        base = jax.tree.map(lambda w, s: jnp.where(exchange, w, s), without, support)
-        new = _with_best(scene, base, jnp.where((miss == 0) | exchange, -1, miss - 1), width)
-        pays = new.score > support.score + 1e-3
+        leaves = jnp.argsort(value)[turn // 2]
+        alike = _apart(scene, support.index)[leaves] > jnp.where(turn % 2 == 0, 0.99, 0.2)
+        alike = alike.at[leaves].set(True) & exchange
+        base = refit(scene, support._replace(valid=support.valid & ~alike))
+        found = candidates(scene, base, width)
+        chosen = _choose(scene, found, jnp.where((miss == 0) | exchange, -1, miss - 1))
+        # The first move adds nothing: it settles what it was given.
+        new = tidy(scene, _add(scene, base, found, chosen & (move > 0)))
+        pays = (new.score > support.score + 1e-3) | (move == 0)
         support = jax.tree.map(lambda n, o: jnp.where(pays, n, o), new, support)
-        return support, jnp.where(pays, 0, miss + 1), move + 1
+        return support, jnp.where(pays, 0, miss + 1), move + 1, worth(scene, support)
 
-    start = (support, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+    zero = jnp.zeros((), jnp.int32)
+    start = (support, zero, zero, jnp.zeros_like(support.variance))
     return jax.lax.while_loop(going, attempt, start)[0]
+
+
+class Painted(NamedTuple):
+    """The support spread over the grid, and how good it is."""
+
+    occupancy: Float[Array, " voxel"]
+    """Probability of being occupied."""
+    hidden: Bool[Array, "view voxel"]
+    """Legs that listed voxels hide."""
+    worth: Float[Array, " slot"]
+    """How much the posterior would fall without each voxel."""
+    unexplained: Int[Array, ""]
+    """Closed legs through which no listed voxel stands."""
+
+
+@eqx.filter_jit
+def paint(scene: Scene, support: Support) -> Painted:
+    """Say how probable every voxel is, from what its adding or deleting would do."""
+    found = survey(scene, support)
+    value = worth(scene, support)
+    occupancy = jax.nn.sigmoid(jnp.clip(found.gain, -30.0, 30.0))
+    kept = jax.nn.sigmoid(jnp.clip(value, -30.0, 30.0))
+    place = jnp.where(support.valid, support.index, scene.grid.voxels)
+    occupancy = occupancy.at[place].set(kept.astype(occupancy.dtype), mode="drop")
+    users = support.user.shape[0]
+    reachable = jnp.any(~found.hidden[:users], 0) & jnp.any(~found.hidden[users:], 0)
+    occupancy = jnp.where(reachable, occupancy, scene.prior.rate)
+    return Painted(occupancy, found.hidden, value, unexplained(scene, support))

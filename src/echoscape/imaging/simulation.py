@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Inexact, Int
 
 from echoscape.checks import Refusal
 from echoscape.imaging.cascade import free_space
+from echoscape.imaging.occlusion import NEARER
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.scene.voxel_grid import VoxelGrid
 from echoscape.signals import add_noise, dft_pilots
@@ -77,7 +78,7 @@ def open_legs(
 def _near(ray: np.ndarray, towards: np.ndarray, radius: float) -> np.ndarray:
     across = np.sum(np.cross(towards, ray) ** 2, axis=1)
     length = np.sum(ray**2, axis=1)
-    return (across < radius**2 * length) & (ray @ towards > 0) & (towards @ towards < length)
+    return (across < radius**2 * length) & (ray @ towards > 0) & (towards @ towards < NEARER * length)
 
 
 def _crosses(place: np.ndarray, ray: np.ndarray, cube: np.ndarray, half: float) -> np.ndarray:

@@ -24,6 +24,7 @@ from echoscape.imaging.cascade import Mask
 from echoscape.imaging.passing import PassingSettings, Sight
 from echoscape.imaging.problem import Problem
 from echoscape.imaging.voxel_image import ImageStatus
+from echoscape.numerics.denoisers import BernoulliGaussian
 
 Progress = Callable[[float, float], None]
 
@@ -187,7 +188,7 @@ def _settings(problem: Problem, **changes) -> PassingSettings:
         radius=problem.radius, learn_noise=not problem.noise_known, **changes
     )
     numbers = ("step", "rate", "threshold", "surprise", "believed", "bit_step")
-    numbers += ("blame_step", "blame_cap")
+    numbers += ("blame_step", "blame_cap", "blame_most", "first_update")
     return dataclasses.replace(
         settings, **{name: jnp.asarray(getattr(settings, name), real) for name in numbers}
     )
@@ -199,6 +200,12 @@ def _pass(
     mask: Mask,
     guess: passing.Guess | None = None,
 ) -> passing.Outcome:
+    if guess is None:
+        real = jnp.real(problem.cascade.user).dtype
+        kind = problem.cascade.user.dtype if problem.is_complex else real
+        nothing = jnp.zeros((), real)
+        prior = BernoulliGaussian(nothing, nothing.astype(kind), nothing)
+        guess = passing.Guess(jnp.zeros(problem.cascade.padded, kind), prior, jnp.array(False))
     return passing.run(
         problem.received,
         problem.cascade,
@@ -208,7 +215,7 @@ def _pass(
         problem.view,
         settings,
         problem.is_complex,
-        guess,
+        guess=guess,
     )
 
 
@@ -289,27 +296,31 @@ def _first_support(problem, scene, outcome, slots: int) -> support.Support:
 
 def _pass_on(problem, settings, scene, best) -> passing.Outcome:
     """Pass messages from what a search is sure of: its coefficients, its bits."""
-    sure = best.valid & (support.worth(scene, best) > 20.0)
+    painted = search.paint(scene, best)
+    sure = best.valid & (painted.worth > 20.0)
     chunks, size = problem.cascade.padded
     place = jnp.where(sure, best.index, chunks * size)
     mean = jnp.zeros(chunks * size, best.value.dtype).at[place].set(best.value, mode="drop")
-    hidden = search.paint(scene, best._replace(valid=sure)).hidden
     bits = jnp.concatenate([best.user, best.station])
     there = jnp.where(sure, best.index, problem.grid.voxels)
-    seen = jnp.logical_not(hidden).at[:, there].set(bits, mode="drop")
+    seen = jnp.logical_not(painted.hidden).at[:, there].set(bits, mode="drop")
     seen = jnp.where(seen, 0.95, 0.02)
     users = best.user.shape[0]
-    guess = passing.Guess(mean.reshape(chunks, size), scene.prior)
+    guess = passing.Guess(mean.reshape(chunks, size), scene.prior, jnp.array(True))
     mask = problem.mask_of(seen[:users], seen[users:])
     return _pass(problem, settings, mask, guess)
 
 
 def _doubtful(problem, scene, best, in_vain: int) -> bool:
     """Ask whether another start might find better: too much is left, or a voxel hardly pays."""
-    least = float(jnp.min(support.worth(scene, best)))
-    if _reduced_misfit(scene, best) > _limit(problem, 0.5) or least < 8.0:
+    painted = search.paint(scene, best)
+    least = float(jnp.min(painted.worth))
+    misfit = _reduced_misfit(scene, best)
+    if misfit > _limit(problem, 1.5) or least < 8.0:
         return True
-    return bool(support.unexplained(scene, best) > 0) and in_vain < 1
+    if misfit > _limit(problem, 0.5):
+        return in_vain < 2
+    return bool(painted.unexplained > 0) and in_vain < 1
 
 
 def _resize(found: support.Support, slots: int) -> support.Support:

@@ -74,8 +74,8 @@ def _odds(scene: Scene, support: Support) -> Float[Array, "view slot"]:
 
 def _explain(scene: Scene, support: Support) -> Support:
     user, antenna = factors_of(scene, support.index)
-    user = user * (support.user * support.valid * support.value)
-    antenna = antenna * support.station[:, None]
+    user = user * (support.user * (support.valid * support.value)[None])[None]
+    antenna = antenna * support.station[None, :, None]
     model = jnp.einsum("fkn,fban->fkba", user, antenna)
     return support._replace(residual=scene.received - model)
 
@@ -83,8 +83,8 @@ def _explain(scene: Scene, support: Support) -> Support:
 def refit(scene: Scene, support: Support) -> Support:
     """Refit the coefficients exactly: Gaussian posterior on the support, given the bits."""
     user, antenna = factors_of(scene, support.index)
-    user = user * (support.user * support.valid)
-    antenna = antenna * support.station[:, None]
+    user = user * (support.user & support.valid[None])[None]
+    antenna = antenna * support.station[None, :, None]
     gram = sum(
         jnp.einsum("kn,km->nm", jnp.conj(user[f]), user[f])
         * jnp.einsum("ban,bam->nm", jnp.conj(antenna[f]), antenna[f])
@@ -116,15 +116,15 @@ def _flip(scene: Scene, support: Support, odds: Array) -> tuple[Support, Array]:
     user_factor, antenna = factors_of(scene, support.index)
     ones = jnp.ones(scene.received.shape, support.variance.dtype)
     power = correlate_power(user_factor, antenna, ones) / scene.noise
-    strength = jnp.abs(support.value) ** 2 * power
+    strength = (jnp.abs(support.value) ** 2)[None, None] * power
 
     def gains(support):
         link = correlate(user_factor, antenna, support.residual) / scene.noise
         own = strength * support.user[:, None] * support.station[None]
-        return 2 * (jnp.real(jnp.conj(support.value) * link) + own) - strength
+        return 2 * (jnp.real(jnp.conj(support.value)[None, None] * link) + own) - strength
 
     def best(gain, bits):
-        gain = jnp.where(support.valid, jnp.where(bits, -gain, gain), -jnp.inf)
+        gain = jnp.where(support.valid[None], jnp.where(bits, -gain, gain), -jnp.inf)
         which = jnp.argmax(gain, axis=1)
         pays = jnp.take_along_axis(gain, which[:, None], 1)[:, 0] > 0
         return bits ^ (jax.nn.one_hot(which, bits.shape[1], dtype=bool) & pays[:, None]), pays
@@ -206,34 +206,37 @@ def worth(scene: Scene, support: Support) -> Float[Array, " slot"]:
     power = correlate_power(user, antenna, ones) / scene.noise
     link = correlate(user, antenna, support.residual) / scene.noise
     seen = support.user[:, None] * support.station[None] * 1.0
-    gain = 2 * jnp.real(jnp.conj(support.value) * link) + jnp.abs(support.value) ** 2 * power
+    gain = (
+        2 * jnp.real(jnp.conj(support.value)[None, None] * link)
+        + (jnp.abs(support.value) ** 2)[None, None] * power
+    )
     gain = jnp.einsum("kbn,kbn->n", seen, gain) + _bit_cost(support, odds) + voxel_cost(scene)
     gain += size_cost(scene, support.value, support.variance)
     return jnp.where(support.valid, gain, jnp.inf)
 
 
-def prune(scene: Scene, support: Support) -> Support:
-    """Delete voxels that cost more than they explain, the worst first."""
+def tidy(scene: Scene, support: Support) -> Support:
+    """Settle, and delete voxels that cost more than they explain until none does."""
 
     def more(carry):
-        _, gain = carry
-        return jnp.min(gain) < 0
+        _, gone, first = carry
+        return first | jnp.any(gone)
 
     def delete(carry):
-        support, gain = carry
+        support, gone, _ = carry
+        support = settle(scene, support._replace(valid=support.valid & ~gone))
+        gain = worth(scene, support)
         # All that are worse than half the worst go at once.
-        gone = gain < 0.5 * jnp.minimum(jnp.min(gain), -1e-9)
-        support = support._replace(valid=support.valid & ~gone)
-        support = settle(scene, support)
-        return support, worth(scene, support)
+        return support, gain < 0.5 * jnp.minimum(jnp.min(gain), -1e-9), jnp.array(False)
 
-    return jax.lax.while_loop(more, delete, (support, worth(scene, support)))[0]
+    start = (support, jnp.zeros_like(support.valid), jnp.array(True))
+    return jax.lax.while_loop(more, delete, start)[0]
 
 
 def unexplained(scene: Scene, support: Support) -> Int[Array, ""]:
     """Count closed legs through which no listed voxel stands."""
     bits = jnp.concatenate([support.user, support.station])
-    return jnp.sum(~bits & (_odds(scene, support) > 0) & support.valid)
+    return jnp.sum(~bits & (_odds(scene, support) > 0) & support.valid[None])
 
 
 def misfit_of(scene: Scene, support: Support) -> Float[Array, ""]:
