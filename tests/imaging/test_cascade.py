@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from voxel_scenes import GRID, stations
 
 from echoscape.imaging.cascade import (
     Mask,
@@ -14,7 +15,6 @@ from echoscape.imaging.cascade import (
     make_cascade,
 )
 from echoscape.units import SPEED_OF_LIGHT
-from voxel_scenes import GRID, stations
 
 FREQUENCY = np.array([27.9e9, 28.0e9, 28.3e9])
 USERS = np.array([[0.3, 3.1, 1.1], [6.2, 1.0, 2.2], [-3.0, 5.5, 0.7], [2.2, 9.4, 3.3]])

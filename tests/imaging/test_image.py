@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from voxel_scenes import GRID, error_db, scene
 
 from echoscape.checks import Refusal
 from echoscape.imaging import (
@@ -23,7 +24,6 @@ from echoscape.imaging import (
 )
 from echoscape.imaging.simulation import simulate
 from echoscape.scene.voxel_grid import VoxelGrid
-from voxel_scenes import GRID, error_db, scene
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,7 @@ def test_pilots_need_not_be_orthogonal(case):
     assert error_db(image(again, GRID), truth) < -20
 
 
+@pytest.mark.slow
 def test_complex_coefficients_on_several_subcarriers():
     snapshots, truth = scene(8, frequency=np.array([27.9e9, 28.1e9]))
     turned = truth.coefficient * np.exp(1j * np.arange(GRID.voxels))
@@ -132,7 +133,7 @@ def test_solvers_stand_in_the_order_they_should():
 
 
 def test_a_solver_that_fails_is_a_code_and_no_nan():
-    snapshots, _ = scene(2, occupied=120, users=2, station_count=1)
+    snapshots, _ = scene(2, occupied=120)
     found = image(snapshots, GRID, solver=OcclusionAwareGamp(iterations=15))
     assert found.status in (ImageStatus.ITERATION_LIMIT, ImageStatus.DIVERGED)
     assert np.all(np.isfinite(found.mean))
@@ -162,7 +163,7 @@ def test_refusals_say_what_was_needed(case):
         broken(case, received=np.zeros_like(snapshots.received))
     with pytest.raises(Refusal, match="occlusion radius must be finite and above zero, in m"):
         make_problem(snapshots, GRID, radius=0.0)
-    with pytest.raises(Refusal, match="would take .* GB"):
+    with pytest.raises(Refusal, match=r"would take \d+ GB"):
         make_problem(snapshots, VoxelGrid((0.0, 0.0, 0.0), (1000, 1000, 40), 0.1))
 
 

@@ -31,6 +31,8 @@ def image(
     solver: Literal["bits", "geometry", "ignore", "free"] = "bits",
     coefficients: Literal["real", "complex"] = "real",
     radius: float | None = None,
+    figure: Path | None = None,
+    slices: Path | None = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -46,6 +48,8 @@ def image(
             bits without geometry.
         coefficients: Whether scattering coefficients are real or complex.
         radius: How close to a leg an occupied voxel hides it, in m; half an edge by default.
+        figure: File .png or .pdf for a picture in three dimensions.
+        slices: File .png or .pdf for a picture of every level.
         json: Print JSON for programs.
         quiet: Show no progress.
     """
@@ -64,6 +68,9 @@ def image(
     from echoscape.scene.voxel_grid import VoxelGrid
 
     check_archive(out)
+    for path in (figure, slices):
+        if path is not None and path.suffix.lower() not in (".png", ".pdf", ".svg"):
+            raise Refusal(f"{path} must end in .png, .pdf or .svg, which tells the format")
     corner, counts = _three(origin, "--origin", float), _three(shape, "--shape", int)
     try:
         grid = VoxelGrid(corner, counts, edge)
@@ -86,6 +93,18 @@ def image(
             progress=tell,
         )
     write_image(found, out)
+    if figure is not None or slices is not None:
+        from echoscape.studies.draw_image import draw_image, draw_slices
+
+        if figure is not None:
+            draw_image(
+                found,
+                figure,
+                user_position=samples.user_position,
+                station_position=samples.antenna_position.mean(1),
+            )
+        if slices is not None:
+            draw_slices(found, slices)
     certificate = found.certificate
     summary = {
         "voxels": grid.voxels,

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from echoscape.scene.voxel_grid import VoxelGrid
 
 NEARER = 1 - 1e-6
-"""Part of the squared distance below which a blocker is nearer; nothing hides itself by rounding."""
+"""A nearer blocker is so by this factor of the squared distance; none hides itself by rounding."""
 
 
 def hides(

@@ -78,7 +78,9 @@ def open_legs(
 def _near(ray: np.ndarray, towards: np.ndarray, radius: float) -> np.ndarray:
     across = np.sum(np.cross(towards, ray) ** 2, axis=1)
     length = np.sum(ray**2, axis=1)
-    return (across < radius**2 * length) & (ray @ towards > 0) & (towards @ towards < NEARER * length)
+    return (
+        (across < radius**2 * length) & (ray @ towards > 0) & (towards @ towards < NEARER * length)
+    )
 
 
 def _crosses(place: np.ndarray, ray: np.ndarray, cube: np.ndarray, half: float) -> np.ndarray:

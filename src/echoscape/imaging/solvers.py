@@ -118,7 +118,7 @@ class OcclusionAwareGamp(Solver):
             sight=Sight.GEOMETRY,
             iterations=self.iterations,
             threshold=self.threshold,
-            first_update=5,
+            first_update=5.0,
         )
         return _passed(problem, settings, problem.everything_seen())
 
@@ -174,11 +174,11 @@ class VisibilityBits(Solver):
 
 _STARTS: tuple[dict, ...] = (
     {},
-    {"first_update": 0},
-    {"first_update": 20},
-    {"first_update": 0, "believed": 0.6},
+    {"first_update": 0.0},
+    {"first_update": 20.0},
+    {"first_update": 0.0, "believed": 0.6},
     {"believed": 0.6, "blame_cap": 0.0},
-    {"first_update": 0, "surprise": 0.02},
+    {"first_update": 0.0, "surprise": 0.02},
 )
 
 
