@@ -10,6 +10,7 @@ Gives a `Problem` in units of one: noise of the samples relative to a unit colum
 """
 
 import math
+import os
 
 import equinox as eqx
 import jax
@@ -22,8 +23,8 @@ from echoscape.imaging.cascade import CHUNK, Cascade, Mask, make_cascade
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.scene.voxel_grid import VoxelGrid
 
-LARGEST_MEMORY = 64e9
-"""More than this the factors must not take [byte]."""
+LARGEST_SHARE = 0.5
+"""Part of the machine's memory that the factors may take; making them takes as much again."""
 
 
 class Problem(eqx.Module):
@@ -102,10 +103,10 @@ def make_problem(
     users = len(snapshots.user_position)
     item = np.dtype(dtype).itemsize
     memory = item * grid.voxels * subcarriers * (users + stations * antennas)
-    if memory > LARGEST_MEMORY:
+    if memory > LARGEST_SHARE * machine_memory():
         raise Refusal(
-            f"a grid of {grid.voxels} voxels would take {memory / 1e9:.0f} GB; choose a longer "
-            "edge, a smaller shape or fewer subcarriers"
+            f"a grid of {grid.voxels} voxels would take {memory / 1e9:.3g} GB, more than half of "
+            "this machine's memory; choose a longer edge, a smaller shape or fewer subcarriers"
         )
     channel, energy, outside = _least_squares(snapshots)
     cascade = make_cascade(
@@ -144,6 +145,14 @@ def make_problem(
         noise_known=known,
         is_complex=is_complex,
     )
+
+
+def machine_memory() -> float:
+    """Ask how much memory this machine has; without bound where it does not say [byte]."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 def _least_squares(snapshots: Snapshots):
