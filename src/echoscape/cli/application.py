@@ -16,8 +16,10 @@ from echoscape.cli import (
     demo,
     doctor,
     echoes,
+    image,
     locate,
     maps,
+    pilots,
     reports,
     reproduce,
     track,
@@ -42,6 +44,8 @@ app.command(bound.bound)
 app.command(track.track)
 app.command(channel.channel)
 app.command(reproduce.app)
+app.command(pilots.app)
+app.command(image.image)
 app.command(doctor.doctor)
 
 

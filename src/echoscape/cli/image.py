@@ -1,0 +1,148 @@
+"""`echoscape image`: see the environment from users' pilots.
+
+Takes a file of snapshots and a grid of voxels.
+Gives a file that holds the image, a summary, and figures.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cyclopts
+
+from echoscape.cli.console import (
+    Json,
+    Quiet,
+    print_json,
+    print_table,
+    print_warning,
+    progress,
+    use_double_precision,
+)
+
+
+def image(
+    snapshots: Path,
+    /,
+    *,
+    origin: str,
+    shape: str,
+    edge: float,
+    out: Annotated[Path, cyclopts.Parameter(name=["--out", "-o"])],
+    solver: Literal["bits", "geometry", "ignore", "free"] = "bits",
+    coefficients: Literal["real", "complex"] = "real",
+    radius: float | None = None,
+    figure: Path | None = None,
+    slices: Path | None = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Image voxels from the pilots that stations received, with occlusion taken into account.
+
+    Args:
+        snapshots: File .npz of pilots as received, see docs/formats.md.
+        origin: Corner of the first voxel such as 0,0,0, in m.
+        shape: Voxels along x, y and z such as 16,16,8.
+        edge: Edge of a voxel, in m.
+        out: File .npz to write the image to.
+        solver: Visibility bits on every leg; the geometry alone, as in the paper; no occlusion; or
+            bits without geometry.
+        coefficients: Whether scattering coefficients are real or complex.
+        radius: How close to a leg an occupied voxel hides it, in m; half an edge by default.
+        figure: File .png or .pdf for a picture in three dimensions.
+        slices: File .png or .pdf for a picture of every level.
+        json: Print JSON for programs.
+        quiet: Show no progress.
+    """
+    use_double_precision()
+    from echoscape.checks import Refusal
+    from echoscape.imaging import (
+        IgnoreOcclusion,
+        OcclusionAwareGamp,
+        UnknownMask,
+        VisibilityBits,
+        read_snapshots,
+        write_image,
+    )
+    from echoscape.imaging import image as make_image
+    from echoscape.imaging.snapshots import check_archive
+    from echoscape.scene.voxel_grid import VoxelGrid
+
+    check_archive(out)
+    for path in (figure, slices):
+        if path is not None and path.suffix.lower() not in (".png", ".pdf", ".svg"):
+            raise Refusal(f"{path} must end in .png, .pdf or .svg, which tells the format")
+    corner, counts = _three(origin, "--origin", float), _three(shape, "--shape", int)
+    try:
+        grid = VoxelGrid(corner, counts, edge)
+    except ValueError as error:
+        raise Refusal(str(error)) from None
+    solvers = {
+        "bits": VisibilityBits,
+        "geometry": OcclusionAwareGamp,
+        "ignore": IgnoreOcclusion,
+        "free": UnknownMask,
+    }
+    samples = read_snapshots(snapshots)
+    with progress("imaging", quiet) as tell:
+        found = make_image(
+            samples,
+            grid,
+            solver=solvers[solver](),
+            radius=radius,
+            is_complex=coefficients == "complex",
+            progress=tell,
+        )
+    write_image(found, out)
+    if figure is not None or slices is not None:
+        from echoscape.studies.draw_image import draw_image, draw_slices
+
+        if figure is not None:
+            draw_image(
+                found,
+                figure,
+                user_position=samples.user_position,
+                station_position=samples.antenna_position.mean(1),
+            )
+        if slices is not None:
+            draw_slices(found, slices)
+    certificate = found.certificate
+    summary = {
+        "voxels": grid.voxels,
+        "occupied": int(found.occupied().sum()),
+        "unseen": int(found.unseen.sum()),
+        "misfit": certificate.misfit,
+        "misfit_limit": certificate.limit,
+        "certified": certificate.holds,
+        "noise_variance": found.noise_variance,
+        "noise_known": certificate.noise_known,
+        "iterations": found.iterations,
+        "status": found.status.name.lower(),
+    }
+    if json:
+        print_json(summary)
+        return
+    trust = f"misfit {certificate.misfit:.3f}, noise alone explains {certificate.limit:.3f}"
+    if not certificate.noise_known:
+        trust = "none: the noise was not given and is learnt from the residual itself"
+    rows = {
+        "occupied": f"{summary['occupied']} of {grid.voxels} voxels",
+        "unseen": f"{summary['unseen']} voxels out of everyone's sight",
+        "certificate": f"{'holds' if certificate.holds else 'does not hold'} ({trust})",
+        "iterations": f"{found.iterations} ({summary['status']})",
+    }
+    print_table(str(out), rows)
+    if certificate.noise_known and not certificate.holds:
+        print_warning("the image leaves more than noise unexplained; do not trust it in detail")
+
+
+def _three(text: str, option: str, kind: type) -> tuple:
+    from echoscape.checks import Refusal
+
+    try:
+        found = tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if len(found) != 3:
+        what = "numbers such as 0,0,0, in m" if kind is float else "counts such as 16,16,8"
+        raise Refusal(f"{option} needs three {what}; got {text!r}")
+    return found

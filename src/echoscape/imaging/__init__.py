@@ -1,0 +1,46 @@
+"""Images of the environment from users' pilots, with what hides what taken into account.
+
+Takes `Snapshots` of many views and a `VoxelGrid`.
+Gives a `VoxelImage`: coefficients, occupancy, visibility, and a certificate.
+"""
+
+from echoscape.imaging.image import image
+from echoscape.imaging.problem import Problem, make_problem
+from echoscape.imaging.snapshots import Snapshots, read_snapshots, write_snapshots
+from echoscape.imaging.solvers import (
+    IgnoreOcclusion,
+    KnownMask,
+    OcclusionAwareGamp,
+    Solution,
+    Solver,
+    UnknownMask,
+    VisibilityBits,
+)
+from echoscape.imaging.voxel_image import (
+    Certificate,
+    ImageStatus,
+    VoxelImage,
+    read_image,
+    write_image,
+)
+
+__all__ = [
+    "Certificate",
+    "IgnoreOcclusion",
+    "ImageStatus",
+    "KnownMask",
+    "OcclusionAwareGamp",
+    "Problem",
+    "Snapshots",
+    "Solution",
+    "Solver",
+    "UnknownMask",
+    "VisibilityBits",
+    "VoxelImage",
+    "image",
+    "make_problem",
+    "read_image",
+    "read_snapshots",
+    "write_image",
+    "write_snapshots",
+]

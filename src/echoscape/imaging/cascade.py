@@ -1,0 +1,222 @@
+"""The cascade user -> voxel -> antenna as two factors; the long matrix is never formed.
+
+A voxel's column is the outer product of its channels to the users and to the antennas, each
+masked by what that user or that station sees.  So products with the matrix are products with two
+small factors, ``(H o VU) diag(x) (G o VB)^T``, and memory is (K + M) N instead of K M N.  Voxels
+are cut into chunks, so that temporary arrays stay small whatever the grid.
+
+Takes positions, frequencies and a grid.
+Gives a `Cascade` and its forward, adjoint and squared products.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float, Inexact
+
+from echoscape.scene.voxel_grid import VoxelGrid
+from echoscape.units import SPEED_OF_LIGHT
+
+CHUNK = 16_384
+"""Voxels worked on at a time."""
+
+
+class Cascade(eqx.Module):
+    """Channels of every voxel; padding beyond the last voxel holds zeros."""
+
+    user: Complex[Array, "chunk subcarrier user voxel"]
+    """User to voxel, times the root of the energy the user sent."""
+    antenna: Complex[Array, "chunk subcarrier station antenna voxel"]
+    """Voxel to antenna."""
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """Shape of a vector over the voxels: chunks, and voxels in a chunk."""
+        return self.user.shape[0], self.user.shape[-1]
+
+    @property
+    def samples(self) -> tuple[int, int, int, int]:
+        """Shape of what is received: subcarrier, user, station, antenna."""
+        _, subcarrier, user, _ = self.user.shape
+        station, antenna = self.antenna.shape[2:4]
+        return subcarrier, user, station, antenna
+
+    def mean_column_norm(self) -> Float[Array, ""]:
+        """Average the squared norm of the columns, nothing hidden."""
+
+        def chunk(total, factors):
+            user, antenna = factors
+            own = jnp.sum(jnp.abs(user) ** 2, 1) * jnp.sum(jnp.abs(antenna) ** 2, (1, 2))
+            return total + jnp.sum(own), jnp.sum(own > 0)
+
+        zero = jnp.zeros((), jnp.real(self.user).dtype)
+        total, counted = jax.lax.scan(chunk, zero, (self.user, self.antenna))
+        return total / jnp.maximum(jnp.sum(counted), 1)
+
+
+class Mask(NamedTuple):
+    """Which part of each leg gets through: 0 or 1, or a probability of 1."""
+
+    user: Float[Array, "chunk user voxel"]
+    """User to voxel."""
+    station: Float[Array, "chunk station voxel"]
+    """Voxel to station."""
+
+
+class Moments(NamedTuple):
+    """First and second moments of what the voxels make arrive, without noise."""
+
+    mean: Complex[Array, "subcarrier user station antenna"]
+    """Mean."""
+    variance: Float[Array, "subcarrier user station antenna"]
+    """Variance, of coefficients and of the mask."""
+    reaction: Float[Array, "subcarrier user station antenna"]
+    """The part of the variance that the coefficients alone cause, for Onsager's correction."""
+
+
+def free_space(
+    start: Float[np.ndarray, "start 3"],
+    end: Float[np.ndarray, "end 3"],
+    frequency: Float[np.ndarray, " subcarrier"],
+    dtype: type = np.complex64,
+) -> Complex[np.ndarray, "subcarrier start end"]:
+    """Make the channels of free space, ``lambda / (4 pi d) exp(-j 2 pi d / lambda)``.
+
+    Whole wavelengths are taken off in double precision, whatever JAX is set to: a distance is
+    10^4 wavelengths, of which single precision keeps a thousandth at best.
+    """
+    length = np.linalg.norm(start[:, None] - end[None], axis=-1)
+    wavelength = SPEED_OF_LIGHT / frequency[:, None, None]
+    cycles = length / wavelength
+    real = np.finfo(dtype).dtype
+    cycles = (cycles - np.floor(cycles)).astype(real)
+    amplitude = (wavelength / (4 * np.pi * np.maximum(length, wavelength))).astype(real)
+    return amplitude * np.exp(np.asarray(-2j * np.pi, dtype) * cycles)
+
+
+def chunks_of(grid: VoxelGrid, chunk: int = CHUNK) -> tuple[int, int]:
+    """Cut a grid into equal chunks: how many, and of how many voxels."""
+    count = -(-grid.voxels // chunk)
+    return count, -(-grid.voxels // count)
+
+
+def make_cascade(
+    grid: VoxelGrid,
+    user_position: Float[np.ndarray, "user 3"],
+    antenna_position: Float[np.ndarray, "station antenna 3"],
+    frequency: Float[np.ndarray, " subcarrier"],
+    user_amplitude: Float[np.ndarray, " user"],
+    *,
+    chunk: int = CHUNK,
+    dtype: type = np.complex64,
+) -> Cascade:
+    """Make the two factors of every voxel, chunk by chunk.
+
+    Args:
+        grid: The voxels.
+        user_position: Where the users are [m].
+        antenna_position: Where the antennas of each station are [m].
+        frequency: Of each subcarrier [Hz].
+        user_amplitude: Root of the energy each user sent.
+        chunk: Voxels worked on at a time.
+        dtype: Precision of the factors; phases are computed in double precision either way.
+    """
+    stations, antennas, _ = antenna_position.shape
+    count, size = chunks_of(grid, chunk)
+    user = np.zeros((count, len(frequency), len(user_position), size), dtype)
+    antenna = np.zeros((count, len(frequency), stations, antennas, size), dtype)
+    flat = antenna_position.reshape(-1, 3)
+    for i in range(count):
+        index = np.arange(i * size, min((i + 1) * size, grid.voxels))
+        centre = grid.centre_of(index)
+        user[i, ..., : len(index)] = (
+            free_space(user_position, centre, frequency, dtype) * user_amplitude[:, None]
+        )
+        antenna[i, ..., : len(index)] = free_space(flat, centre, frequency, dtype).reshape(
+            len(frequency), stations, antennas, -1
+        )
+    return Cascade(jnp.asarray(user), jnp.asarray(antenna))
+
+
+def forward(
+    cascade: Cascade, mask: Mask, value: Inexact[Array, "chunk voxel"]
+) -> Complex[Array, "subcarrier user station antenna"]:
+    """Make what arrives from coefficients: ``(H o VU) diag(x) (G o VB)^T``, Eq. (2)."""
+
+    def chunk(total, parts):
+        user, antenna, seen_user, seen_station, x = parts
+        return total + _outer(user, antenna, seen_user * x[None], seen_station), None
+
+    zero = jnp.zeros(cascade.samples, cascade.user.dtype)
+    return jax.lax.scan(chunk, zero, (cascade.user, cascade.antenna, *mask, value))[0]
+
+
+def adjoint(
+    cascade: Cascade, mask: Mask, received: Complex[Array, "subcarrier user station antenna"]
+) -> Complex[Array, "chunk voxel"]:
+    """Correlate what arrives with every voxel's column."""
+
+    def chunk(_, parts):
+        user, antenna, seen_user, seen_station = parts
+        link = correlate(user, antenna, received)
+        return None, jnp.einsum("kbn,kn,bn->n", link, seen_user, seen_station)
+
+    return jax.lax.scan(chunk, None, (cascade.user, cascade.antenna, *mask))[1]
+
+
+def forward_moments(
+    cascade: Cascade,
+    mask: Mask,
+    mean: Inexact[Array, "chunk voxel"],
+    variance: Float[Array, "chunk voxel"],
+) -> Moments:
+    """Make mean and variance of what arrives, from those of the coefficients.
+
+    A mask of probabilities adds the variance of its zeros and ones.
+    """
+
+    def chunk(total, parts):
+        user, antenna, seen_user, seen_station, x, spread = parts
+        arrives = _outer(user, antenna, seen_user * x[None], seen_station)
+        user, antenna = jnp.abs(user) ** 2, jnp.abs(antenna) ** 2
+        power = jnp.abs(x) ** 2
+        whole = _outer(user, antenna, seen_user * (spread + power)[None], seen_station)
+        both = jnp.concatenate([user, user], 1)
+        weight = jnp.concatenate([seen_user**2 * rest[None] for rest in (power, spread)], 0)
+        both = _outer(both, antenna, weight, seen_station**2)
+        explained, reaction = jnp.split(both, 2, axis=1)
+        step = Moments(arrives, whole - explained, reaction)
+        return jax.tree.map(jnp.add, total, step), None
+
+    real = jnp.zeros(cascade.samples, jnp.real(cascade.user).dtype)
+    zero = Moments(real.astype(cascade.user.dtype), real, real)
+    parts = (cascade.user, cascade.antenna, *mask, mean, variance)
+    return jax.lax.scan(chunk, zero, parts)[0]
+
+
+def correlate(
+    user: Complex[Array, "subcarrier user voxel"],
+    antenna: Complex[Array, "subcarrier station antenna voxel"],
+    received: Complex[Array, "subcarrier user station antenna"],
+) -> Complex[Array, "user station voxel"]:
+    """Correlate what arrives with each link of each voxel of one chunk, all in sight."""
+    link = jnp.einsum("fkba,fban->fkbn", received, jnp.conj(antenna))
+    return jnp.sum(jnp.conj(user)[:, :, None] * link, 0)
+
+
+def correlate_power(
+    user: Complex[Array, "subcarrier user voxel"],
+    antenna: Complex[Array, "subcarrier station antenna voxel"],
+    weight: Float[Array, "subcarrier user station antenna"],
+) -> Float[Array, "user station voxel"]:
+    """Weigh the power of each link of each voxel of one chunk, all in sight."""
+    link = jnp.einsum("fkba,fban->fkbn", weight, jnp.abs(antenna) ** 2)
+    return jnp.sum((jnp.abs(user) ** 2)[:, :, None] * link, 0)
+
+
+def _outer(user: Array, antenna: Array, for_user: Array, for_station: Array) -> Array:
+    user = user * for_user[None]
+    return jnp.einsum("fkn,fban->fkba", user, antenna * for_station[None, :, None])

@@ -1,0 +1,104 @@
+"""Who sees what: voxels that are occupied hide what stands behind them.
+
+Voxel C hides voxel B from a view A when C lies within a radius of the line AB, ahead of A and
+nearer than B: Eqs. (3)-(5) of [multiview-imaging].  `hidden_by_pairs` says so for every
+pair, as the rule is written; `cast_shadows` adds up the shadows of a list of voxels, so that a
+change of a few costs what these few cost.
+
+Takes a grid, views and the voxels that stand in the way.
+Gives, for each view and voxel, how much hides it.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from echoscape.scene.voxel_grid import VoxelGrid
+
+NEARER = 1 - 1e-6
+"""A nearer blocker is so by this factor of the squared distance; none hides itself by rounding."""
+
+
+def hides(
+    view: Float[Array, "*#batch 3"],
+    behind: Float[Array, "*#batch 3"],
+    blocker: Float[Array, "*#batch 3"],
+    radius: float,
+) -> Bool[Array, "*batch"]:
+    """Apply the rule of Eqs. (3)-(5): whether `blocker` hides `behind` from `view`.
+
+    Only products and sums of the coordinates, in one order, so every caller rounds alike.
+    """
+    ax, ay, az = (behind[..., i] - view[..., i] for i in range(3))
+    bx, by, bz = (blocker[..., i] - view[..., i] for i in range(3))
+    across = (by * az - bz * ay) ** 2 + (bz * ax - bx * az) ** 2 + (bx * ay - by * ax) ** 2
+    length = ax * ax + ay * ay + az * az
+    near = across < radius**2 * length
+    ahead = ax * bx + ay * by + az * bz > 0
+    return near & ahead & (bx * bx + by * by + bz * bz < NEARER * length)
+
+
+def hidden_by_pairs(
+    grid: VoxelGrid,
+    view: Float[Array, "view 3"],
+    occupied: Int[Array, " blocker"],
+    radius: float,
+) -> Int[Array, "view voxel"]:
+    """Count what hides each voxel from each view, pair by pair: slow, and right by definition."""
+    centre = jnp.asarray(grid.centres())
+
+    def one_view(view):
+        def one_blocker(blocker):
+            return hides(view, centre, centre[blocker], radius)
+
+        return jnp.sum(jax.vmap(one_blocker)(occupied), axis=0)
+
+    return jax.vmap(one_view)(view)
+
+
+def centres_of(grid: VoxelGrid, index: Int[Array, "*batch"]) -> Float[Array, "*batch 3"]:
+    """Place the centres of voxels inside compiled code [m]."""
+    places = jnp.unravel_index(index, grid.shape)
+    place = [o + grid.edge * (i + 0.5) for o, i in zip(grid.origin, places, strict=True)]
+    return jnp.stack(place, axis=-1)
+
+
+def cast_shadows(
+    total: Float[Array, "view voxel"],
+    grid: VoxelGrid,
+    view: Float[Array, "view 3"],
+    blocker: Int[Array, " listed"],
+    amount: Float[Array, " listed"],
+    count: Int[Array, ""],
+    radius: float,
+) -> Float[Array, "view voxel"]:
+    """Add the shadows of the first `count` listed voxels to what was cast before."""
+    centre = centres_of(grid, jnp.arange(grid.voxels))
+    listed = centres_of(grid, blocker)
+
+    def cast(i, total):
+        shadow = hides(view[:, None], centre[None], listed[i], radius)
+        return total + jnp.where(shadow, amount[i], 0).astype(total.dtype)
+
+    return jax.lax.fori_loop(0, count, cast, total)
+
+
+def lay_blame(grid, view, seen, count, evidence, present, shadow, cast, surprise, most, radius):
+    """Ask every voxel whether it stands in legs that the samples show open, or closed.
+
+    A leg to a seen voxel is open with log-odds `evidence`; a voxel on it that were occupied would
+    close it, whatever the others do. The answer is the log-odds this adds to its occupancy.
+    """
+    centre = centres_of(grid, jnp.arange(grid.voxels))
+    listed = centres_of(grid, seen)
+
+    def one(i, total):
+        between = hides(view[:, None], listed[i], centre[None], radius)
+        others = jnp.exp(shadow[:, i, None] - cast[None])
+        others = jnp.clip(others, 1e-3, 1 - surprise)
+        odds = jnp.clip(evidence[:, i], -30.0, 30.0)[:, None]
+        message = -jnp.log(others * jnp.exp(odds) + 1 - others)
+        message = jnp.clip(message, -most, most) * present[i]
+        return total + jnp.sum(jnp.where(between, message, 0.0), 0).astype(total.dtype)
+
+    return jax.lax.fori_loop(0, count, one, jnp.zeros(grid.voxels, shadow.dtype))

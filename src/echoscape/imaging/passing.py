@@ -1,0 +1,395 @@
+"""Message passing that learns what hides what: the engine of every coherent solver.
+
+Generalised approximate message passing over the factored cascade, with one layer more for the
+mask.  Each iteration estimates the coefficients given the mask, then the mask given the
+coefficients, by one of `Sight`: not at all, by the geometry alone (GAMP-MVSVR of
+[multiview-imaging]), or by bits of visibility that weigh the geometry against the samples.
+
+Takes samples, a `Cascade`, the views and `PassingSettings`.
+Gives a `Passing`, the best iterate and how it came about.
+"""
+
+import enum
+import functools
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Complex, Float, Inexact, Int
+
+from echoscape.imaging.cascade import (
+    Cascade,
+    Mask,
+    correlate,
+    correlate_power,
+    forward_moments,
+)
+from echoscape.imaging.occlusion import cast_shadows, lay_blame
+from echoscape.numerics.denoisers import BernoulliGaussian, Posterior
+from echoscape.scene.voxel_grid import VoxelGrid
+
+LISTED = 256
+"""Voxels whose shadow can change in one iteration; the rest waits for the next."""
+
+
+class Sight(enum.Enum):
+    """Where the mask comes from."""
+
+    GIVEN = "given"
+    """It is known, or everything is taken to be in sight."""
+    GEOMETRY = "geometry"
+    """Voxels above a threshold hide what is behind them; nothing else is believed."""
+    BITS = "bits"
+    """Every leg has a bit, with the geometry as its prior and the samples as evidence."""
+    FREE = "free"
+    """Every leg has a bit, with the same prior everywhere: no geometry."""
+
+
+class PassingSettings(eqx.Module):
+    """How the messages are passed."""
+
+    sight: Sight = eqx.field(default=Sight.BITS, static=True)
+    """Where the mask comes from."""
+    iterations: int = eqx.field(default=150, static=True)
+    """The most iterations."""
+    learn_noise: bool = eqx.field(default=False, static=True)
+    """Whether the noise is learnt too."""
+    radius: float = eqx.field(default=0.5, static=True)
+    """A voxel hides what lies within this distance behind it [m]."""
+    first_update: Float[Array, ""] | float = 3.0
+    """Iteration before which the mask is left alone."""
+    step: Float[Array, ""] | float = 0.3
+    """Part of each new message that is taken."""
+    rate: Float[Array, ""] | float = 0.05
+    """First guess of the share of occupied voxels."""
+    threshold: Float[Array, ""] | float = 0.15
+    """A voxel below this part of the typical coefficient hides nothing."""
+    surprise: Float[Array, ""] | float = 0.05
+    """Probability that a leg is hidden by what no estimate shows."""
+    believed: Float[Array, ""] | float = 0.2
+    """A voxel less probable than this has no say about its bits."""
+    blame_step: Float[Array, ""] | float = 0.3
+    """Part of each new blame that is taken."""
+    blame_cap: Float[Array, ""] | float = 3.0
+    """Largest log-odds by which closed legs make a voxel on them more probable."""
+    blame_most: Float[Array, ""] | float = 5.0
+    """Largest log-odds that one leg contributes."""
+    bit_step: Float[Array, ""] | float = 0.5
+    """Part of each new probability of visibility that is taken."""
+
+
+class Passing(NamedTuple):
+    """State of the message passing, and the best of its iterates."""
+
+    mean: Inexact[Array, "chunk voxel"]
+    variance: Float[Array, "chunk voxel"]
+    present: Float[Array, "chunk voxel"]
+    residual: Complex[Array, "subcarrier user station antenna"]
+    precision: Float[Array, "subcarrier user station antenna"]
+    spread: Float[Array, "subcarrier user station antenna"]
+    mask: Mask
+    prior: BernoulliGaussian
+    noise: Float[Array, ""]
+    shadow: Float[Array, "view voxel"]
+    cast: Float[Array, " voxel"]
+    blame: Float[Array, " voxel"]
+    misfit: Float[Array, ""]
+    iteration: Int[Array, ""]
+    moved: Float[Array, ""]
+
+
+class Guess(NamedTuple):
+    """What an earlier run found, as a place to start from."""
+
+    mean: Inexact[Array, "chunk voxel"]
+    """Coefficients."""
+    prior: BernoulliGaussian
+    """Their prior."""
+    given: Bool[Array, ""]
+    """Whether this is a guess at all; if not, the run begins from nothing."""
+
+
+class Outcome(NamedTuple):
+    """The best iterate of one run."""
+
+    best: Passing
+    """The iterate whose residual was lowest."""
+    last: Passing
+    """The last one."""
+    misfit: Float[Array, " iteration"]
+    """Mean squared residual over the noise, at each iteration."""
+
+
+def init(
+    received: Complex[Array, "subcarrier user station antenna"],
+    cascade: Cascade,
+    mask: Mask,
+    noise: Float[Array, ""],
+    settings: PassingSettings,
+    voxels: int,
+    is_complex: bool = False,
+) -> Passing:
+    """Start from nothing: no coefficient known, everything in sight."""
+    real = jnp.real(cascade.user).dtype
+    power = jnp.mean(jnp.abs(received) ** 2)
+    rate = jnp.asarray(settings.rate, real)
+    size = jnp.maximum(power - noise, 0.01 * power) * received.size
+    size = (size / (rate * voxels * cascade.mean_column_norm())).astype(real)
+    shape = cascade.padded
+    views = mask.user.shape[1] + mask.station.shape[1]
+    kind = cascade.user.dtype if is_complex else real
+    return Passing(
+        mean=jnp.zeros(shape, kind),
+        variance=jnp.full(shape, rate * size),
+        present=jnp.full(shape, rate),
+        residual=jnp.zeros_like(received),
+        precision=jnp.zeros(received.shape, real),
+        spread=jnp.zeros(received.shape, real),
+        mask=mask,
+        prior=BernoulliGaussian(rate, jnp.zeros((), kind), size),
+        noise=jnp.asarray(noise, real),
+        shadow=jnp.zeros((views, voxels), real),
+        cast=jnp.zeros(voxels, real),
+        blame=jnp.zeros(voxels, real),
+        misfit=jnp.asarray(jnp.inf, real),
+        iteration=jnp.zeros((), jnp.int32),
+        moved=jnp.asarray(jnp.inf, real),
+    )
+
+
+def step(
+    state: Passing,
+    received: Complex[Array, "subcarrier user station antenna"],
+    cascade: Cascade,
+    grid: VoxelGrid,
+    view: Float[Array, "view 3"],
+    settings: PassingSettings,
+) -> Passing:
+    """Pass every message once; the misfit it returns is that of the coefficients it was given."""
+    first = state.iteration == 0
+
+    def damped(new, old, share=settings.step):
+        return jax.tree.map(lambda n, o: jnp.where(first, n, o + share * (n - o)), new, old)
+
+    moments = forward_moments(cascade, state.mask, state.mean, state.variance)
+    power = jnp.mean(jnp.abs(received) ** 2)
+    spread = damped(jnp.maximum(moments.variance, 1e-9 * power), state.spread)
+    misfit = jnp.mean(jnp.abs(received - moments.mean) ** 2)
+    noise = state.noise
+    predicted = moments.mean - state.residual * moments.reaction
+    residual = damped((received - predicted) / (spread + noise), state.residual)
+    precision = damped(1 / (spread + noise), state.precision)
+    if settings.learn_noise:
+        gain = noise / (spread + noise)
+        left = jnp.mean((gain * jnp.abs(received - predicted)) ** 2 + gain * spread)
+        noise = jnp.where(state.iteration < 2, noise, left)
+
+    posterior, evidence = _estimate(state, cascade, residual, precision, settings)
+    reached = jnp.reshape(evidence.reached, -1)[: grid.voxels]
+    prior = state.prior.learn(
+        jax.tree.map(lambda leaf: jnp.reshape(leaf, -1)[: grid.voxels], posterior), reached
+    )
+    learnt = state.iteration >= 2
+    prior = jax.tree.map(lambda n, o: jnp.where(learnt, n, o), prior, state.prior)
+    mean = damped(posterior.mean, state.mean)
+    state = state._replace(
+        mean=mean,
+        variance=damped(posterior.variance, state.variance),
+        present=posterior.present,
+        residual=residual,
+        precision=precision,
+        spread=spread,
+        prior=prior,
+        noise=noise,
+        misfit=misfit,
+        iteration=state.iteration + 1,
+        moved=jnp.linalg.norm(mean - state.mean) / jnp.linalg.norm(mean),
+    )
+    if settings.sight is Sight.GIVEN:
+        return state
+    return _look(state, evidence, grid, view, settings)
+
+
+class _Evidence(NamedTuple):
+    """What the samples say about each leg being open, as log-odds, and what is reached at all."""
+
+    user: Float[Array, "chunk user voxel"]
+    station: Float[Array, "chunk station voxel"]
+    reached: Bool[Array, "chunk voxel"]
+
+
+def _estimate(state, cascade, residual, precision, settings):
+    """Denoise every voxel, and weigh every leg of it."""
+
+    def chunk(_, parts):
+        user, antenna, seen_user, seen_station, x, blame = parts
+        power = correlate_power(user, antenna, precision)
+        link = correlate(user, antenna, residual)
+        certain = jnp.einsum("kbn,kn,bn->n", power, seen_user**2, seen_station**2)
+        towards = jnp.einsum("kbn,kn,bn->n", link, seen_user, seen_station)
+        reached = certain > 1e-9 * jnp.max(power)
+        noise = 1 / jnp.where(reached, certain, 1.0)
+        if not jnp.iscomplexobj(x):
+            towards, noise = jnp.real(towards), 0.5 * noise  # variance of the real part
+        found = state.prior(
+            x + noise * towards * (1.0 if jnp.iscomplexobj(x) else 2.0), noise, blame
+        )
+        absent = Posterior(
+            jnp.zeros_like(x),
+            jnp.full_like(found.variance, 0) + state.prior.rate * state.prior.variance,
+            jax.nn.sigmoid(jax.scipy.special.logit(state.prior.rate) + blame),
+            jnp.zeros_like(x) + state.prior.mean,
+            jnp.zeros_like(noise) + state.prior.variance,
+        )
+        found = jax.tree.map(lambda a, b: jnp.where(reached, a, b), found, absent)
+        if settings.sight not in (Sight.BITS, Sight.FREE):
+            return None, (found, seen_user, seen_station, reached)
+        # Gain of an open leg: the samples it explains, its own contribution given back first.
+        strength = (jnp.abs(x) ** 2)[None, None] * power
+        own = strength * seen_user[:, None] * seen_station[None]
+        gain = 2 * (jnp.real(jnp.conj(x)[None, None] * link) + own) - strength
+        for_user = jnp.einsum("kbn,bn->kn", gain, seen_station)
+        for_station = jnp.einsum("kbn,kn->bn", gain, seen_user)
+        return None, (found, for_user, for_station, reached)
+
+    chunks, size = state.mean.shape
+    blame = jnp.pad(state.blame, (0, chunks * size - len(state.blame))).reshape(chunks, size)
+    parts = (cascade.user, cascade.antenna, *state.mask, state.mean, blame)
+    found, user, station, reached = jax.lax.scan(chunk, None, parts)[1]
+    return found, _Evidence(user, station, reached)
+
+
+def _look(state, evidence, grid, view, settings):
+    """Move the mask: shadows of what is there, then bits."""
+    mean, present = (jnp.reshape(leaf, -1)[: grid.voxels] for leaf in (state.mean, state.present))
+    typical = jnp.sqrt(jnp.abs(state.prior.mean) ** 2 + state.prior.variance)
+    stands = jnp.abs(mean) > settings.threshold * typical
+    due = state.iteration > settings.first_update
+    if settings.sight is Sight.GEOMETRY:
+        wanted = jnp.where(stands, 1.0, 0.0)
+    else:
+        chance = jnp.where(stands & (present > 0.1), jnp.minimum(present, 0.999), 0.0)
+        wanted = jnp.log1p(-chance)
+    change = jnp.where(due, wanted - state.cast, 0.0)
+    changed = jnp.abs(change) > (0.5 if settings.sight is Sight.GEOMETRY else 0.02)
+    listed = jnp.nonzero(changed, size=LISTED, fill_value=0)[0]
+    count = jnp.minimum(jnp.sum(changed), LISTED)
+    amount = change[listed].astype(state.shadow.dtype)
+    shadow = cast_shadows(state.shadow, grid, view, listed, amount, count, settings.radius)
+    cast = state.cast.at[listed].add(jnp.where(jnp.arange(LISTED) < count, amount, 0))
+    state = state._replace(shadow=shadow, cast=cast)
+
+    if settings.sight is Sight.BITS:
+        legs = jnp.concatenate([evidence.user, evidence.station], 1)
+        legs = jnp.moveaxis(legs, 1, 0).reshape(legs.shape[1], -1)[:, : grid.voxels]
+        seen = jnp.nonzero(present > settings.believed, size=LISTED, fill_value=0)[0]
+        count = jnp.minimum(jnp.sum(present > settings.believed), LISTED)
+        new = lay_blame(
+            grid,
+            view,
+            seen,
+            count,
+            legs[:, seen],
+            present[seen],
+            shadow[:, seen],
+            cast,
+            settings.surprise,
+            settings.blame_most,
+            settings.radius,
+        )
+        new = jnp.clip(new, -12.0, settings.blame_cap)
+        state = state._replace(
+            blame=jnp.where(
+                due, state.blame + settings.blame_step * (new - state.blame), 0.0
+            ).astype(state.blame.dtype)
+        )
+
+    users = state.mask.user.shape[1]
+    chunks, size = state.mean.shape
+    if settings.sight is Sight.GEOMETRY:
+        open_legs = jnp.where(shadow < 0.5, 1.0, 0.0)
+    else:
+        open_legs = jnp.exp(shadow)
+    open_legs = jnp.pad(open_legs, ((0, 0), (0, chunks * size - grid.voxels)), constant_values=1.0)
+    open_legs = jnp.moveaxis(jnp.reshape(open_legs, (-1, chunks, size)), 0, 1)
+    user, station = open_legs[:, :users], open_legs[:, users:]
+    user, station = user.astype(shadow.dtype), station.astype(shadow.dtype)
+    if settings.sight is Sight.GEOMETRY:
+        return state._replace(mask=Mask(user, station))
+
+    if settings.sight is Sight.FREE:
+        user, station = jnp.full_like(user, 0.8), jnp.full_like(station, 0.8)
+
+    def bit(chance, evidence, old):
+        chance = jnp.clip(chance, 1e-3, 1 - settings.surprise)
+        odds = jnp.log(chance) - jnp.log1p(-chance)
+        known = jnp.where(state.present[:, None] > settings.believed, evidence, 0.0)
+        new = jax.nn.sigmoid(jnp.clip(odds + known, -30.0, 30.0))
+        return jnp.where(due, old + settings.bit_step * (new - old), old).astype(old.dtype)
+
+    return state._replace(
+        mask=Mask(
+            bit(user, evidence.user, state.mask.user),
+            bit(station, evidence.station, state.mask.station),
+        )
+    )
+
+
+@functools.partial(eqx.filter_jit)
+def run(
+    received: Complex[Array, "subcarrier user station antenna"],
+    cascade: Cascade,
+    mask: Mask,
+    noise: Float[Array, ""],
+    grid: VoxelGrid,
+    view: Float[Array, "view 3"],
+    settings: PassingSettings,
+    is_complex: bool = False,
+    *,
+    guess: Guess,
+) -> Outcome:
+    """Pass messages until they settle or the iterations are used up.
+
+    Args:
+        received: Samples.
+        cascade: Channels of every voxel.
+        mask: What is in sight, or is taken to be at first.
+        noise: Mean squared noise of a sample, or a first guess.
+        grid: The voxels.
+        view: Where the users are, then the centres of the stations.
+        settings: How.
+        is_complex: Whether coefficients are complex.
+        guess: Coefficients to start from.
+    """
+    start = init(received, cascade, mask, noise, settings, grid.voxels, is_complex)
+    sure = jnp.abs(guess.mean) > 0
+    share = jnp.where(guess.given, 0.1, 1.0)
+    start = start._replace(
+        mean=guess.mean,
+        present=jnp.where(sure, 0.99, start.present).astype(start.present.dtype),
+        variance=(share * start.variance).astype(start.variance.dtype),
+        prior=jax.tree.map(lambda g, s: jnp.where(guess.given, g, s), guess.prior, start.prior),
+    )
+    trace = jnp.full(settings.iterations, jnp.inf, start.misfit.dtype)
+
+    def going(carry):
+        state, _, _ = carry
+        return (
+            (state.iteration < settings.iterations)
+            & ~((state.iteration > 20) & (state.moved < 1e-5))
+            & jnp.where(state.iteration > 0, jnp.isfinite(state.misfit), True)
+        )
+
+    def advance(carry):
+        state, best, trace = carry
+        new = step(state, received, cascade, grid, view, settings)
+        trace = trace.at[state.iteration].set(new.misfit / noise)
+        # The misfit is that of the coefficients before the step.
+        judged = state._replace(misfit=new.misfit)
+        better = new.misfit < best.misfit
+        best = jax.tree.map(lambda n, o: jnp.where(better, n, o), judged, best)
+        return new, best, trace
+
+    last, best, trace = jax.lax.while_loop(going, advance, (start, start, trace))
+    return Outcome(best, last, trace)

@@ -1,0 +1,199 @@
+"""From snapshots to the linear problem that every solver works on.
+
+The pilots are undone by least squares, the line of sight is taken off, users are weighed so that
+every sample has the same noise, and each station's antennas are rotated to where their samples
+are uncorrelated.  The rotation is unitary, costs nothing, and is what keeps message passing from
+diverging on compact arrays.
+
+Takes `Snapshots` and a `VoxelGrid`.
+Gives a `Problem` in units of one: noise of the samples relative to a unit column.
+"""
+
+import math
+import os
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from echoscape.checks import Refusal
+from echoscape.imaging.cascade import CHUNK, Cascade, Mask, make_cascade
+from echoscape.imaging.snapshots import Snapshots
+from echoscape.scene.voxel_grid import VoxelGrid
+
+LARGEST_SHARE = 0.5
+"""Part of the machine's memory that the factors may take; making them takes as much again."""
+
+
+class Problem(eqx.Module):
+    """Samples, and how coefficients of voxels make them."""
+
+    received: Complex[Array, "subcarrier user station antenna"]
+    """Samples: users weighed, antennas rotated."""
+    cascade: Cascade
+    """Channels, scaled so that the mean column has norm one."""
+    view: Float[Array, "view 3"]
+    """Where the users are, then the centres of the stations [m]."""
+    noise: Float[Array, ""]
+    """Mean squared noise of a sample; a first guess where it is not known."""
+    grid: VoxelGrid
+    """The voxels."""
+    radius: float = eqx.field(static=True)
+    """How close to a leg an occupied voxel hides it [m]."""
+    unit: float = eqx.field(default=1.0, static=True)
+    """What a noise of one is in a received sample [unit of the samples squared]."""
+    noise_known: bool = eqx.field(default=True, static=True)
+    """Whether `noise` can be relied on."""
+    is_complex: bool = eqx.field(default=False, static=True)
+    """Whether coefficients are complex."""
+
+    def everything_seen(self) -> Mask:
+        """Make the mask in which nothing hides anything."""
+        chunks, size = self.cascade.padded
+        real = jnp.real(self.cascade.user).dtype
+        _, user, station, _ = self.cascade.samples
+        return Mask(jnp.ones((chunks, user, size), real), jnp.ones((chunks, station, size), real))
+
+    def mask_of(self, user: Array, station: Array) -> Mask:
+        """Cut masks [view, voxel] into chunks."""
+        real = jnp.real(self.cascade.user).dtype
+
+        def cut(mask):
+            chunks, size = self.cascade.padded
+            mask = jnp.asarray(mask, real)
+            mask = jnp.pad(mask, ((0, 0), (0, chunks * size - mask.shape[1])))
+            return jnp.moveaxis(mask.reshape(-1, chunks, size), 0, 1)
+
+        return Mask(cut(user), cut(station))
+
+    def flat(self, vector: Array) -> Array:
+        """Undo the cutting into chunks of a vector [chunk, voxel]."""
+        return jnp.reshape(vector, -1)[: self.grid.voxels]
+
+
+def make_problem(
+    snapshots: Snapshots,
+    grid: VoxelGrid,
+    *,
+    radius: float | None = None,
+    is_complex: bool = False,
+    chunk: int = CHUNK,
+    dtype: type = np.complex64,
+) -> Problem:
+    """Undo the pilots and set up the channels of every voxel.
+
+    Args:
+        snapshots: What was received.
+        grid: The voxels to image.
+        radius: How close to a leg an occupied voxel hides it; half an edge by default [m].
+        is_complex: Whether coefficients may be complex.
+        chunk: Voxels worked on at a time.
+        dtype: Precision of everything but phases and positions.
+
+    Raises:
+        Refusal: The occlusion radius is no radius, the grid takes too much memory, or a user
+            stands where no wave reaches any voxel.
+    """
+    radius = 0.5 * grid.edge if radius is None else radius
+    if not (radius > 0 and math.isfinite(radius)):
+        raise Refusal(f"the occlusion radius must be finite and above zero, in m; got {radius:g}")
+    stations, antennas, _, subcarriers = snapshots.received.shape
+    users = len(snapshots.user_position)
+    item = np.dtype(dtype).itemsize
+    memory = item * grid.voxels * subcarriers * (users + stations * antennas)
+    if memory > LARGEST_SHARE * machine_memory():
+        raise Refusal(
+            f"a grid of {grid.voxels} voxels would take {memory / 1e9:.3g} GB, more than half of "
+            "this machine's memory; choose a longer edge, a smaller shape or fewer subcarriers"
+        )
+    channel, energy, outside = _least_squares(snapshots)
+    cascade = make_cascade(
+        grid,
+        snapshots.user_position,
+        snapshots.antenna_position,
+        snapshots.frequency,
+        np.sqrt(energy / energy.mean()),
+        chunk=chunk,
+        dtype=dtype,
+    )
+    received = channel * np.sqrt(energy / energy.mean())[:, None, None]
+    noise = snapshots.noise_variance if snapshots.noise_variance is not None else outside
+    known = noise is not None
+    if noise is None:
+        noise = 0.03 * np.mean(np.abs(received) ** 2) * energy.mean()
+    real = jnp.real(cascade.user).dtype
+    antenna_power = _mean_power(cascade.antenna)
+    cascade = Cascade(cascade.user, cascade.antenna / antenna_power)
+    norm = jnp.sqrt(cascade.mean_column_norm())
+    scale = antenna_power * norm
+    cascade, turned = _decorrelate(
+        Cascade(cascade.user, cascade.antenna / norm),
+        jnp.asarray(received / np.asarray(scale), dtype),
+    )
+    return Problem(
+        received=turned,
+        cascade=cascade,
+        view=jnp.asarray(
+            np.concatenate([snapshots.user_position, snapshots.antenna_position.mean(1)])
+        ),
+        noise=jnp.asarray(noise / (energy.mean() * float(scale) ** 2), real),
+        grid=grid,
+        radius=radius,
+        unit=float(energy.mean()) * float(scale) ** 2,
+        noise_known=known,
+        is_complex=is_complex,
+    )
+
+
+def machine_memory() -> float:
+    """Ask how much memory this machine has; without bound where it does not say [byte]."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
+def _least_squares(snapshots: Snapshots):
+    """Estimate each user's channel, the energy behind it, and the noise if pilots have room for it.
+
+    The estimate of user k has the variance of the samples over its energy; between users whose
+    pilots are not orthogonal it is correlated, which is neglected.
+    """
+    pilots = snapshots.pilots.astype(complex)
+    inverse = np.linalg.inv(pilots.conj().T @ pilots)
+    undo = np.linalg.pinv(pilots).T
+    channel = np.einsum("batf,tk->fkba", snapshots.received, undo)
+    energy = 1 / np.real(np.diagonal(inverse))
+    spare = len(pilots) - pilots.shape[1]
+    outside = None
+    if spare > 0:
+        left = snapshots.received - np.einsum("fkba,tk->batf", channel, pilots)
+        outside = float(np.sum(np.abs(left) ** 2) / (spare * left[:, :, 0].size))
+        outside = outside if outside > 0 else None
+    if snapshots.line_of_sight is not None:
+        channel = channel - np.einsum("bakf->fkba", snapshots.line_of_sight)
+    return channel, energy, outside
+
+
+def _mean_power(antenna: Array) -> Array:
+    """Root mean square of the channels to the antennas: raw ones are too small to square."""
+    largest = jnp.max(jnp.abs(antenna))
+    return largest * jnp.sqrt(jnp.mean(jnp.abs(antenna / largest) ** 2))
+
+
+@jax.jit
+def _decorrelate(cascade: Cascade, received: Array) -> tuple[Cascade, Array]:
+    def add(total, antenna):
+        return total + jnp.einsum("fban,fbcn->fbac", antenna, jnp.conj(antenna)), None
+
+    shape = (*cascade.antenna.shape[1:4], cascade.antenna.shape[3])
+    gram = jax.lax.scan(add, jnp.zeros(shape, cascade.antenna.dtype), cascade.antenna)[0]
+    axes = jnp.linalg.eigh(gram)[1]  # fbac: antenna a, new axis c
+
+    def turn(antenna):
+        return jnp.einsum("fbac,fban->fbcn", jnp.conj(axes), antenna)
+
+    turned = jnp.einsum("fbac,fkba->fkbc", jnp.conj(axes), received)
+    return Cascade(cascade.user, jax.lax.map(turn, cascade.antenna)), turned

@@ -1,0 +1,137 @@
+"""The image: what stands in every voxel, how sure that is, and whether to trust it.
+
+Takes what a solver found.
+Gives a `VoxelImage`, and the ``.npz`` file that holds it.
+"""
+
+import enum
+import os
+from pathlib import Path
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Bool, Float, Inexact
+
+from echoscape.imaging.snapshots import read_arrays, write_arrays
+from echoscape.scene.voxel_grid import VoxelGrid
+
+
+class ImageStatus(enum.IntEnum):
+    """How a solver ended."""
+
+    CONVERGED = 0
+    """The messages settled."""
+    ITERATION_LIMIT = 1
+    """The allowed iterations were used up."""
+    DIVERGED = 2
+    """The messages grew without bound; the image is the best iterate before that."""
+
+
+class Certificate(eqx.Module):
+    """Whether the samples that the image leaves unexplained are noise and no more."""
+
+    misfit: float
+    """Mean squared residual over the noise, per sample that no coefficient was fitted to."""
+    limit: float
+    """Largest misfit that noise alone explains."""
+    noise_known: bool
+    """Whether the noise is known; a noise learnt from the residual itself certifies nothing."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the image can be trusted."""
+        return self.noise_known and self.misfit <= self.limit
+
+
+class VoxelImage(eqx.Module):
+    """An image over a grid; arrays of numpy, axes x, y, z."""
+
+    grid: VoxelGrid
+    """The voxels."""
+    mean: Inexact[np.ndarray, "x y z"]
+    """Scattering coefficient, posterior mean [1]."""
+    variance: Float[np.ndarray, "x y z"]
+    """Its posterior variance [1]."""
+    occupancy: Float[np.ndarray, "x y z"]
+    """Probability that the voxel is occupied [1]."""
+    unseen: Bool[np.ndarray, "x y z"]
+    """Out of sight of every user or of every station: the image says nothing about these."""
+    visibility: Bool[np.ndarray, "view x y z"]
+    """Whether each user, then each station, sees the voxel."""
+    noise_variance: float
+    """Mean squared noise of a received sample, given or learnt [unit of the samples squared]."""
+    iterations: int
+    """Iterations of message passing, over all starts."""
+    status: ImageStatus
+    """How the solver ended."""
+    certificate: Certificate
+    """Whether the image can be trusted."""
+
+    def occupied(self) -> Bool[np.ndarray, "x y z"]:
+        """Say which voxels are more likely occupied than not, among those in sight."""
+        return (self.occupancy > 0.5) & ~self.unseen
+
+
+_NEEDED = (
+    "origin",
+    "edge",
+    "shape",
+    "mean",
+    "variance",
+    "occupancy",
+    "unseen",
+    "visibility",
+    "status",
+    "iterations",
+    "certificate",
+)
+_OPTIONAL = ("misfit", "misfit_limit", "noise_known", "noise_variance")
+
+
+def write_image(image: VoxelImage, path: str | os.PathLike[str]) -> None:
+    """Write an image as ``.npz``, whole or not at all."""
+    views = image.visibility.reshape(len(image.visibility), -1)
+    write_arrays(
+        path,
+        "image",
+        {
+            "origin": image.grid.origin,
+            "edge": image.grid.edge,
+            "shape": image.grid.shape,
+            "mean": image.mean,
+            "variance": image.variance,
+            "occupancy": image.occupancy,
+            "unseen": image.unseen,
+            "visibility": np.packbits(views, axis=1),
+            "status": int(image.status),
+            "iterations": image.iterations,
+            "certificate": image.certificate.holds,
+            "misfit": image.certificate.misfit,
+            "misfit_limit": image.certificate.limit,
+            "noise_known": image.certificate.noise_known,
+            "noise_variance": image.noise_variance,
+        },
+    )
+
+
+def read_image(path: str | os.PathLike[str]) -> VoxelImage:
+    """Read an image from its ``.npz`` file, or refuse it in one sentence."""
+    stored = read_arrays(Path(path), "image", _NEEDED + _OPTIONAL)
+    x, y, z = (int(count) for count in stored["shape"])
+    lowest_x, lowest_y, lowest_z = (float(value) for value in stored["origin"])
+    grid = VoxelGrid((lowest_x, lowest_y, lowest_z), (x, y, z), float(stored["edge"]))
+    bits = np.unpackbits(stored["visibility"], axis=1, count=grid.voxels)
+    return VoxelImage(
+        grid=grid,
+        mean=stored["mean"],
+        variance=stored["variance"],
+        occupancy=stored["occupancy"],
+        unseen=stored["unseen"],
+        visibility=bits.reshape(-1, x, y, z).astype(bool),
+        noise_variance=float(stored["noise_variance"]),
+        iterations=int(stored["iterations"]),
+        status=ImageStatus(int(stored["status"])),
+        certificate=Certificate(
+            float(stored["misfit"]), float(stored["misfit_limit"]), bool(stored["noise_known"])
+        ),
+    )

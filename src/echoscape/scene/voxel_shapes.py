@@ -1,0 +1,55 @@
+"""What can stand in a grid of voxels: scattered points, boxes, walls, a mesh.
+
+Takes a `VoxelGrid` and a shape in metres.
+Gives flat indices of the voxels it occupies.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from echoscape.scene.voxel_grid import VoxelGrid
+
+
+def random_voxels(
+    grid: VoxelGrid, count: int, generator: np.random.Generator
+) -> Int[np.ndarray, " occupied"]:
+    """Scatter single voxels uniformly, none twice."""
+    if not 1 <= count <= grid.voxels:
+        raise ValueError(
+            f"between one and all {grid.voxels} voxels can be occupied; got a count of {count}"
+        )
+    return np.sort(generator.choice(grid.voxels, count, replace=False))
+
+
+def box_voxels(
+    grid: VoxelGrid, lower: Float[np.ndarray, "3"], upper: Float[np.ndarray, "3"]
+) -> Int[np.ndarray, " occupied"]:
+    """Fill a box, walls included: every voxel whose centre lies in it."""
+    centre = grid.centres()
+    return np.flatnonzero(np.all((centre >= lower) & (centre <= upper), axis=1))
+
+
+def shell_voxels(
+    grid: VoxelGrid, lower: Float[np.ndarray, "3"], upper: Float[np.ndarray, "3"]
+) -> Int[np.ndarray, " occupied"]:
+    """Occupy the faces of a box, one voxel thick."""
+    inside = box_voxels(grid, np.asarray(lower) + grid.edge, np.asarray(upper) - grid.edge)
+    return np.setdiff1d(box_voxels(grid, lower, upper), inside)
+
+
+def mesh_voxels(
+    grid: VoxelGrid, vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"]
+) -> Int[np.ndarray, " occupied"]:
+    """Occupy every voxel that a triangle of a mesh passes through.
+
+    Triangles are sampled at half an edge, which can miss a corner that is cut by less.
+    """
+    found = []
+    for corner in np.asarray(vertices, float)[np.asarray(faces, int)]:
+        sides = corner[1:] - corner[0]
+        steps = max(int(np.ceil(2 * np.linalg.norm(sides, axis=1).max() / grid.edge)), 1)
+        u, v = np.meshgrid(*[np.linspace(0, 1, steps + 1)] * 2, indexing="ij")
+        u, v = u[u + v <= 1 + 1e-9], v[u + v <= 1 + 1e-9]
+        found.append(grid.index_of(corner[0] + u[:, None] * sides[0] + v[:, None] * sides[1]))
+    index = np.unique(np.concatenate(found)) if found else np.zeros(0, int)
+    return index[index >= 0]

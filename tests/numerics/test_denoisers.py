@@ -1,0 +1,60 @@
+"""Denoisers: mean and variance are derivatives of the log-partition; learning finds the prior."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from echoscape.numerics.denoisers import BernoulliGaussian
+
+PRIOR = BernoulliGaussian(jnp.array(0.13), jnp.array(0.7), jnp.array(0.21))
+
+
+def log_partition(field, noise):
+    """Log of the prior's integral with the likelihood exp(field x - x^2 / (2 noise))."""
+    v, m, rate = PRIOR.variance, PRIOR.mean, PRIOR.rate
+    precision = 1 / v + 1 / noise
+    inside = (field + m / v) ** 2 / (2 * precision) - m**2 / (2 * v)
+    there = jnp.log(rate) - 0.5 * jnp.log(v * precision) + inside
+    return jnp.logaddexp(jnp.log1p(-rate), there)
+
+
+@pytest.mark.parametrize("value", [-1.3, 0.02, 0.4, 1.1])
+@pytest.mark.parametrize("noise", [0.03, 0.7])
+def test_mean_and_variance_are_derivatives_of_the_log_partition(value, noise):
+    field = jnp.array(value / noise)
+    found = PRIOR(jnp.array(value), jnp.array(noise))
+    mean = jax.grad(log_partition)(field, noise)
+    variance = jax.grad(jax.grad(log_partition))(field, noise)
+    assert jnp.allclose(found.mean, mean, rtol=1e-9)
+    assert jnp.allclose(found.variance, variance, rtol=1e-8)
+
+
+def test_a_complex_prior_seen_in_noise_is_bayes_by_quadrature():
+    prior = BernoulliGaussian(jnp.array(0.2), jnp.array(0.3 - 0.5j), jnp.array(0.4))
+    seen, noise = jnp.array(0.5 + 0.2j), jnp.array(0.3)
+    axis = jnp.linspace(-8, 8, 1601)
+    x = axis[:, None] + 1j * axis[None]
+    gauss = jnp.exp(-(jnp.abs(x - prior.mean) ** 2) / prior.variance) / (jnp.pi * prior.variance)
+    like = jnp.exp(-(jnp.abs(seen - x) ** 2) / noise) / (jnp.pi * noise)
+    weight = prior.rate * gauss * like * (axis[1] - axis[0]) ** 2
+    none = (1 - prior.rate) * jnp.exp(-(jnp.abs(seen) ** 2) / noise) / (jnp.pi * noise)
+    total = jnp.sum(weight) + none
+    found = prior(seen, noise)
+    assert jnp.allclose(found.present, jnp.sum(weight) / total, rtol=1e-9)
+    mean = jnp.sum(weight * x) / total
+    assert jnp.allclose(found.mean, mean, rtol=1e-9)
+    spread = jnp.sum(weight * jnp.abs(x) ** 2) / total - jnp.abs(mean) ** 2
+    assert jnp.allclose(found.variance, spread, rtol=1e-8)
+
+
+def test_learning_finds_the_prior_that_made_the_values(key):
+    values = PRIOR.sample(key, (40_000,))
+    noise = 0.02
+    seen = values + jnp.sqrt(noise) * jax.random.normal(jax.random.key(1), values.shape)
+    guess = BernoulliGaussian(jnp.array(0.3), jnp.array(0.1), jnp.array(1.0))
+    for _ in range(60):
+        guess = guess.learn(guess(seen, jnp.full_like(seen, noise)), jnp.ones_like(seen, bool))
+    # 5200 values are present: three standard errors of each parameter.
+    assert jnp.abs(guess.rate - PRIOR.rate) < 3 * 0.003
+    assert jnp.abs(guess.mean - PRIOR.mean) < 3 * 0.01
+    assert jnp.abs(guess.variance - PRIOR.variance) < 3 * 0.008
