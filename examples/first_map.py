@@ -2,11 +2,7 @@
 
 import jax
 
-from echoscape.channel_map import fit_anchors
-from echoscape.localization import localize
-from echoscape.localization.scores import score
-from echoscape.reports.echo_making import make_echoes
-from echoscape.sample import load_sample
+from echoscape import fit_anchors, load_sample, localize, make_echoes, score
 
 jax.config.update("jax_enable_x64", True)
 reports, targets, _ = load_sample()

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import echoscape
 from echoscape.cli import app
 from echoscape.reports.ray_traced import FIELDS
 from echoscape.reports.schema import ECHOES, FIXES, REPORTS, VERSION
@@ -77,6 +78,14 @@ def test_every_study_is_documented():
     text = "".join(path.read_text(encoding="utf-8") for path in PAGES)
     for path in (SOURCE / "studies").glob("[a-z]*.py"):
         assert f"`{path.stem}`" in text or f"`studies.{path.stem}`" in text, path.stem
+
+
+def test_the_front_door_opens_every_room_and_no_other():
+    assert sorted(echoscape.__all__) == sorted(echoscape._HOME_OF)
+    for name in echoscape.__all__:
+        assert getattr(echoscape, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'localise'"):
+        echoscape.localise
 
 
 def test_every_citation_is_in_the_references():

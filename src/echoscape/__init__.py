@@ -3,11 +3,84 @@
 Users' reports (where they were, which paths they had) train a *channel map*: place to angles and
 delays of paths.  The same map locates targets that the base station cannot see, because the echo
 of a target runs along pairs of those very paths, and tells which beam serves a user at a place.
+Users' pilots become a *voxel image* of what scatters them, in spite of what hides what; and paths
+observed over time become *tracks* of static images of the station, which also tell where the user
+went and drive a channel model.
 
     scene -> propagation -> signals -> estimation -> reports -> channel_map -> localization
+                                 pilots of many users -> imaging
+                                   paths over time -> tracking -> channel_model
 
+The names below are those that a first script needs; they are imported when they are first used.
 Importing this package configures nothing; for coordinates beyond some kilometres use double
 precision (``jax.config.update("jax_enable_x64", True)``), as the command line does.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from echoscape.channel_map import (
+        ChannelMap,
+        fit_anchors,
+        fit_nearest,
+        fit_network,
+        load_maps,
+        save_maps,
+    )
+    from echoscape.imaging import image, read_snapshots
+    from echoscape.localization import Fix, localize
+    from echoscape.localization.scores import score
+    from echoscape.reports import read_echoes, read_observations, read_reports
+    from echoscape.reports.echo_making import make_echoes
+    from echoscape.sample import load_sample
+    from echoscape.scene import Site
+    from echoscape.tracking import track
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "ChannelMap",
+    "Fix",
+    "Site",
+    "fit_anchors",
+    "fit_nearest",
+    "fit_network",
+    "image",
+    "load_maps",
+    "load_sample",
+    "localize",
+    "make_echoes",
+    "read_echoes",
+    "read_observations",
+    "read_reports",
+    "read_snapshots",
+    "save_maps",
+    "score",
+    "track",
+]
+
+_HOMES = {
+    "channel_map": (
+        "ChannelMap", "fit_anchors", "fit_nearest", "fit_network", "load_maps", "save_maps",
+    ),
+    "imaging": ("image", "read_snapshots"),
+    "localization": ("Fix", "localize"),
+    "localization.scores": ("score",),
+    "reports": ("read_echoes", "read_observations", "read_reports"),
+    "reports.echo_making": ("make_echoes",),
+    "sample": ("load_sample",),
+    "scene": ("Site",),
+    "tracking": ("track",),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'echoscape' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"echoscape.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
