@@ -7,8 +7,10 @@ import pytest
 
 import echoscape
 from echoscape.cli import app
+from echoscape.estimation import LinkBudget
 from echoscape.reports.ray_traced import FIELDS
 from echoscape.reports.schema import ECHOES, FIXES, REPORTS, VERSION
+from echoscape.scene import Site
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src/echoscape"
@@ -65,6 +67,21 @@ def test_the_version_and_the_ray_traced_arrays_are_documented():
     assert f"All three formats are at version {VERSION}." in text
     for name in FIELDS:
         assert f"`{name}`" in text
+
+
+def test_the_settings_of_sites_and_link_budgets_are_documented(tmp_path):
+    text = page("docs/formats.md")
+    example = re.search(r"^## Site$.*?```toml\n(.*?)```", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "site.toml").write_text(example[1])
+    site = Site.from_toml(tmp_path / "site.toml")
+    assert site.station == ("roof",)
+    assert site.array[0].rows == 8
+    section = re.search(r"^## Link budget$(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*)\|", section[1], re.MULTILINE)
+    fields = LinkBudget.model_fields
+    assert [name for name, _ in rows] == list(fields)
+    for name, default in rows:
+        assert default.strip().lower() == str(fields[name].default).lower()
 
 
 def test_every_stage_is_in_the_architecture():

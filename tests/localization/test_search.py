@@ -127,6 +127,12 @@ def test_echoes_of_a_strange_station_are_refused(street, targets, key):
         localize(echoes, {"mast": street})
     with pytest.raises(Refusal, match="two ascending numbers in metres"):
         localize(echoes, street, height=(3.0, 1.0))
+    with pytest.raises(Refusal, match="a height needs a finite number in metres"):
+        localize(echoes, street, height=float("nan"))
+    with pytest.raises(Refusal, match=r"within 10000 m of the reports', which is 1\.5 m"):
+        localize(echoes, street, height=1e9)
+    with pytest.raises(Refusal, match=r"a range of up to [0-9]+ m can be searched: narrow it"):
+        localize(echoes, street, height=(-2000.0, 5000.0))
 
 
 def test_grouping_recovers_the_one_way_paths(targets, key):

@@ -1,5 +1,6 @@
 """Files and folders are written whole or not at all."""
 
+import errno
 import os
 
 import pytest
@@ -115,3 +116,16 @@ def test_a_folder_interrupted_while_files_move_has_no_marker(tmp_path, monkeypat
     assert moved[-1] == "manifest.json"
     assert not (folder / "manifest.json").exists()
     assert (folder / "weights.bin").read_text() == "three"
+
+
+def test_a_place_that_cannot_be_written_is_named_as_it_was_given(tmp_path):
+    (tmp_path / "file").write_text("x")
+    above = r"cannot be written \(a folder above it is a file\)"
+    with pytest.raises(Refusal, match=above), atomic_path(tmp_path / "file/f.parquet"):
+        pass
+    with pytest.raises(Refusal, match=above), atomic_folder(tmp_path / "file/m", "marker"):
+        pass
+    full = r"f\.parquet cannot be written \(no space left on device\)"
+    with pytest.raises(Refusal, match=full), atomic_path(tmp_path / "f.parquet") as temporary:
+        raise OSError(errno.ENOSPC, f"cannot write {temporary}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]

@@ -102,6 +102,18 @@ def misspelt(name, wrong):
     [
         (misspelt("delay", "dealy"), r"no column 'delay' [s], which reports need; rename 'dealy'"),
         (misspelt("delay_std", "delays_std"), "unknown column 'delays_std' where 'delay_std' was"),
+        (misspelt("delay_std", "delay_sdt"), "unknown column 'delay_sdt' where 'delay_std' was"),
+        (misspelt("delay_std", "Delay_Std"), "unknown column 'Delay_Std' where 'delay_std' was"),
+        (
+            changed("departure_azimuth_std", 1, 5.0),
+            "column 'departure_azimuth_std' must be at most 3.14, or infinite [rad], but row 2 "
+            "(report 7) has 5; if these are degrees, multiply them by pi/180",
+        ),
+        (
+            changed("delay_std", 3, 5.0),
+            "column 'delay_std' must be at most 1e-05, or infinite [s], but row 4 (report 9) "
+            "has 5; if these are nanoseconds, multiply them by 1e-9",
+        ),
         (without("station_y"), "no column 'station_y' [m]; all three are needed"),
         (
             without("station_x", without("station_y", without("station_z"))),

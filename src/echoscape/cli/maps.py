@@ -23,7 +23,11 @@ from echoscape.cli.options import check_map_folder, check_stations
 from echoscape.cli.reports import read_site
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from echoscape.channel_map import ChannelMap
     from echoscape.channel_map.evaluation import Evaluation
+    from echoscape.reports import Reports
 
 app = cyclopts.App(name="map", help="Learn channel maps from users' reports, and score them.")
 
@@ -71,10 +75,18 @@ def fit(
     )
     for name in sorted(set(learnt.station) - set(maps)):
         print_warning(f"station {name!r} has no map: its reports hold no path")
-    of = ", ".join(f"{name} ({len(item.report_position)} reports)" for name, item in maps.items())
-    print(f"{out}: {model} map of {of}")
+    print(f"{out}: {model} map of {', '.join(_learnt_from(learnt, maps))}")
     for name, found in scores.items():
         print(f"held-out fifth of {name}: {found['explained']:.1%} of the paths explained")
+
+
+def _learnt_from(reports: "Reports", maps: "Mapping[str, ChannelMap]") -> "Iterator[str]":
+    """Say of each station how many of its reports its map rests on."""
+    for name, item in maps.items():
+        have = int((reports.station_index == reports.station.index(name)).sum())
+        used = len(item.report_position)
+        others = "" if used == have else f" of {have}, the others contradict them"
+        yield f"{name} ({used} reports{others})"
 
 
 @app.command

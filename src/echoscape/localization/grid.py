@@ -17,10 +17,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from echoscape.channel_map import ChannelMap
+from echoscape.checks import Refusal
 from echoscape.estimation import AnyArray
 from echoscape.localization.grouping import OneWayPaths, wrap_angle
 from echoscape.units import SPEED_OF_LIGHT
 
+_MOST_CELLS = 500_000  # of all levels: some gigabyte of predictions
 _BLOCKS = 64  # of the coarse pass that are looked at closely
 
 
@@ -43,7 +45,14 @@ def lay_cells(maps, low, high, settings) -> Cells:
     plane = np.concatenate([bottom + step * index, np.zeros((len(index), 1))], axis=1)
     near = np.min([m.support(plane) for m in maps], axis=0) < settings.reach
     plane, index = plane[near], index[near]
-    heights = np.linspace(low, high, 1 + int(np.ceil((high - low) / settings.level)))
+    levels = 1 + int(np.ceil((high - low) / settings.level))
+    most = max(1, _MOST_CELLS // max(len(plane), 1))
+    if levels > most:
+        raise Refusal(
+            f"heights from {low:g} to {high:g} m take {levels} levels of {len(plane)} cells; here "
+            f"a range of up to {(most - 1) * settings.level:g} m can be searched: narrow it"
+        )
+    heights = np.linspace(low, high, levels)
     place = np.repeat(plane, len(heights), axis=0)
     place[:, 2] = np.tile(heights, len(plane))
     key = index[:, 0] // 2 * counts[1] + index[:, 1] // 2

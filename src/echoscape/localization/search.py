@@ -32,6 +32,8 @@ from echoscape.localization.nearby import paths_near_all
 from echoscape.localization.places import gather_places
 from echoscape.reports import Echoes
 
+_FARTHEST_HEIGHT = 10_000.0  # from the reports, beyond which a height is a slip [m]
+
 
 class SearchSettings(pydantic.BaseModel):
     """How places are searched."""
@@ -142,12 +144,22 @@ def localize(
 
 def height_range(maps, height) -> tuple[float, float]:
     """Read the heights to search [m]: those asked for, or the reports' common one."""
+    common = float(np.median(np.concatenate([m.report_position[:, 2] for m in maps])))
     if height is None:
-        common = float(np.median(np.concatenate([m.report_position[:, 2] for m in maps])))
         return common, common
-    low, high = (height, height) if np.ndim(height) == 0 else height
-    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
-        raise Refusal(f"a height range needs two ascending numbers in metres; got {height}")
+    if np.ndim(height) == 0:
+        if not np.isfinite(height):
+            raise Refusal(f"a height needs a finite number in metres; got {height}")
+        low = high = height
+    else:
+        low, high = height
+        if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+            raise Refusal(f"a height range needs two ascending numbers in metres; got {height}")
+    if max(abs(low - common), abs(high - common)) > _FARTHEST_HEIGHT:
+        raise Refusal(
+            f"heights must lie within {_FARTHEST_HEIGHT:g} m of the reports', which is {common:g} "
+            f"m; got {height}"
+        )
     return float(low), float(high)
 
 

@@ -21,6 +21,10 @@ from echoscape.units import SPEED_OF_LIGHT
 LONGEST_DELAY = 1e-3
 """No delay is longer: 300 km, so that nanoseconds given as seconds are always noticed [s]."""
 
+_LARGEST_DEVIATION = {
+    "[rad]": (math.pi, "if these are degrees, multiply them by pi/180"),
+    "[s]": (1e-5, "if these are nanoseconds, multiply them by 1e-9"),
+}
 _ROUNDING = 1e-5  # an angle of pi in single precision is a little above pi
 
 
@@ -137,7 +141,7 @@ class Columns:
             first = values[np.argmax(values > longest)]
             hint = (
                 f"a path of {first * SPEED_OF_LIGHT / 1e3:.4g} km is not physical, so if these are "
-                "nanoseconds, multiply them by 1e-9"
+                "nanoseconds, multiply them by 1e-9 (microseconds: by 1e-6)"
             )
             self.refuse(values > longest, name, f"must stay below {longest:.3g}", values, hint)
         return values
@@ -155,6 +159,9 @@ class Columns:
             return np.full(len(self.table), np.nan)
         values = self.values(name)
         self.refuse(values < 0, name, "must not be negative", values)
+        most, hint = _LARGEST_DEVIATION.get(self.schema[name].unit, (math.inf, ""))
+        large = np.isfinite(values) & (values > most)
+        self.refuse(large, name, f"must be at most {most:.3g}, or infinite", values, hint)
         return values
 
     def refuse(
@@ -209,7 +216,9 @@ class Columns:
                     f"{self.source} has no column {column.name!r}{unit}, which {self.schema.kind} "
                     f"need{hint}"
                 )
-            near = difflib.get_close_matches(column.name, unknown, 1, 0.9)
+            near = difflib.get_close_matches(column.name, unknown, 1, 0.9) or [
+                name for name in unknown if sorted(name.lower()) == sorted(column.name)
+            ]
             if near:
                 raise Refusal(
                     f"{self.source} has an unknown column {near[0]!r} where {column.name!r} was "

@@ -34,15 +34,34 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         path: The file that shall exist afterwards; missing folders above it are made.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     if path.is_dir():
         raise Refusal(f"{path} is a folder; give the name of a file to write")
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if temporary.name in str(error):  # the user never named that one
+            raise _unwritable(path, error) from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> Refusal:
+    reason = os.strerror(error.errno).lower() if error.errno else "no reason given"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        reason = "a folder above it is a file"
+    return Refusal(f"{path} cannot be written ({reason}); choose a folder that you may write to")
 
 
 @contextlib.contextmanager
@@ -59,14 +78,17 @@ def atomic_folder(path: str | Path, marker: str) -> Iterator[Path]:
             folder that has other content but no marker is refused.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     if path.exists():
         if not path.is_dir():
             raise Refusal(f"{path} is a file; give the name of a folder to write")
         if any(path.iterdir()) and not (path / marker).exists():
             raise Refusal(f"{path} holds other files and no {marker}; give a new or empty folder")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    temporary.mkdir()
+    try:
+        temporary.mkdir()
+    except OSError as error:
+        raise _unwritable(path, error) from error
     try:
         yield temporary
         if not (temporary / marker).exists():

@@ -105,6 +105,8 @@ FIXES = Schema(
         Column("agreeing_starts", "integer", ""),
         Column("starts", "integer", ""),
         Column("method", "text", ""),
+        Column("probability", "number", "[1]"),
+        Column("spread", "number", "[m]"),
     ),
 )
 

@@ -60,7 +60,7 @@ CAPTIONS = {
     "errors": "Share of targets located better than a given error; a curve that ends below 100 % "
     "leaves targets without any echo.  Dashed: the errors (taken as round) of an unbiased "
     "estimator that reaches the bound of the anchors' map, hears every echo and recognises every "
-    "path.",
+    "path; it ends below 100 % where the map knows too few paths to bound a target.",
     "calibration": "Is the claimed uncertainty true?  The share of targets inside the region that "
     "claims a given probability; on the diagonal, claims and truth agree; below it a method claims "
     "to know too much, above it too little.",
@@ -291,7 +291,7 @@ def _errors(targets: Rows) -> Figure:
             reach = np.geomspace(0.01, 1000, 400)
             share = np.mean(-np.expm1(-((reach[:, None] / bound[None]) ** 2)), axis=1)
             axes.plot(reach, share, color="black", ls="--", lw=1.2, label="bound, anchors' map")
-        axes.set(xscale="log", xlim=(0.03, 300), ylim=(0, 1), xlabel="horizontal error [m]")
+        axes.set(xscale="log", xlim=(0.03, 1000), ylim=(0, 1), xlabel="horizontal error [m]")
         axes.set_xticks([0.1, 1, 10, 100], labels=["0.1", "1", "10", "100"])
         axes.set_title(mode, fontweight="bold")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))

@@ -59,7 +59,7 @@ def draw_fixes(fix: Fix, maps: Mapping[str, ChannelMap]) -> Figure:
                       label=f"alternatives ({len(row)})")  # fmt: skip
         widest = np.sqrt(np.linalg.eigvalsh(fix.covariance[:, 0, :2, :2])[:, 1])
         drawn = _NINETY * widest < 0.5 * max(np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim()))
-        for keep, colour, label in ((ambiguous, _DOUBTFUL, "doubtful"), (sure, _SURE, "located")):
+        for keep, colour, label in ((ambiguous, _DOUBTFUL, "flagged"), (sure, _SURE, "located")):
             if not keep.any():
                 continue
             _ellipses(axes, fix.best[keep & drawn], fix.covariance[keep & drawn, 0], colour)
