@@ -257,3 +257,21 @@ def test_compiled_programs_are_kept_where_asked_or_not_at_all(monkeypatch, tmp_p
     assert compiled_folder() == tmp_path / "mine"
     monkeypatch.setenv("ECHOSCAPE_CACHE", "off")
     assert compiled_folder() is None
+
+
+def test_a_request_to_terminate_leaves_nothing_half_written(tmp_path):
+    program = (
+        "import sys, time\n"
+        "from echoscape.cli.application import stop_cleanly\n"
+        "from echoscape.reports.files import atomic_folder\n"
+        "stop_cleanly()\n"
+        f"with atomic_folder({str(tmp_path / 'out')!r}, 'marker') as folder:\n"
+        "    (folder / 'half').write_text('x')\n"
+        "    print('writing', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as running:
+        assert running.stdout.readline() == b"writing\n"
+        running.terminate()
+        assert running.wait(timeout=30) == 143
+    assert list(tmp_path.iterdir()) == []

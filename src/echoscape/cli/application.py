@@ -4,6 +4,7 @@ Takes the words after ``echoscape``.
 Gives an exit code.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: The words of the command; those of the process by default.
     """
+    if arguments is None:
+        stop_cleanly()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -71,6 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _explain(error)
+
+
+def stop_cleanly() -> None:
+    """Let a request to terminate unwind like an exception, so that nothing stays half-written."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def _explain(error: Exception) -> int:
