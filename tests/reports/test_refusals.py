@@ -293,3 +293,14 @@ def test_an_unknown_suffix_and_a_folder_are_refused(tmp_path):
     (tmp_path / "u.csv").mkdir()
     with pytest.raises(Refusal, match=r"u.csv is a folder"):
         read_reports(tmp_path / "u.csv")
+
+
+def test_a_word_among_the_numbers_of_a_csv_names_its_column(tmp_path):
+    header = ",".join(f'"{name}"' for name in GOOD)
+    cells = [["" if value is None else str(value) for value in row] for row in zip(*GOOD.values())]
+    cells[2][list(GOOD).index("departure_zenith")] = "level"
+    lines = ["# echoscape reports 1", header, *(",".join(row) for row in cells)]
+    (tmp_path / "u.csv").write_text("\n".join(lines))
+    sentence = r"column 'departure_zenith' must hold numbers \[rad\], but it has 'level'; leave"
+    with pytest.raises(Refusal, match=sentence):
+        read_reports(tmp_path / "u.csv")

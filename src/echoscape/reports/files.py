@@ -10,6 +10,7 @@ Gives Arrow tables, and temporary names that replace the real ones only when eve
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -173,15 +174,33 @@ def _read_csv(path: Path, schema: Schema) -> pa.Table:
     comment = first.startswith(b"#")
     types = {c.name: pa.float64() for c in schema.columns if c.kind == "number"}
     types |= {c.name: pa.string() for c in schema.columns if c.kind == "text"}
-    table = csv.read_csv(
-        path,
-        read_options=csv.ReadOptions(skip_rows=int(comment)),
-        convert_options=csv.ConvertOptions(column_types=types, null_values=[""]),
-    )
+    try:
+        table = csv.read_csv(
+            path,
+            read_options=csv.ReadOptions(skip_rows=int(comment)),
+            convert_options=csv.ConvertOptions(column_types=types, null_values=[""]),
+        )
+    except pa.ArrowInvalid as error:
+        raise _about_cell(path, int(comment), schema, error) from error
     if comment:
         title = first.lstrip(b"# ").removeprefix(b"echoscape").strip()
         table = table.replace_schema_metadata({b"echoscape": title})
     return table
+
+
+def _about_cell(path: Path, skipped: int, schema: Schema, error: pa.ArrowInvalid) -> Exception:
+    """Name the column that holds what is not a number, where that is what was wrong."""
+    found = re.search(r"In CSV column #(\d+):.*invalid value '(.*)'", str(error))
+    if found is None:
+        return error
+    with open(path, encoding="utf-8-sig", errors="replace") as stream:
+        header = stream.readlines()[skipped]
+    name = header.strip().split(",")[int(found[1])].strip('"')
+    unit = schema[name].unit if name in schema.names else ""
+    return Refusal(
+        f"{path}: column {name!r} must hold numbers{f' {unit}' if unit else ''}, but it has "
+        f"{found[2]!r}; leave unknown cells empty"
+    )
 
 
 def _flat(table: pa.Table, path: Path) -> pa.Table:
