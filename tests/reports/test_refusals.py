@@ -266,7 +266,7 @@ def test_a_csv_that_is_none_is_refused(tmp_path):
     with pytest.raises(Refusal, match=r"u.csv cannot be read as csv"):
         read_reports(file)
     file.write_text("report,station,x\n1,bs,far\n")
-    with pytest.raises(Refusal, match=r"u.csv cannot be read as csv.*far"):
+    with pytest.raises(Refusal, match=r"u.csv: column 'x' must hold numbers .* has 'far'"):
         read_reports(file)
     file.write_text("report,station,report\n1,bs,1\n")
     with pytest.raises(Refusal, match=r"u.csv has the column 'report' twice"):
