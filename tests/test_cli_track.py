@@ -4,6 +4,7 @@ import json
 import pathlib
 import sys
 
+import equinox as eqx
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -104,6 +105,73 @@ def test_what_cannot_be_tracked_is_refused_in_one_sentence(tmp_path, capsys, arg
     code, _, err = run(
         capsys, "track", tmp_path / "seen.parquet", "--out", tmp_path / "out", *arguments
     )
+    assert code == 2
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_bounce_filters_write_the_same_tables_and_no_channel_follows(tmp_path, capsys):
+    observations, user, *_ = observe(np.random.default_rng(4), instants=40)
+    observations = eqx.tree_at(
+        lambda o: (o.user_position, o.user_known), observations, (user, np.ones(40, bool))
+    )
+    write_observations(observations, tmp_path / "seen.parquet")
+    code, out, err = run(
+        capsys, "track", tmp_path / "seen.parquet", "--station", words(STATION), "--out",
+        tmp_path / "out", "--filter", "ekf", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["user known"] == 40
+    tracks = parquet.read_table(tmp_path / "out/tracks.parquet")
+    assert tracks.column_names == list(TRACKS.names)
+    scatterer = tracks.filter(pa.compute.equal(tracks["kind"], "scatterer"))
+    assert len(scatterer) > 100
+    assert scatterer["first_x"].null_count == scatterer["last_x"].null_count == 0
+    code, _, err = run(
+        capsys, "channel", tmp_path / "out", "--out", tmp_path / "a.npz", "--carrier", "28e9"
+    )
+    assert code == 2
+    assert "holds moving bounce points, but a channel is made of points that stand still" in err
+
+
+@pytest.mark.slow
+def test_a_forecast_goes_on_after_the_last_observation(tmp_path, capsys):
+    observations, user, velocity, _ = observe(np.random.default_rng(4), instants=40)
+    write_observations(observations, tmp_path / "seen.parquet")
+    code, _, err = run(
+        capsys, "track", tmp_path / "seen.parquet", "--station", words(STATION), "--start",
+        words(user[0]), "--start-velocity", words(velocity), "--out", tmp_path / "out",
+        "--forecast", "2.1",
+    )  # fmt: skip
+    assert code == 0, err
+    ahead = parquet.read_table(tmp_path / "out/forecast.parquet")
+    assert ahead.column_names == list(TRACKS.names)
+    assert np.unique(ahead["time"]) == pytest.approx(observations.time[-1] + 0.2 * np.arange(1, 11))
+    assert set(ahead["status"].to_pylist()) == {"coasting"}
+    assert ahead["observation"].null_count == len(ahead)
+    later = parquet.read_table(tmp_path / "out/forecast_user.parquet")
+    assert len(later) == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--filter", "paper"], "need the user's position at every instant, in m, but at 0 s"),
+        (["--filter", "ukf", "--smooth"], "--smooth does not go with --filter ukf"),
+        (["--filter", "ekf", "--start", "1,2,3"], "--start does not go with --filter ekf"),
+        (["--filter", "ekf", "--forecast", "3"], "--forecast does not go with --filter ekf"),
+        (["--forecast", "-1"], "--forecast must be above zero and below 1e6, in s; got -1"),
+        (["--particles", "1"], "--particles must lie between 2 and 1000000; got 1"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(tmp_path, capsys, arguments, message):
+    observations, *_ = observe(np.random.default_rng(1), instants=3)
+    write_observations(observations, tmp_path / "seen.parquet")
+    code, _, err = run(
+        capsys, "track", tmp_path / "seen.parquet", "--station", "1,2,3", "--out",
+        tmp_path / "out", *arguments,
+    )  # fmt: skip
     assert code == 2
     assert message in err
     assert not (tmp_path / "out").exists()

@@ -15,6 +15,7 @@ from echoscape.channel_model.coefficient import (
     bounce_lengths,
     frequency_response,
     jones_matrices,
+    phasor,
     realize,
 )
 from echoscape.channel_model.coefficient import image_lengths as _image_lengths
@@ -160,3 +161,14 @@ def test_line_of_sight_keeps_polarisation(key):
     assert abs(made[0, 1, 0]) == 0
     assert made[1, 1, 0] == -made[0, 0, 0]
     assert abs(made[0, 1, 1]) > 0
+
+
+def test_a_phasor_is_the_exponential_to_round_off():
+    # large cycles lose digits before either way; so check within a few, and at the folds
+    cycles = np.concatenate([np.linspace(-2.7, 3.1, 1001), [0.5, -0.5, 1.5, 0.25]])
+    amplitude = 1.0 + np.arange(len(cycles)) / 7
+    found = phasor(jnp.asarray(cycles), jnp.asarray(amplitude))
+    exact = amplitude * np.exp(-2j * np.pi * cycles)
+    assert np.max(np.abs(found - exact) / amplitude) < 5e-15
+    slope = jax.vmap(jax.grad(lambda c: phasor(c[None], jnp.ones(1)).real[0]))(jnp.asarray(cycles))
+    assert np.allclose(slope, -2 * np.pi * np.sin(2 * np.pi * cycles), atol=1e-12)

@@ -21,6 +21,8 @@ from echoscape.channel_model.ray import Motion, RaySet, evolve, move
 from echoscape.scene import PlanarArray, distance
 from echoscape.units import SPEED_OF_LIGHT, from_db
 
+_TERMS = 11  # of the series: the first left out is below 1e-16
+
 
 class Polarisation(NamedTuple):
     """Cross-polar ratio and co-polar imbalance; as in TR 38.901, UMi without line of sight."""
@@ -60,6 +62,13 @@ def image_lengths(
         transmit: Offsets of the elements at the station [m].
         receive: Offsets of the elements at the user [m].
     """
+    return _lengths(position[None] + receive, *_imaged(rays, transmit))
+
+
+def _imaged(
+    rays: RaySet, transmit: Float[Array, "tx 3"]
+) -> tuple[Float[Array, "3 tx ray"], Float[Array, "tx ray"]]:
+    """Place the image of every transmit element, and measure the leg before a scatterer [m]."""
     cos, sin = jnp.cos(rays.turn), jnp.sin(rays.turn)
     # a direction at the image, its azimuth times `sense`, turned by `turn`, is that at the station
     x, y, z = (transmit[:, i, None] for i in range(3))
@@ -71,11 +80,20 @@ def image_lengths(
         ],
         axis=-1,
     )
-    end = position[None, :] + receive
     centre = rays.point[None] + jnp.where(rays.scattered[None, :, None], 0.0, imaged)
-    direct = distance(end[:, None, None] - centre[None])
     start = rays.station[None, None] + transmit[:, None] - rays.point[None]
-    return direct + jnp.where(rays.scattered[None], distance(start), 0.0)[None]
+    return jnp.moveaxis(centre, -1, 0), jnp.where(rays.scattered[None], distance(start), 0.0)
+
+
+def _lengths(
+    end: Float[Array, "rx 3"], centre: Float[Array, "3 tx ray"], leg: Float[Array, "tx ray"]
+) -> Float[Array, "rx tx ray"]:
+    """Measure from images to receive elements.
+
+    Axis by axis, so that the compiler works along rays and elements instead of three by three.
+    """
+    x, y, z = (end[:, i, None, None] - centre[i, None] for i in range(3))
+    return jnp.sqrt(x * x + y * y + z * z) + leg[None]
 
 
 def bounce_lengths(
@@ -115,6 +133,31 @@ def jones_matrices(
     return jnp.moveaxis(size, -1, 0) * phase
 
 
+def phasor(
+    cycles: Float[Array, "*batch ray"], amplitude: Float[Array, " ray"]
+) -> Complex[Array, "*batch ray"]:
+    """Turn amplitudes back by whole and broken cycles, ``a exp(-j 2 pi cycles)``, to round-off.
+
+    Series for half the angle, then doubled: a compiler turns these into vector instructions, which
+    it cannot do with a call for each sine.  Ten times faster on a CPU.
+
+    Args:
+        cycles: How often the wave turns on its way [1].
+        amplitude: Of each ray [1].
+    """
+    half = cycles - jnp.round(cycles)  # in half turns, within a quarter turn of zero
+    square = half * half
+    sine = cosine = jnp.zeros_like(half)
+    for k in range(_TERMS - 1, -1, -1):
+        sign = 1 - 2 * (k % 2)
+        sine = sine * square + sign * math.pi ** (2 * k + 1) / math.factorial(2 * k + 1)
+        cosine = cosine * square + sign * math.pi ** (2 * k) / math.factorial(2 * k)
+    sine = sine * half
+    amplitude = jnp.broadcast_to(amplitude, half.shape)
+    real = amplitude * (cosine * cosine - sine * sine)
+    return jax.lax.complex(real, -2.0 * amplitude * sine * cosine)
+
+
 @eqx.filter_jit
 def realize(
     rays: RaySet,
@@ -147,20 +190,21 @@ def realize(
     wavelength = SPEED_OF_LIGHT / carrier_frequency
     start, end = (array.positions() * wavelength for array in (transmit, receive))
     count = rays.point.shape[0]
-    jones = jnp.ones((count, 1, 1), complex)
     if polarisation is not None:
         direct = distance(rays.point - rays.station[None]) < 1e-6
         straight = jnp.diag(jnp.array([1.0, -1.0], complex))  # Eq. (3)
         jones = jones_matrices(count, polarisation, key=key)
         jones = jnp.where(direct[:, None, None], straight[None], jones)
 
+    imaged = jax.lax.optimization_barrier(_imaged(rays, start))
+
     def at(time):
         position, velocity = move(motion, time)
         state = evolve(rays, position, velocity, time)
-        length = image_lengths(rays, position, start, end)
-        cycles = length / wavelength
-        wave = jnp.exp(-2j * math.pi * (cycles - jnp.round(cycles)))
-        wave = jnp.sqrt(state.power)[None, None] * wave
+        amplitude = jax.lax.optimization_barrier(jnp.sqrt(state.power))
+        wave = phasor(_lengths(position[None] + end, *imaged) / wavelength, amplitude)
+        if polarisation is None:
+            return wave, state.delay
         pairs = jnp.einsum("rsp,pij->risjp", wave, jones)
         shape = (pairs.shape[0] * pairs.shape[1], pairs.shape[2] * pairs.shape[3], count)
         return pairs.reshape(shape), state.delay

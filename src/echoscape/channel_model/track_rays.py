@@ -62,6 +62,11 @@ def rays_from_tracks(
     turn, sense = columns.finite("turn", 0.0), columns.integer("sense", 1)
     flip = columns.integer("flip", 1)
     kind = np.array(table["kind"].cast(pa.string()).to_pylist())
+    if "image" in table.column_names and "moving" in table["image"].cast(pa.string()).to_pylist():
+        raise Refusal(
+            f"{path} holds moving bounce points, but a channel is made of points that stand still; "
+            "write it by echoscape track with --filter joint or anchors"
+        )
     first, last = between or (-np.inf, np.inf)
     kept = []
     for track in np.unique(number[believed]):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from echoscape.propagation.ray_cast import BoxTree
+    from echoscape.reports import Observations
     from echoscape.tracking import Tracks
 
 Triple = Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True)]
@@ -37,8 +38,13 @@ def track(
     start: Triple | None = None,
     start_velocity: Triple | None = None,
     mesh: Path | None = None,
-    filter: Literal["joint", "anchors"] = "joint",
+    filter: Literal[
+        "joint", "anchors", "paper", "bootstrap", "rao-blackwellised", "ekf", "ukf"
+    ] = "joint",
     smooth: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    forecast: float | None = None,
+    particles: int = 500,
+    seed: int = 0,
     angle_std: float | None = None,
     delay_std: float | None = None,
     json: Json = False,
@@ -54,9 +60,16 @@ def track(
         start_velocity: The user's first velocity, such as 0.2,1,0 [m/s].
         mesh: Walls as .npz (vertices, faces) or .obj; gives every path's first and last bounce.
         filter: Which filter follows: joint, over user and anchors; anchors, where the file knows
-            the user's position at every instant.
+            the user's position at every instant; or, where it does, one of five over first and last
+            bounces that move, on the associations of anchors: paper (the heaviest particle),
+            bootstrap, rao-blackwellised, ekf, ukf.  These are baselines: every path carries its
+            own copy of the user, which drifts, and anchors are several times closer.
         smooth: Let later observations correct the user's motion, for channels; without, every
             instant rests on what came before.
+        forecast: Go on for this long after the last observation, the user straight on and anchors
+            standing still; written as forecast.parquet and forecast_user.parquet [s].
+        particles: How many for paper, bootstrap and rao-blackwellised.
+        seed: Seed of their random numbers.
         angle_std: Standard deviation of angles that the file states none for [rad].
         delay_std: Standard deviation of delays that the file states none for [s].
         json: Print JSON for programs.
@@ -64,6 +77,7 @@ def track(
     """
     use_double_precision()
     check_deviations(angle_std, delay_std)
+    check_bounces(filter, smooth, forecast, particles, start or start_velocity)
     station_position = read_triple(station, "--station", "m")
     assert station_position is not None  # --station is required
     start_position = read_triple(start, "--start", "m")
@@ -75,9 +89,14 @@ def track(
     tree = None if mesh is None else read_tree(mesh, station_position)
     seen = read_observations(observations, angle_std, delay_std)
     with progress(f"follow {len(seen.time)} instants", quiet):
-        found = follow(
-            seen, station_position, filter, start=start_position, start_velocity=velocity
-        )
+        if filter == "joint" or filter == "anchors":
+            found = follow(
+                seen, station_position, filter, start=start_position, start_velocity=velocity,
+                smooth=smooth,
+            )  # fmt: skip
+        else:
+            found = follow_bounces(seen, station_position, filter, tree, particles, seed)
+    later = None if forecast is None else go_on(found, forecast)
     from echoscape.studies.draw_fixes import save_figure
     from echoscape.studies.draw_tracks import draw_tracks
 
@@ -85,12 +104,64 @@ def track(
     with atomic_folder(out, "user.parquet") as folder:
         write_tracks(found, seen, folder / "tracks.parquet", tree)
         save_figure(drawing, folder / "tracks.parquet")
+        if later is not None:
+            write_tracks(later, None, folder / "forecast.parquet", tree)
+            write_user(later, folder / "forecast_user.parquet")
         write_user(found, folder / "user.parquet")
     told = summarize(found, seen.repeated)
     if json:
         print_json(told)
     else:
         print_table(str(out), {name: str(value) for name, value in told.items()})
+
+
+def check_bounces(
+    filter: str, smooth: bool, forecast: float | None, particles: int, start: str | None
+) -> None:
+    """Refuse options that make no sense together, before the work and not after it."""
+    from echoscape.checks import Refusal
+
+    if forecast is not None and not 0 < forecast < 1e6:
+        raise Refusal(f"--forecast must be above zero and below 1e6, in s; got {forecast:g}")
+    if not 2 <= particles <= 1_000_000:
+        raise Refusal(f"--particles must lie between 2 and 1000000; got {particles}")
+    if filter in ("joint", "anchors"):
+        return
+    for option, given in (("--smooth", smooth), ("--forecast", forecast), ("--start", start)):
+        if given:
+            raise Refusal(
+                f"{option} does not go with --filter {filter}, which follows moving bounce points "
+                "around a user who is known; take --filter joint or anchors"
+            )
+
+
+def follow_bounces(
+    seen: "Observations",
+    station: "np.ndarray",
+    filter: Literal["paper", "bootstrap", "rao-blackwellised", "ekf", "ukf"],
+    tree: "BoxTree | None",
+    particles: int,
+    seed: int,
+) -> "Tracks":
+    """Follow moving bounce points by the filter of that name."""
+    import jax
+
+    from echoscape.tracking import track_bounces
+
+    method = "extended" if filter == "ekf" else "unscented" if filter == "ukf" else filter
+    key = jax.random.key(seed)
+    return track_bounces(seen, station, method, tree=tree, particles=particles, key=key)
+
+
+def go_on(found: "Tracks", seconds: float) -> "Tracks":
+    """Forecast at the steps of the observations, for as long as asked."""
+    import numpy as np
+
+    from echoscape.tracking import forecast
+
+    step = float(np.median(np.diff(found.time))) if len(found.time) > 1 else seconds
+    count = max(1, int(np.floor(seconds / step + 1e-9)))
+    return forecast(found, found.time[-1] + step * np.arange(1, count + 1))
 
 
 def read_tree(path: Path, station: "np.ndarray") -> "BoxTree":

@@ -1,7 +1,8 @@
 """What a ray meets first: a tree of boxes around triangles, walked without a stack.
 
-Boxes lie in the order of a depth-first walk, each knowing where to go on when a ray misses it, so a
-ray carries one number through the tree and a batch of rays is one compiled loop, on a CPU or a GPU.
+Each box knows where to go on when a ray hits or misses it, for each octant of directions so that
+the nearer half comes first; so a ray carries one number through the tree and a batch of rays is one
+compiled loop, on a CPU or a GPU.  Rays that go alike are walked together.
 
 Takes a `Mesh`, starting points and directions.
 Gives distances, faces, and whether two points see one another.
@@ -28,8 +29,9 @@ class BoxTree(eqx.Module):
     """Lowest corner of each box [m]."""
     high: Float[Array, "box 3"]
     """Highest corner [m]."""
-    skip: Int[Array, " box"]
-    """Box to go on with on a miss."""
+    onward: Int[Array, "octant box 2"]
+    """Box to go on with on a hit and on a miss, for rays into each octant: the nearer half first.
+    """
     first: Int[Array, " box"]
     """First triangle of a box at the bottom, else 0."""
     count: Int[Array, " box"]
@@ -54,13 +56,14 @@ def build_tree(mesh: Mesh) -> BoxTree:
     triangle = mesh.triangle
     centre = triangle.mean(axis=1)
     bottom, top = triangle.min(axis=1), triangle.max(axis=1)
-    low, high, skip, first, count, order = [], [], [], [], [], []
+    low, high, first, count, order = [], [], [], [], []
+    halves: list[tuple[int, int, int] | None] = []
 
-    def add(index: np.ndarray) -> None:
+    def add(index: np.ndarray) -> int:
         box = len(low)
         low.append(bottom[index].min(axis=0) - _OUTWARD)
         high.append(top[index].max(axis=0) + _OUTWARD)
-        skip.append(0)
+        halves.append(None)
         leaf = len(index) <= LEAF
         first.append(len(order) if leaf else 0)
         count.append(len(index) if leaf else 0)
@@ -70,9 +73,8 @@ def build_tree(mesh: Mesh) -> BoxTree:
             axis = int(np.argmax(np.ptp(centre[index], axis=0)))
             half = len(index) // 2
             split = np.argpartition(centre[index, axis], half)
-            add(index[split[:half]])
-            add(index[split[half:]])
-        skip[box] = len(low)
+            halves[box] = (axis, add(index[split[:half]]), add(index[split[half:]]))
+        return box
 
     add(np.arange(len(triangle)))
     chosen = triangle[order]
@@ -81,12 +83,30 @@ def build_tree(mesh: Mesh) -> BoxTree:
     return BoxTree(
         low=jnp.asarray(np.array(low), jnp.float32),
         high=jnp.asarray(np.array(high), jnp.float32),
-        skip=jnp.asarray(np.array(skip), jnp.int32),
+        onward=jnp.asarray(_thread(halves), jnp.int32),
         first=jnp.asarray(np.array(first), jnp.int32),
         count=jnp.asarray(np.array(count), jnp.int32),
         corner=jnp.asarray(room, jnp.float32),
         face=jnp.asarray(np.concatenate([order, np.zeros(LEAF)]), jnp.int32),
     )
+
+
+def _thread(halves: list[tuple[int, int, int] | None]) -> np.ndarray:
+    """Find where to go on from each box, on a hit and on a miss, for each octant of directions."""
+    onward = np.full((8, len(halves), 2), len(halves))
+    backward = np.array([[octant >> axis & 1 for octant in range(8)] for axis in range(3)], bool)
+    # a box precedes its halves, so where a miss leads is known when its halves are reached
+    for box, split in enumerate(halves):
+        if split is None:
+            onward[:, box, 0] = onward[:, box, 1]
+            continue
+        axis, low, high = split
+        after = onward[:, box, 1]
+        swap = backward[axis]
+        onward[:, box, 0] = np.where(swap, high, low)
+        onward[:, low, 1] = np.where(swap, after, high)
+        onward[:, high, 1] = np.where(swap, low, after)
+    return onward
 
 
 def cast(
@@ -111,8 +131,29 @@ def cast(
         jnp.concatenate([x, jnp.ones((padded, *x.shape[1:]), x.dtype)])
         for x in (start, direction, limit)
     ]
-    hit = _cast(tree, *rays)
-    return Hit(hit.distance[:count], hit.face[:count])
+    # rays that go alike walk together; each keeps its own answer
+    order = _alike(rays[0], rays[1])
+    hit = _cast(tree, *(x[order] for x in rays))
+    back = jnp.zeros_like(order).at[order].set(jnp.arange(len(order), dtype=order.dtype))[:count]
+    return Hit(hit.distance[back], hit.face[back])
+
+
+@jax.jit
+def _alike(start: Float[Array, "ray 3"], direction: Float[Array, "ray 3"]) -> Int[Array, " ray"]:
+    """Order rays by where they go, coarsely, and then by where they start."""
+    bearing = jnp.arctan2(direction[:, 1], direction[:, 0])
+    cell = jnp.floor(start / 16.0) % 64
+    fields = (
+        (8, jnp.clip(4 * direction[:, 2] + 4, 0, 7)),
+        (64, jnp.clip(32 / jnp.pi * bearing + 32, 0, 63)),
+        (64, cell[:, 0]),
+        (64, cell[:, 1]),
+        (64, (256 * direction[:, 2]) % 64),
+    )
+    key = jnp.zeros(start.shape[0], jnp.int32)
+    for size, value in fields:
+        key = key * size + value.astype(jnp.int32)
+    return jnp.argsort(key, stable=False)
 
 
 @eqx.filter_jit
@@ -152,10 +193,11 @@ def sees(
 
 def _walk(tree: BoxTree, start, direction, reach):
     """Carry one ray through the boxes."""
+    octant = jnp.sum((direction < 0) * jnp.array([1, 2, 4]))
     inverse = 1.0 / jnp.where(jnp.abs(direction) < 1e-12, 1e-12, direction)
 
     def open_(carry):
-        return carry[0] < tree.skip[0]
+        return carry[0] < tree.count.shape[0]
 
     def visit(carry):
         box, best, face = carry
@@ -171,7 +213,7 @@ def _walk(tree: BoxTree, start, direction, reach):
         better = inside & (away[nearest] < best)
         best = jnp.where(better, away[nearest], best)
         face = jnp.where(better, tree.face[at[nearest]], face)
-        return jnp.where(inside, box + 1, tree.skip[box]), best, face
+        return tree.onward[octant, box, jnp.where(inside, 0, 1)], best, face
 
     _, best, face = jax.lax.while_loop(open_, visit, (jnp.int32(0), reach, jnp.int32(-1)))
     return jnp.where(face < 0, jnp.inf, best), face

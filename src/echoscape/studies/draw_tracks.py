@@ -59,19 +59,24 @@ def _draw_place(axes: Axes, tracks: Tracks) -> None:
     bounce = one_wall_bounce(
         np.asarray(tracks.record.user)[instant, :3], anchor[instant, slot], tracks.station
     )
+    if tracks.first is not None:
+        bounce = anchor[tracked & (kind == Kind.SCATTERER)]
     low = np.minimum(user.min(axis=0), tracks.station[:2])
     high = np.maximum(user.max(axis=0), tracks.station[:2])
     centre, half = 0.5 * (low + high), 0.7 * max(*(high - low), 20.0)
     low, high = centre - half, centre + half
     axes.plot(*bounce[:, :2].T, ".", ms=2, color=_WALL, zorder=2, rasterized=True,
-              label="points on walls")  # fmt: skip
+              label="points on walls" if tracks.first is None else "last bounces")  # fmt: skip
     instant, slot = np.nonzero(tracked & (kind != Kind.STATION))
+    points = "anchors" if tracks.first is None else "first bounces"
     last = {identity[i, j]: (i, j) for i, j in zip(instant, slot)}
+    if tracks.first is not None:
+        anchor = tracks.first
     if last:
         where = np.array([anchor[at][:2] for at in last.values()])
         inside = np.all((where > low) & (where < high), axis=1)
         axes.plot(*where[inside].T, "x", ms=4, color=_ANCHOR, zorder=3,
-                  label=f"anchors (another {np.sum(~inside)} outside)")  # fmt: skip
+                  label=f"{points} (another {np.sum(~inside)} outside)")  # fmt: skip
     axes.plot(*user.T, color=_USER, lw=1.4, zorder=4, label="user, with 90 % ellipses")
     if lost.any():
         axes.plot(*user[lost].T, ".", ms=3, color=_LOST, zorder=5, label="user lost")
@@ -91,7 +96,10 @@ def _draw_place(axes: Axes, tracks: Tracks) -> None:
               label="base station")  # fmt: skip
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
     axes.set(xlabel="x [m]", ylabel="y [m]")
-    axes.set_title(f"A user and {tracks.count} anchors, followed together")
+    followed = f"A user and {tracks.count} anchors, followed together"
+    if tracks.first is not None:
+        followed = f"Bounce points of {tracks.count} tracks around a known user"
+    axes.set_title(followed)
 
 
 def _draw_delay(axes: Axes, tracks: Tracks, observations: Observations) -> None:

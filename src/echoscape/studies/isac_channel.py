@@ -32,7 +32,7 @@ from echoscape.studies.route_world import (
 )
 from echoscape.studies.stochastic import draw_spreads
 from echoscape.tracking import Tracks, TrackStatus, track
-from echoscape.tracking.paper_tracks import paper_paths
+from echoscape.tracking.bounce_tracks import follow_tracks
 from echoscape.tracking.track import detections_of
 
 METHODS = ("anchors and user", "copy", "frozen", "paper", "TR 38.901")
@@ -115,7 +115,8 @@ def _methods(
     seen = seen_again(settings, route, noise)
     rng = np.random.default_rng(settings.seed)
     found = track(seen, route.station, start=route.position[0], start_velocity=route.velocity[0])
-    observed = np.asarray(detections_of(seen).measured)
+    detections = detections_of(seen)
+    observed = np.asarray(detections.measured)
     power = np.asarray(seen.estimates.power)
     believed = found.status >= TrackStatus.TRACKED
     strength = np.where(believed, track_powers(found, power), 0.0)
@@ -127,10 +128,11 @@ def _methods(
         "frozen": spreads_over_time(observed[first], power[first]),
     }
     tree = None if mesh is None else build_tree(mesh)
-    paths = paper_paths(
-        found, observed, tree, window, particles=settings.particles,
+    paths = follow_tracks(
+        found, detections, tree, window, particles=settings.particles,
         key=jax.random.key(settings.seed),
-    )  # fmt: skip
+    ).measured  # fmt: skip
+    paths = np.where(np.isfinite(paths), paths, found.record.predicted)
     series["paper"] = spreads_over_time(paths, strength)
     direct = np.linalg.norm(route.position - route.station, axis=1)
     sight = np.abs(route.path[:, :, 0] - direct[:, None]).min(axis=1) < 0.01

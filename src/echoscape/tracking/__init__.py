@@ -10,6 +10,8 @@ Gives `Tracks`: anchors with their covariance, the user's track, and the status 
 """
 
 from echoscape.tracking.anchor import Kind
+from echoscape.tracking.bounce_tracks import track_bounces
+from echoscape.tracking.forecast import forecast
 from echoscape.tracking.joint_state import JointSettings
 from echoscape.tracking.record import Record
 from echoscape.tracking.track import Tracks, TrackStatus, UserStatus, track
@@ -22,7 +24,9 @@ __all__ = [
     "TrackStatus",
     "Tracks",
     "UserStatus",
+    "forecast",
     "track",
+    "track_bounces",
     "write_tracks",
     "write_user",
 ]

@@ -35,6 +35,8 @@ class TrackStatus(enum.IntEnum):
     """Believed, and detected at this instant."""
     COASTING = 3
     """Believed, but not detected at this instant."""
+    LOST = 4
+    """Detected, but far from what its bounce points say: they are not to be trusted."""
 
 
 class UserStatus(enum.IntEnum):
@@ -73,6 +75,9 @@ class Tracks(eqx.Module):
     """`UserStatus`."""
     station: Float[np.ndarray, "3"]
     """Position of the station [m]."""
+    first: Float[np.ndarray, "time slot 3"] | None = None
+    """First bounces, where bounce points are followed instead of anchors: then `Record.anchor` is
+    the last bounce, and `Record.predicted` holds after the instant [m]."""
 
     @property
     def shown(self) -> Bool[np.ndarray, "time slot"]:
@@ -82,7 +87,7 @@ class Tracks(eqx.Module):
     @property
     def count(self) -> int:
         """How many tracks were believed at some time."""
-        believed = (self.status == TrackStatus.TRACKED) | (self.status == TrackStatus.COASTING)
+        believed = self.status >= TrackStatus.TRACKED
         return len(np.unique(np.asarray(self.record.identity)[believed]))
 
 

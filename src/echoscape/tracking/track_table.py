@@ -75,7 +75,7 @@ USER = Schema(
 
 
 def write_tracks(
-    tracks: Tracks, observations: Observations, path: str | Path, tree: BoxTree | None = None
+    tracks: Tracks, observations: Observations | None, path: str | Path, tree: BoxTree | None = None
 ) -> None:
     """Write tracks, one row per track and instant, by the suffix of `path`."""
     write_table(_table(track_columns(tracks, observations, tree)), path, TRACKS)
@@ -87,13 +87,13 @@ def write_user(tracks: Tracks, path: str | Path) -> None:
 
 
 def track_columns(
-    tracks: Tracks, observations: Observations, tree: BoxTree | None = None
+    tracks: Tracks, observations: Observations | None, tree: BoxTree | None = None
 ) -> dict[str, np.ndarray]:
     """Lay tracks out as columns; NaN where something is not known.
 
     Args:
         tracks: The tracks.
-        observations: What they were followed from, for power and rows.
+        observations: What they were followed from, for power and rows; None for a forecast.
         tree: A mesh, which gives the bounce points of every path; without it only those of one wall
             are known.
     """
@@ -116,15 +116,22 @@ def track_columns(
     scattered = kind == Kind.SCATTERER
     bounce[scattered] = anchor[scattered]
     first = last = bounce
-    if tree is not None:
+    names = np.array([member.name.lower() for member in Kind])
+    image = names[kind]
+    if tracks.first is not None:
+        first = np.where(scattered[:, None], tracks.first[instant, slot], bounce)
+        image = np.where(scattered, "moving", image)
+    elif tree is not None:
         bounced = kind != Kind.STATION
         first, last = (np.full(bounce.shape, np.nan) for _ in range(2))
         out, back = predicted[bounced, 3:5].T, predicted[bounced, 1:3].T
         station = np.broadcast_to(tracks.station, (int(bounced.sum()), 3))
         first[bounced] = seen_points(tree, station, *out)
         last[bounced] = seen_points(tree, user[bounced], *back)
-    row = np.where(seen, observations.row[instant, which], -1)
-    names = np.array([member.name.lower() for member in Kind])
+    row, power = np.full(len(seen), -1), np.full(len(seen), np.nan)
+    if observations is not None:
+        row = np.where(seen, observations.row[instant, which], -1)
+        power = np.where(seen, np.asarray(observations.estimates.power)[instant, which], np.nan)
     upper = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
     sense = np.where((kind == Kind.ONE_WALL) | (kind == Kind.ODD), -1, 1)
     sense = np.where(kind == Kind.UNDECIDED, pick(record.sign).astype(int), sense)
@@ -132,12 +139,11 @@ def track_columns(
     wall_turn = 2 * np.arctan2(wall[:, 1], wall[:, 0]) + np.pi
     turn = np.where(kind == Kind.ONE_WALL, wall_turn, pick(record.turn))
     turn = (turn + np.pi) % (2 * np.pi) - np.pi
-    power = np.asarray(observations.estimates.power)[instant, which]
     return {
         "time": tracks.time[instant],
         "track": pick(record.identity),
         "kind": np.where(scattered, "scatterer", "anchor"),
-        "image": names[kind],
+        "image": image,
         **dict(zip(POSITION, anchor.T)),
         **{name: covariance[:, i, j] for name, (i, j) in zip(COVARIANCE, upper)},
         "turn": np.where(scattered, np.nan, turn),
@@ -148,7 +154,7 @@ def track_columns(
         "departure_zenith": predicted[:, 4],
         "arrival_azimuth": predicted[:, 1],
         "arrival_zenith": predicted[:, 2],
-        "power": np.where(seen, power, np.nan),
+        "power": power,
         **dict(zip(_BOUNCES, np.concatenate([first, last], axis=1).T)),
         "observation": np.ma.masked_less(row, 0),
         "status": _words(TrackStatus)[pick(tracks.status)],

@@ -1,0 +1,80 @@
+"""Bounce points of every track on our own associations: better than what was seen, and refusals."""
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+from walls import STATION, image_path, observe, sequences
+
+from echoscape.checks import Refusal
+from echoscape.tracking import TrackStatus, track_bounces
+from echoscape.tracking.bounce_tracks import _raster
+from echoscape.tracking.track_table import track_columns
+from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+
+INSTANTS = 50
+
+
+@pytest.fixture(scope="module")
+def walk():
+    observations, user, _, truth = observe(
+        np.random.default_rng(3), instants=INSTANTS, missed=0.05, false=0.02
+    )
+    observations = eqx.tree_at(
+        lambda o: (o.user_position, o.user_known), observations, (user, np.ones(INSTANTS, bool))
+    )
+    return observations, user, truth
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["extended", "bootstrap"])
+def test_what_is_followed_beats_what_was_observed(walk, method):
+    observations, user, truth = walk
+    found = track_bounces(observations, STATION, method, particles=300, key=jax.random.key(1))
+    record, seen = found.record, observations.estimates
+    assert found.first is not None
+    moving = (found.status == TrackStatus.TRACKED) & np.isfinite(found.first).all(axis=2)
+    instant, slot = np.nonzero(moving & (np.asarray(record.hits) > 5))
+    number = truth[instant, record.detection[instant, slot]]
+    instant, slot, number = (each[number > 0] for each in (instant, slot, number))
+    assert len(number) > 250
+    exact = [image_path(user[i], sequences()[n])[0] for i, n in zip(instant, number)]
+    wrong = np.asarray(record.predicted)[instant, slot] - np.array(exact)
+    bent = np.asarray(wrap_angle(wrong[:, 1]))
+    which = record.detection[instant, slot]
+    raw = np.asarray(seen.delay)[instant, which] * SPEED_OF_LIGHT - np.array(exact)[:, 0]
+    turned = np.asarray(seen.arrival_azimuth)[instant, which] - np.array(exact)[:, 1]
+    assert np.median(np.abs(wrong[:, 0])) < 0.95 * np.median(np.abs(raw))
+    assert np.median(np.abs(bent)) < 0.95 * np.median(np.abs(wrap_angle(turned)))
+
+
+@pytest.mark.slow
+def test_the_table_says_scatterer_with_first_and_last_bounce(walk):
+    observations, _, _ = walk
+    found = track_bounces(observations, STATION, "extended", key=jax.random.key(1))
+    columns = track_columns(found, observations)
+    moving = columns["image"] == "moving"
+    assert (columns["kind"][moving] == "scatterer").all()
+    assert moving.sum() > 300
+    assert set(columns["image"][~moving]) == {"station"}
+    assert np.isfinite(columns["first_x"][moving]).all()
+    assert np.array_equal(columns["last_y"][moving], columns["y"][moving])
+    assert np.isnan(columns["cov_xx"][moving]).all()
+    assert {"tracked", "coasting"} < set(columns["status"])
+
+
+def test_an_unknown_user_is_refused(walk):
+    observations, _, _ = walk
+    known = observations.user_known.copy()
+    known[7] = False
+    unknown = eqx.tree_at(lambda o: o.user_known, observations, known)
+    with pytest.raises(Refusal, match=r"need the user's position at every instant, in m, but at 1"):
+        track_bounces(unknown, STATION, "paper", key=jax.random.key(0))
+
+
+def test_gaps_are_steps_unseen_and_uneven_times_are_refused():
+    tick, step = _raster(np.array([1.0, 1.1, 1.4, 1.5]))
+    assert tick.tolist() == [0, 1, 4, 5]
+    assert step == pytest.approx(0.1)
+    with pytest.raises(Refusal, match=r"multiples of one step, in s, but the shortest, 0\.1 s"):
+        _raster(np.array([0.0, 0.1, 0.25, 0.35]))
