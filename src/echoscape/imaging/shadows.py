@@ -234,7 +234,7 @@ def _visit(
         found = bound(aim, along, widened)
         spare = _SLACK * grid.edge
         inside = (along >= found.first[:, None] - spare) & (along <= found.last[:, None] + spare)
-        inside &= (where < size[:, :1]) & wanted[item][:, None]
+        inside &= (where < size[:, :1]) & (wanted[item] & (pair < views * len(listed)))[:, None]
         offset = (aim.view - lowest)[:, None, 1:]
         largest = size[:, None, 1:].astype(view.dtype)
         low = jnp.ceil((offset + found.low - spare) / grid.edge - 0.5)
