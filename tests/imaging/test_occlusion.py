@@ -1,10 +1,12 @@
 """Who hides what: by hand, the fast kernel against the rule pair by pair, and in plain numpy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.imaging.occlusion import cast_shadows, hidden_by_pairs, hides, lay_blame
+from echoscape.imaging.occlusion import blame_all_voxels, hidden_by_pairs, hides
+from echoscape.imaging.shadows import blame_by_tubes, cast_by_cones, cast_shadows, lay_blame
 from echoscape.imaging.simulation import open_legs
 from echoscape.scene.voxel_grid import VoxelGrid
 
@@ -43,6 +45,49 @@ def test_shadows_add_up_to_the_pair_rule(seed, radius):
     assert 0 < int((pairs > 0).sum()) < pairs.size
 
 
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(12))
+def test_cones_hold_all_that_the_pair_rule_hides(seed, precision):
+    # Views inside the grid, beside a blocker and far off; radii from thin to more than a voxel.
+    rng = np.random.default_rng(seed)
+    x, y, z = (int(count) for count in rng.integers(4, 15, 3))
+    left, front, floor, edge = (float(number) for number in rng.uniform(0.3, 2, 4))
+    grid = VoxelGrid((-9 * left, 5 * front, floor), (x, y, z), edge)
+    low, high = np.array(grid.origin), np.array(grid.upper)
+    occupied = rng.choice(grid.voxels, 20, replace=False)
+    near = grid.centre_of(occupied[:3]) + rng.normal(size=(3, 3)) * edge * 0.8
+    inside = rng.uniform(low, high, (4, 3))
+    around = rng.uniform(2 * low - high, 2 * high - low, (4, 3))
+    far = low + 40 * edge * rng.normal(size=(3, 3))
+    view = jnp.asarray(np.concatenate([near, inside, around, far]), precision)
+    radius = edge * float(rng.choice([0.2, 0.5, 0.87, 1.6]))
+    nothing = jnp.zeros((len(view), grid.voxels), precision)
+    occupied, count = jnp.asarray(occupied), 17 if seed % 2 else 20
+    cast = jax.jit(cast_by_cones, static_argnums=(1, 6))(
+        nothing, grid, view, occupied, jnp.ones(20, precision), jnp.array(count), radius
+    )
+    pairs = jax.jit(hidden_by_pairs, static_argnums=(0, 3))(grid, view, occupied[:count], radius)
+    assert np.array_equal(cast, pairs)
+    assert int(pairs.sum()) > 20
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_tubes_hold_all_that_can_hide_a_voxel(seed):
+    rng = np.random.default_rng(seed)
+    seen = jnp.asarray(listed(seed, 20))
+    legs = (len(VIEWS), 20)
+    known = (
+        jnp.asarray(rng.normal(size=legs) * 9), jnp.asarray(rng.uniform(size=20)),
+        jnp.asarray(-rng.uniform(size=legs)), jnp.asarray(-0.2 * rng.uniform(size=GRID.voxels)),
+        0.05, 5.0,
+    )  # fmt: skip
+    radius, count = [0.45, 0.78, 1.3][seed % 3], 16 if seed % 2 else 20
+    blame = blame_by_tubes(GRID, VIEWS, seen, jnp.array(count), known, radius)
+    asked = blame_all_voxels(GRID, VIEWS, seen, jnp.array(count), known, radius)
+    assert np.array_equal(blame != 0, asked != 0)
+    assert np.allclose(blame, asked, rtol=0, atol=1e-12)  # sums in another order
+
+
 def test_shadows_can_be_taken_back():
     occupied, radius = jnp.asarray(listed(4, 10)), 0.45
     nothing = jnp.zeros((len(VIEWS), GRID.voxels))
@@ -56,6 +101,13 @@ def test_the_rule_in_numpy_agrees():
     seen = open_legs(GRID, np.asarray(VIEWS), occupied, 0.45)
     pairs = np.asarray(hidden_by_pairs(GRID, VIEWS, jnp.asarray(occupied), 0.45))
     assert np.array_equal(seen, pairs == 0)
+
+
+def test_large_grids_are_simulated_by_the_same_rule():
+    grid = VoxelGrid((-1.5, 2.0, 0.5), (21, 19, 17), 0.9)
+    occupied = np.array([77, 1234, 4001, 6543])
+    seen = open_legs(grid, np.asarray(VIEWS), occupied, 0.45)
+    assert np.array_equal(seen, hidden_by_pairs(grid, VIEWS, jnp.asarray(occupied), 0.45) == 0)
 
 
 def test_cubes_hide_more_than_their_cores():

@@ -2,8 +2,7 @@
 
 Voxel C hides voxel B from a view A when C lies within a radius of the line AB, ahead of A and
 nearer than B: Eqs. (3)-(5) of [multiview-imaging].  `hidden_by_pairs` says so for every
-pair, as the rule is written; `cast_shadows` adds up the shadows of a list of voxels, so that a
-change of a few costs what these few cost.
+pair, as the rule is written; `cast_on_all_voxels` adds up the shadows of a list of voxels.
 
 Takes a grid, views and the voxels that stand in the way.
 Gives, for each view and voxel, how much hides it.
@@ -63,16 +62,16 @@ def centres_of(grid: VoxelGrid, index: Int[Array, "*batch"]) -> Float[Array, "*b
     return jnp.stack(place, axis=-1)
 
 
-def cast_shadows(
+def cast_on_all_voxels(
     total: Float[Array, "view voxel"],
     grid: VoxelGrid,
     view: Float[Array, "view 3"],
     blocker: Int[Array, " listed"],
     amount: Float[Array, " listed"],
-    count: Int[Array, ""],
+    count: Int[Array, ""] | int,
     radius: float,
 ) -> Float[Array, "view voxel"]:
-    """Add the shadows of the first `count` listed voxels to what was cast before."""
+    """Add the shadows of the first `count` listed voxels by asking all voxels: for small grids."""
     centre = centres_of(grid, jnp.arange(grid.voxels))
     listed = centres_of(grid, blocker)
 
@@ -83,22 +82,29 @@ def cast_shadows(
     return jax.lax.fori_loop(0, count, cast, total)
 
 
-def lay_blame(grid, view, seen, count, evidence, present, shadow, cast, surprise, most, radius):
-    """Ask every voxel whether it stands in legs that the samples show open, or closed.
+def blame_of(evidence, present, shadow, cast, surprise, most):
+    """Turn the log-odds of a leg being open into those of a voxel on it being occupied.
 
-    A leg to a seen voxel is open with log-odds `evidence`; a voxel on it that were occupied would
-    close it, whatever the others do. The answer is the log-odds this adds to its occupancy.
+    The leg is open with log-odds `evidence`; a voxel on it that were occupied would close it,
+    whatever the others do, which leave it open with probability ``exp(shadow - cast)``.
     """
+    others = jnp.clip(jnp.exp(shadow - cast), 1e-3, 1 - surprise)
+    odds = jnp.clip(evidence, -30.0, 30.0)
+    message = -jnp.log(others * jnp.exp(odds) + 1 - others)
+    return jnp.clip(message, -most, most) * present
+
+
+def blame_all_voxels(grid, view, seen, count, known, radius):
+    """Ask all voxels whether they stand in legs shown open, or closed: for small grids."""
+    evidence, present, shadow, cast, surprise, most = known
     centre = centres_of(grid, jnp.arange(grid.voxels))
     listed = centres_of(grid, seen)
 
     def one(i, total):
         between = hides(view[:, None], listed[i], centre[None], radius)
-        others = jnp.exp(shadow[:, i, None] - cast[None])
-        others = jnp.clip(others, 1e-3, 1 - surprise)
-        odds = jnp.clip(evidence[:, i], -30.0, 30.0)[:, None]
-        message = -jnp.log(others * jnp.exp(odds) + 1 - others)
-        message = jnp.clip(message, -most, most) * present[i]
+        message = blame_of(
+            evidence[:, i, None], present[i], shadow[:, i, None], cast[None], surprise, most
+        )
         return total + jnp.sum(jnp.where(between, message, 0.0), 0).astype(total.dtype)
 
     return jax.lax.fori_loop(0, count, one, jnp.zeros(grid.voxels, shadow.dtype))

@@ -25,7 +25,7 @@ from echoscape.imaging.cascade import (
     correlate_power,
     forward_moments,
 )
-from echoscape.imaging.occlusion import cast_shadows, lay_blame
+from echoscape.imaging.shadows import cast_shadows, lay_blame
 from echoscape.numerics.denoisers import BernoulliGaussian, Posterior
 from echoscape.scene.voxel_grid import VoxelGrid
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from echoscape.imaging.cascade import correlate, correlate_power
-from echoscape.imaging.occlusion import centres_of, hides, lay_blame
+from echoscape.imaging.shadows import cast_shadows, lay_blame
 from echoscape.imaging.support import (
     BLOCKED,
     Scene,
@@ -66,23 +66,18 @@ def survey(scene: Scene, support: Support) -> Survey:
     """Ask for every voxel how much adding it, on its own, would raise the posterior."""
     grid, real = scene.grid, support.variance.dtype
     users = support.user.shape[0]
-    centre = centres_of(grid, jnp.arange(grid.voxels))
-    listed = centres_of(grid, support.index)
-
-    def shade(i, hidden):
-        shadow = hides(scene.view[:, None], centre[None], listed[i], scene.radius)
-        return hidden | (shadow & support.valid[i])
-
-    hidden = jnp.zeros((len(scene.view), grid.voxels), bool)
-    hidden = jax.lax.fori_loop(0, len(support.index), shade, hidden)
+    nothing = jnp.zeros((len(scene.view), grid.voxels), real)
+    standing, listed = support.valid.astype(real), len(support.index)
+    hidden = cast_shadows(nothing, grid, scene.view, support.index, standing, listed, scene.radius)
+    hidden = hidden > 0
     bits = jnp.concatenate([support.user, support.station])
     blame = lay_blame(
         grid,
         scene.view,
         support.index,
-        len(support.index),
+        listed,
         jnp.where(bits, 30.0, -30.0),
-        support.valid.astype(real),
+        standing,
         jnp.where(hidden[:, support.index], -30.0, 0.0).astype(real),
         jnp.zeros(grid.voxels, real),
         scene.surprise,

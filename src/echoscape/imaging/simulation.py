@@ -11,12 +11,15 @@ Gives `Snapshots` and the `Truth` behind them.
 
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Inexact, Int
 
 from echoscape.checks import Refusal
 from echoscape.imaging.cascade import free_space
 from echoscape.imaging.occlusion import NEARER
+from echoscape.imaging.shadows import SMALL_GRID, cast_shadows
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.scene.voxel_grid import VoxelGrid
 from echoscape.signals import add_noise, dft_pilots
@@ -55,6 +58,13 @@ def open_legs(
         radius: How close to a leg a voxel hides it [m].
         as_cubes: Whether a leg is hidden by crossing a cube instead, whatever the radius.
     """
+    if grid.voxels > SMALL_GRID and not as_cubes:
+        with jax.enable_x64(True):
+            views = jnp.asarray(view, float)
+            nothing, each = jnp.zeros((len(views), grid.voxels)), jnp.ones(len(occupied))
+            listed = jnp.asarray(occupied)
+            cast = cast_shadows(nothing, grid, views, listed, each, len(occupied), radius)
+            return np.asarray(cast) == 0
     centre = grid.centres()
     blockers = centre[occupied]
     seen = np.ones((len(view), grid.voxels), bool)
