@@ -1,0 +1,101 @@
+"""A sweep: the rows of many settings, computed once each and kept as they come.
+
+A study of an hour is interrupted sooner or later.  Every setting's rows are appended to one file as
+soon as they exist, under a name made of the setting itself, so the same sweep asked for again goes
+on where it ended and never mixes rows of two versions of a setting.
+
+Takes settings (dictionaries of plain values) and a function from one setting to its rows.
+Gives all rows, in the order of the settings.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from echoscape.checks import Refusal
+
+Setting = dict[str, Any]
+"""One point of a sweep: names and plain values, its seed among them."""
+Row = dict[str, Any]
+"""One line of a result: plain values."""
+Progress = Callable[[float, float, str], None]
+"""Told how much is done, of how much, and what is being done."""
+
+
+def setting_name(setting: Setting) -> str:
+    """Name a setting by its content, whatever the order of its entries."""
+    text = json.dumps(setting, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def sweep(
+    settings: Sequence[Setting],
+    measure: Callable[[Setting], Iterable[Row]],
+    file: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Measure every setting that the file does not hold yet.
+
+    A setting whose measurement raises a `Refusal` stops the sweep; what was measured stays.
+
+    Args:
+        settings: Points of the sweep; each needs different content.
+        measure: Gives the rows of one point; rows repeat the setting's entries by themselves.
+        file: JSON lines, one a setting; created with its folder, or gone on with.
+        progress: Told after each point.
+
+    Returns:
+        Rows of all settings, in their order, each with its setting's entries.
+
+    Raises:
+        Refusal: Two settings are the same, or the file is not one of a sweep.
+    """
+    names = [setting_name(setting) for setting in settings]
+    if len(set(names)) < len(names):
+        raise Refusal("each setting of a sweep needs different content, a seed for example")
+    known = {} if file is None else read_sweep(file)
+    for number, (name, setting) in enumerate(zip(names, settings, strict=True)):
+        if progress is not None:
+            progress(number, len(settings), _words(setting))
+        if name in known:
+            continue
+        known[name] = [{**setting, **row} for row in measure(setting)]
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            line = json.dumps({"name": name, "setting": setting, "rows": known[name]})
+            with file.open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+    if progress is not None:
+        progress(len(settings), len(settings), "")
+    return [row for name in names for row in known[name]]
+
+
+def read_sweep(file: Path) -> dict[str, list[Row]]:
+    """Read what a sweep has kept; a last line cut short by an interruption is left out and mended.
+
+    Raises:
+        Refusal: The file holds something else.
+    """
+    if not file.exists():
+        return {}
+    text = file.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    known = {}
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            entry = json.loads(line)
+            known[entry["name"]] = entry["rows"]
+        except (ValueError, KeyError, TypeError):
+            raise Refusal(
+                f"{file} needs the rows of a sweep, one JSON object a line; "
+                f"line {number} is not: move the file away"
+            ) from None
+    if len(whole) < len(text):
+        file.write_text(whole, encoding="utf-8")
+    return known
+
+
+def _words(setting: Setting) -> str:
+    return ", ".join(f"{name} {value}" for name, value in list(setting.items())[:4])
