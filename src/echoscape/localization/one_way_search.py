@@ -1,0 +1,244 @@
+"""Locating targets whose echoes are known by pair, with what is known of ranks stated.
+
+The grid is scored by independent paths, cheap enough for every cell and every exchange of ranks;
+its peaks are climbed from with all correlations kept and the map asked anew at every step, and
+compared by that likelihood.
+
+Takes `PairedEchoes` and a `ChannelMap`.
+Gives a `Fix`.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pydantic
+from jaxtyping import Array, Float
+
+from echoscape.channel_map import ChannelMap
+from echoscape.checks import Refusal
+from echoscape.localization.climb import Found, climb_steps
+from echoscape.localization.fix import Fix
+from echoscape.localization.grid import (
+    CellFeatures,
+    Cells,
+    cell_features,
+    find_peaks,
+    lay_cells,
+    score_cells,
+)
+from echoscape.localization.grouping import OneWayPaths
+from echoscape.localization.one_way import (
+    NearPaths,
+    OneWayTarget,
+    Ranks,
+    evaluate,
+    exchange_log_prior,
+    exchanges,
+    match_matrix,
+    near_paths,
+    one_way_target,
+)
+from echoscape.localization.paired import Pairs
+from echoscape.localization.paired_scores import PairedEchoes
+from echoscape.localization.places import gather_places
+from echoscape.localization.search import height_range
+
+
+class OneWaySettings(pydantic.BaseModel):
+    """How places are searched."""
+
+    model_config = pydantic.ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    cell: float = pydantic.Field(default=2.0, gt=0)
+    """Side of the grid's cells [m]."""
+    level: float = pydantic.Field(default=4.0, gt=0)
+    """Distance between the grid's heights, when the height is searched too [m]."""
+    reach: float = pydantic.Field(default=15.0, gt=0)
+    """How far from the nearest report a target may be [m]."""
+    starts: int = pydantic.Field(default=6, ge=1)
+    """Peaks of the grid that are climbed from."""
+    steps: int = pydantic.Field(default=8, ge=2)
+    """Steps of each climb."""
+    candidates: int = pydantic.Field(default=12, ge=1)
+    """Most paths of the map compared at a place, where ranks say nothing."""
+    chunk: int = pydantic.Field(default=200, ge=1)
+    """Targets in memory at a time."""
+    ambiguous_below: float = pydantic.Field(default=0.9, gt=0, le=1)
+    """A best place with less of the posterior than this is called ambiguous."""
+    vague_above: float = pydantic.Field(default=3.0, gt=0)
+    """A posterior with a wider standard deviation than this is called ambiguous [m]."""
+
+
+class OneWaySearch(eqx.Module):
+    """A map's grid, made once and used for any number of targets and any errors."""
+
+    channel_map: ChannelMap
+    """Predicts paths."""
+    cells: Cells
+    """The grid."""
+    near: NearPaths
+    """The map's ranked paths at every cell."""
+    features: CellFeatures
+    """All paths of the map at every cell."""
+    paths: int = eqx.field(static=True)
+    """How many of the strongest paths echo."""
+    heights: tuple[float, float] = eqx.field(static=True)
+    """Lowest and highest z [m]."""
+    settings: OneWaySettings = eqx.field(static=True)
+
+
+def prepare_one_way(
+    channel_map: ChannelMap,
+    *,
+    paths: int,
+    height: float | tuple[float, float] | None = None,
+    settings: OneWaySettings | None = None,
+) -> OneWaySearch:
+    """Lay a grid over a map.
+
+    Args:
+        channel_map: Predicts paths.
+        paths: How many of the strongest paths echo.
+        height: Height of the targets, or the range to search [m]; the reports' own by default.
+        settings: How to search.
+    """
+    settings = settings or OneWaySettings()
+    low, high = height_range([channel_map], height)
+    cells = lay_cells([channel_map], low, high, settings)
+    features = cell_features(channel_map, np.asarray(cells.place))
+    cells = jax.tree.map(jnp.asarray, cells)
+    near = _near_all(channel_map, cells.place, paths + 1)
+    return OneWaySearch(channel_map, cells, near, features, paths, (low, high), settings)
+
+
+def localize_one_way(
+    echoes: PairedEchoes,
+    search: OneWaySearch,
+    *,
+    angle_std: float,
+    delay_std: float,
+    ranks: Ranks = "doubted",
+    pairs: Pairs = "all",
+) -> Fix:
+    """Locate targets whose echoes are known by pair of paths.
+
+    Implements Eq. (42) of [wu-ckm] with the echoes' own errors added to the map's, the map's error
+    of a path shared by all its echoes, and doubt about ranks.
+
+    Args:
+        echoes: One set of echoes for each target, paths in falling power where ranks count.
+        search: The map's grid.
+        angle_std: Deviation of every angle of an echo [rad].
+        delay_std: Deviation of every delay of an echo [s].
+        ranks: What the order of power says of which path is which.
+        pairs: "all" ordered pairs of paths, Eq. (6) of [wu-ckm], or the "reciprocal" ones, (5).
+
+    Raises:
+        Refusal: There is no target, a deviation is not above zero, or the echoes pair another
+            number of paths than the search was prepared for.
+    """
+    for name, unit, value in (("angle_std", "rad", angle_std), ("delay_std", "s", delay_std)):
+        if not 0 < value < np.inf:
+            raise Refusal(
+                f"the likelihood needs the echoes' own errors: {name} must be finite and above "
+                f"zero, in {unit}; got {value}"
+            )
+    settings, count = search.settings, len(echoes.delay)
+    if count == 0:
+        raise Refusal("there are no echoes to locate a target from; the set is empty")
+    have, need = search.paths, echoes.delay.shape[-1]
+    if need != have:
+        raise Refusal(
+            f"the echoes pair {need} paths, but the search was prepared for {have}; "
+            f"prepare it with paths={need}"
+        )
+    if pairs == "reciprocal":
+        valid = echoes.valid & np.eye(need, dtype=bool)
+        echoes = eqx.tree_at(lambda e: e.valid, echoes, valid)
+    errors = jnp.asarray(angle_std, float), jnp.asarray(delay_std, float)
+    chunk, parts = min(settings.chunk, 1 << (count - 1).bit_length()), []
+    for first in range(0, count, chunk):
+        index = np.minimum(np.arange(first, first + chunk), count - 1)
+        some = jax.tree.map(lambda leaf, index=index: jnp.asarray(leaf[index]), echoes)
+        part, kept = _search(search, some, *errors, ranks), min(chunk, count - first)
+        parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], part))
+    found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    support = search.channel_map.support(found.place.reshape(-1, 3))
+    return gather_places(
+        np.arange(count), found, support.reshape(found.place.shape[:2]),
+        search.heights[0] < search.heights[1], reach=settings.reach,
+        ambiguous_below=settings.ambiguous_below, vague_above=settings.vague_above,
+    )  # fmt: skip
+
+
+@eqx.filter_jit
+def _near_all(channel_map: ChannelMap, place: Float[Array, "place 3"], count: int) -> NearPaths:
+    return jax.vmap(lambda where: near_paths(channel_map, where, count))(place)
+
+
+@eqx.filter_jit
+def _search(search: OneWaySearch, echoes: PairedEchoes, angle_std, delay_std, ranks) -> Found:
+    settings = search.settings
+    zenith = echoes.departure_zenith is not None
+    heights = jnp.asarray(search.heights, search.cells.place.dtype)
+    width = settings.candidates if ranks == "ignored" else search.paths + 1
+
+    def one(echo):
+        target = one_way_target(echo, angle_std, delay_std)
+        if ranks == "ignored":
+            heard = _as_paths(target, zenith)
+            score = score_cells(search.features, heard, (0.3 * settings.cell) ** 2)
+        else:
+            score = _ranked_scores(search.near, target, ranks, zenith, settings.cell)
+        cell = find_peaks(score, search.cells.place, settings.starts, 1.5 * settings.cell)
+
+        def climb(start):
+            def at(place):
+                near = near_paths(search.channel_map, place, width)
+                return evaluate(near, target, place, ranks, zenith)
+
+            place, value = climb_steps(lambda p: at(p)[:3], start, heights, settings.steps)
+            _, _, information, known = at(place)
+            return place, value, information, known
+
+        place, value, information, known = jax.lax.map(climb, search.cells.place[cell])
+        heard = jnp.broadcast_to(1.0 * jnp.sum(target.heard), value.shape)
+        level = jnp.full((*value.shape, 1), jnp.nan)
+        return Found(place, value, information, 1.0 * known, heard, level)
+
+    return jax.lax.map(one, echoes, batch_size=16)
+
+
+def _ranked_scores(near: NearPaths, target: OneWayTarget, ranks: Ranks, zenith: bool, cell: float):
+    """Score every cell by its best order of the map's paths, each path by itself."""
+    paths = target.heard.shape[0]
+    orders = exchanges(paths) if ranks == "doubted" else np.arange(paths)[None]
+    # A cell stands for all places in it, so a length may be off by some of its side.
+    slack = (0.3 * cell) ** 2 * jnp.eye(paths)
+    wide = target._replace(length_covariance=target.length_covariance + slack)
+
+    def one(near):
+        match = match_matrix(near, wide, zenith, near.place)
+        prior = exchange_log_prior(near, orders) if ranks == "doubted" else jnp.zeros(1)
+        return jnp.max(match[np.arange(paths)[None], orders].sum(1) + prior)
+
+    return jax.vmap(one)(near)
+
+
+def _as_paths(target: OneWayTarget, zenith: bool) -> OneWayPaths:
+    unknown = jnp.zeros_like(target.angle_variance)
+    return OneWayPaths(
+        azimuth=target.mean[:, 0],
+        zenith=target.mean[:, 1],
+        length=target.mean[:, 2],
+        log_gain=unknown,
+        azimuth_variance=target.angle_variance,
+        zenith_variance=target.angle_variance if zenith else unknown + 1e2,
+        length_variance=jnp.diagonal(target.length_covariance),
+        gain_scatter=jnp.zeros(()),
+        gain_freedom=jnp.zeros(()),
+        valid=target.heard,
+    )
