@@ -19,12 +19,14 @@ from echoscape.channel_map.anchors import AnchorSettings, fit_anchors
 from echoscape.channel_map.evaluation import evaluate, spatial_split
 from echoscape.channel_map.nearest import NearestSettings, fit_nearest
 from echoscape.channel_map.prior import ChannelMap
+from echoscape.channel_map.scatterer_search import ScattererSettings, fit_scatterers
 from echoscape.channel_map.training import NetworkSettings, fit_network
 from echoscape.checks import Refusal
 from echoscape.reports import Reports
 
-Model = Literal["anchors", "nearest", "network", "network-mse"]
-"""Names of the models: the geometric map, interpolation, a network by likelihood or by error."""
+Model = Literal["anchors", "scatterers", "nearest", "network", "network-mse"]
+"""Names of the models: the geometric map of walls and points, that of points alone for a world of
+single bounces, interpolation, a network by likelihood or by error."""
 
 Progress = Callable[..., None]
 """Called with what is done, how much there is, and a few words."""
@@ -49,6 +51,8 @@ def fit_map(
     """
     if model == "anchors":
         return fit_anchors(reports, station=station, seed=seed)
+    if model == "scatterers":
+        return fit_scatterers(reports, station=station, seed=seed)
     if model == "nearest":
         return fit_nearest(reports, station=station)
 
@@ -70,6 +74,7 @@ def model_settings(model: Model) -> dict[str, Any]:
     """Spell out the settings that `fit_map` uses, with the model's name."""
     settings: dict[Model, type[pydantic.BaseModel]] = {
         "anchors": AnchorSettings,
+        "scatterers": ScattererSettings,
         "nearest": NearestSettings,
         "network": NetworkSettings,
         "network-mse": NetworkSettings,

@@ -1,28 +1,32 @@
-"""Where point scatterers are, from reports alone: consensus, then everything adjusted at once.
+"""Where point scatterers are, from reports alone: consensus, adjustment, doubt.
 
 A report's path inverts in closed form to the one point that explains it, ``r = (D^2 - |q|^2) / 2
-(D - u.q)`` along its angle; points that many reports agree on are scatterers.  Then scatterers and
-users' places are adjusted together (a bundle adjustment): a report that is two metres off in place
-still has five delays of one user, and two unknowns leave three of them good to the sway.  Weights
-after Cauchy keep wrong reports from pulling.
+(D - u.q)`` along its angle; points that many reports agree on are scatterers.  They are adjusted
+together with the users' places (`scatterer_adjustment`), and what is heard too seldom where it
+should be heard is let go: wrong reports agree on something now and then.
 
 Takes `Reports` of one station.
 Gives a `ScattererMap`.
 """
 
-from typing import NamedTuple
-
+import equinox as eqx
+import jax
 import numpy as np
 import pydantic
-from jaxtyping import Float, Int
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.linalg import splu
+from jaxtyping import Int
 
+from echoscape.channel_map.scatterer_adjustment import (
+    Adjusted,
+    Bounces,
+    adjust,
+    linearise,
+    square_misses,
+)
 from echoscape.channel_map.scatterers import ScattererMap
 from echoscape.channel_map.station_reports import reports_of_station
 from echoscape.checks import Refusal
 from echoscape.reports import Reports
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import SPEED_OF_LIGHT
 
 _SEEDS = 600  # paths whose points are tried in one round
 _VOTERS = 6000  # paths that vote
@@ -46,22 +50,6 @@ class ScattererSettings(pydantic.BaseModel):
     """Rounds of the adjustment."""
     gate: float = pydantic.Field(default=3.5, gt=0)
     """Standard deviations within which a path follows a scatterer."""
-
-
-class _Bounces(NamedTuple):
-    """All paths of all reports; lengths from the station."""
-
-    report: Int[np.ndarray, " path"]
-    place: Float[np.ndarray, "path 3"]
-    azimuth: Float[np.ndarray, " path"]
-    zenith: Float[np.ndarray, " path"]
-    length: Float[np.ndarray, " path"]
-    azimuth_std: Float[np.ndarray, " path"]
-    zenith_std: Float[np.ndarray, " path"]
-    length_std: Float[np.ndarray, " path"]
-    place_std: Float[np.ndarray, " path"]
-    log_power: Float[np.ndarray, " path"]
-    rank: Int[np.ndarray, " path"]
 
 
 def fit_scatterers(
@@ -93,13 +81,14 @@ def fit_scatterers(
             "single bounces; fit the model 'anchors', which knows walls"
         )
     place, sway = np.asarray(reports.position - origin, dtype=float), settings.sway
-    fitted = _adjust(paths, points, place, sway, settings, planar)
+    how = {"rounds": settings.rounds, "gate": settings.gate, "planar": planar}
+    fitted = adjust(paths, points, place, sway, **how)
     while True:
         strength, fluctuation, seen, share = _strengths(paths, fitted, settings)
         real = _real(fitted, share, sway)
         if real.all():
             break
-        fitted = _adjust(paths, fitted.point[real], place, sway, settings, planar)
+        fitted = adjust(paths, fitted.point[real], place, sway, **how)
     at_place = np.eye(3) * [1.0, 1.0, 0.0 if planar else 1.0]
     return ScattererMap(
         scatterer=fitted.point + origin,
@@ -115,7 +104,51 @@ def fit_scatterers(
     )
 
 
-def _real(fitted: "_Fitted", share, sway) -> np.ndarray:
+def name_paths(reports: Reports, scatterers: ScattererMap) -> Int[np.ndarray, "report path"]:
+    """Say which scatterer every path of every report goes by; -1 for none of them.
+
+    Args:
+        reports: Reports of the map's station.
+        scatterers: The map.
+    """
+    reports = reports_of_station(reports, scatterers.station)
+    origin = np.asarray(scatterers.station_position, dtype=float)
+    paths, _ = _bounces(reports, origin)
+    sway = np.sqrt(np.maximum(np.trace(scatterers.covariance, axis1=1, axis2=2) / 2.0, 1e-4))
+    points = np.asarray(scatterers.scatterer) - origin
+    square = np.stack(
+        [square_misses(paths, at, paths.place, size) for at, size in zip(points, sway)], axis=1
+    )
+    owner = square.argmin(axis=1)
+    near = square[np.arange(len(owner)), owner] < 5.0**2
+    named = np.full(np.shape(reports.estimates.valid), -1)
+    named[paths.report, paths.rank] = np.where(near, owner, -1)
+    return named
+
+
+def arrange_paths(reports: Reports, name: Int[np.ndarray, "report path"]) -> Reports:
+    """Give every path the column of its name, so that a network learns one slot for each.
+
+    Args:
+        reports: Reports of one station.
+        name: Column of every path; negative ones are left out, and of two alike the stronger stays.
+    """
+    paths, count = reports.estimates, int(name.max()) + 1
+    report, rank = np.nonzero(np.asarray(paths.valid) & (name >= 0))
+    weakest_first = np.argsort(-rank, kind="stable")
+    report, rank = report[weakest_first], rank[weakest_first]
+    column = name[report, rank]
+
+    def move(leaf):
+        moved = np.zeros((len(name), count), dtype=np.asarray(leaf).dtype)
+        moved[report, column] = np.asarray(leaf)[report, rank]
+        return moved
+
+    arranged = jax.tree.map(move, paths)
+    return eqx.tree_at(lambda item: item.estimates, reports, arranged)
+
+
+def _real(fitted: "Adjusted", share, sway) -> np.ndarray:
     """Tell scatterers from their doubles and from coincidences, the worst half at a time."""
     count = len(share)
     followers = np.bincount(fitted.owner[fitted.owner >= 0], minlength=count)
@@ -131,15 +164,7 @@ def _real(fitted: "_Fitted", share, sway) -> np.ndarray:
     return real if real.any() else ~real
 
 
-class _Fitted(NamedTuple):
-    point: np.ndarray
-    covariance: np.ndarray
-    sway: np.ndarray
-    place: np.ndarray
-    owner: np.ndarray
-
-
-def _bounces(reports: Reports, origin) -> tuple[_Bounces, bool]:
+def _bounces(reports: Reports, origin) -> tuple[Bounces, bool]:
     paths = reports.estimates
     report, rank = np.nonzero(np.asarray(paths.valid))
     take = (report, rank)
@@ -150,7 +175,7 @@ def _bounces(reports: Reports, origin) -> tuple[_Bounces, bool]:
         place = place * [1.0, 1.0, 0.0]
     zenith = np.where(np.isfinite(zenith_std), np.asarray(paths.departure_zenith)[take], np.pi / 2)
     power = np.asarray(paths.power)[take]
-    return _Bounces(
+    return Bounces(
         report=report,
         place=place,
         azimuth=np.asarray(paths.departure_azimuth)[take],
@@ -165,7 +190,7 @@ def _bounces(reports: Reports, origin) -> tuple[_Bounces, bool]:
     ), planar  # fmt: skip
 
 
-def _point_of(paths: _Bounces) -> np.ndarray:
+def _point_of(paths: Bounces) -> np.ndarray:
     """Invert each path to the point that alone would explain it; NaN where none can."""
     level = np.sin(paths.zenith)
     out = np.stack(
@@ -178,28 +203,7 @@ def _point_of(paths: _Bounces) -> np.ndarray:
     return np.where(good[:, None], reach[:, None] * out, np.nan)
 
 
-def _misses(paths: _Bounces, point, place, sway):
-    """Measure how far a path is from a point's, in deviations: angles and length; broadcasts."""
-    rho = np.maximum(np.hypot(point[..., 0], point[..., 1]), 1e-3)
-    reach = np.sqrt(rho**2 + point[..., 2] ** 2)
-    turn = wrap_angle(paths.azimuth - np.arctan2(point[..., 1], point[..., 0]))
-    tilt = paths.zenith - np.arctan2(rho, point[..., 2])
-    length = reach + np.linalg.norm(place - point, axis=-1)
-    return (
-        turn / np.hypot(paths.azimuth_std, sway / rho),
-        tilt / np.hypot(paths.zenith_std, sway / reach),
-        (paths.length - length) / np.hypot(paths.length_std, 1.4 * sway),
-    )
-
-
-def _square(paths: _Bounces, point, place, sway):
-    """Square the miss, with the reported place's own error in the length."""
-    turn, tilt, along = _misses(paths, point, place, sway)
-    own = np.hypot(paths.length_std, 1.4 * sway)
-    return turn**2 + tilt**2 + along**2 * own**2 / (own**2 + paths.place_std**2)
-
-
-def _consensus(paths: _Bounces, settings: ScattererSettings, planar, rng) -> np.ndarray:
+def _consensus(paths: Bounces, settings: ScattererSettings, planar, rng) -> np.ndarray:
     """Take the point that most paths agree on, again and again."""
     start, gate = _point_of(paths), settings.gate**2
     free = np.ones(len(paths.report), dtype=bool)
@@ -212,8 +216,8 @@ def _consensus(paths: _Bounces, settings: ScattererSettings, planar, rng) -> np.
         voters = np.flatnonzero(free)
         if len(voters) > _VOTERS:
             voters = rng.choice(voters, _VOTERS, replace=False)
-        some = _Bounces(*(column[voters] for column in paths))
-        square = _square(some, start[seeds][:, None], some.place, settings.sway)
+        some = Bounces(*(column[voters] for column in paths))
+        square = square_misses(some, start[seeds][:, None], some.place, settings.sway)
         vote = np.maximum(0.0, 1.0 - square / gate)
         new = 0
         for k in np.argsort(-vote.sum(axis=1), kind="stable")[:40]:
@@ -229,16 +233,16 @@ def _consensus(paths: _Bounces, settings: ScattererSettings, planar, rng) -> np.
     return np.array(found).reshape(-1, 3)
 
 
-def _grow(paths: _Bounces, free, point, settings: ScattererSettings, planar):
+def _grow(paths: Bounces, free, point, settings: ScattererSettings, planar):
     """Refine a point on the paths that follow it."""
     member = np.zeros(0, dtype=int)
     for _ in range(6):
-        square = _square(paths, point, paths.place, settings.sway)
+        square = square_misses(paths, point, paths.place, settings.sway)
         member = np.flatnonzero(free & (square < settings.gate**2))
         if len(member) < settings.least_followers:
             break
-        mine = _Bounces(*(column[member] for column in paths))
-        row, rest = _rows(mine, point, mine.place, settings.sway, planar)
+        mine = Bounces(*(column[member] for column in paths))
+        row, rest = linearise(mine, point, mine.place, settings.sway, planar)
         scale = np.ones_like(rest)
         own = np.hypot(mine.length_std, 1.4 * settings.sway)
         scale[:, 2] = own / np.hypot(own, mine.place_std)
@@ -250,126 +254,7 @@ def _grow(paths: _Bounces, free, point, settings: ScattererSettings, planar):
     return point, member
 
 
-def _rows(paths: _Bounces, point, place, sway, planar):
-    """Linearise the misses about points, each path by its own: slopes and rests, in deviations."""
-    x, y, z = np.moveaxis(np.broadcast_to(point, place.shape), -1, 0)
-    rho = np.maximum(np.hypot(x, y), 1e-3)
-    reach = np.hypot(rho, z)
-    zero = np.zeros_like(x)
-    back = place - point
-    legs = np.maximum(np.linalg.norm(back, axis=-1, keepdims=True), 1e-3)
-    azimuth = np.stack([-y / rho**2, x / rho**2, zero], -1)
-    zenith = np.stack([x * z / rho, y * z / rho, -rho], -1) / (reach**2)[:, None]
-    length = np.stack([x, y, z], -1) / reach[:, None] - back / legs
-    std = np.stack(
-        [
-            np.hypot(paths.azimuth_std, sway / rho),
-            np.hypot(paths.zenith_std, sway / reach),
-            np.hypot(paths.length_std, 1.4 * sway),
-        ],
-        -1,
-    )
-    row = np.stack([azimuth, zenith, length], 1) / std[..., None]
-    if planar:
-        row[:, 1] = 0.0
-    return row, np.stack(_misses(paths, point, place, sway), -1) * ([1, 0, 1] if planar else 1)
-
-
-def _adjust(paths: _Bounces, point, place, sway, settings: ScattererSettings, planar) -> _Fitted:
-    """Adjust scatterers and users' places together, sways and followers along with them."""
-    given = place * [1.0, 1.0, 0.0 if planar else 1.0]
-    place, count = given.copy(), len(point)
-    std = np.zeros(len(place))
-    std[paths.report] = paths.place_std
-    fixed = bool(np.all(std < 0.02))
-    sways = np.full(count, float(sway))
-    owner = np.full(len(paths.report), -1)
-    normal = None
-    for turn in range(settings.rounds):
-        here = place[paths.report]
-        square = np.full((len(here), count), np.inf)
-        for k in range(count):
-            # Until places are adjusted they are only as good as reported.
-            known = paths if turn == 0 else paths._replace(place_std=0.3 * paths.place_std)
-            square[:, k] = _square(known, point[k], here, sways[k])
-        cost = square + 2.0 * np.log(sways)[None]
-        owner = cost.argmin(axis=1)
-        owner[square[np.arange(len(owner)), owner] > (2.0 * settings.gate) ** 2] = -1
-        mine = np.flatnonzero(owner >= 0)
-        used = _Bounces(*(column[mine] for column in paths))
-        k, n = owner[mine], paths.report[mine]
-        row, rest = _rows(used, point[k], here[mine], sways[k], planar)
-        joint = np.sum(rest**2, axis=1)
-        trust = np.sqrt(1.0 / (1.0 + joint / 6.0))[:, None]
-        row, rest = trust[..., None] * row, trust * rest
-        step, normal = _solve(
-            row, rest, used, k, n, point, place, given, std, planar, count, fixed, trust[:, 0],
-            sways[k],
-        )  # fmt: skip
-        point = point + step[: 3 * count].reshape(-1, 3)
-        if not fixed:
-            place = place.copy()
-            place[:, :2] += step[3 * count :].reshape(-1, 2)
-        sways = _sways(paths, owner, point, sways, planar)
-    assert normal is not None
-    inverse = splu(normal.tocsc()).solve(np.eye(normal.shape[0])[:, : 3 * count])
-    blocks = inverse[: 3 * count].reshape(count, 3, count, 3)
-    covariance = blocks[np.arange(count), :, np.arange(count)]
-    if planar:
-        covariance = covariance * np.outer([1.0, 1.0, 0.0], [1.0, 1.0, 0.0])
-    return _Fitted(point, covariance, sways, place, owner)
-
-
-def _solve(row, rest, used, k, n, point, place, given, std, planar, count, fixed, trust, sways):
-    """Solve for the steps of all points, and of all places that are not exact."""
-    total = 3 * count + (0 if fixed else 2 * len(place))
-    at = np.arange(rest.size).reshape(rest.shape)
-    rows = np.repeat(at[..., None], 3, axis=-1)
-    columns = np.broadcast_to((3 * k)[:, None, None] + np.arange(3), rows.shape)
-    parts = [(row.ravel(), rows.ravel(), columns.ravel())]
-    right, size = [rest.ravel()], rest.size
-    if not fixed:
-        back = place[n] - point[k]
-        legs = np.maximum(np.linalg.norm(back, axis=1, keepdims=True), 1e-3)
-        lever = (back / legs)[:, :2] * (trust / np.hypot(used.length_std, 1.4 * sways))[:, None]
-        column = 3 * count + 2 * n[:, None] + np.arange(2)
-        parts.append((lever.ravel(), np.repeat(at[:, 2], 2), column.ravel()))
-        known = 1.0 / np.maximum(std, 1e-3)
-        away = (given - place)[:, :2] * known[:, None]
-        heavy = 1.0 / np.sqrt(1.0 + np.sum(away**2, axis=1) / 6.0)
-        index = np.arange(2 * len(place))
-        parts.append((np.repeat(known * heavy, 2), size + index, 3 * count + index))
-        right.append((away * heavy[:, None]).ravel())
-        size += 2 * len(place)
-    value, line, column = (np.concatenate(part) for part in zip(*parts))
-    matrix = csr_array(coo_array((value, (line, column)), shape=(size, total)))
-    ridge = np.full(total, 1e-9)
-    if planar:
-        ridge[2 : 3 * count : 3] = 1e12
-    normal = matrix.T @ matrix + coo_array((ridge, (np.arange(total),) * 2), shape=(total,) * 2)
-    return splu(normal.tocsc()).solve(matrix.T @ np.concatenate(right)), normal
-
-
-def _sways(paths: _Bounces, owner, point, before, planar):
-    """Learn each sway from its angles: delays hold the places' errors too."""
-    sways = np.zeros(len(point))
-    weight = np.zeros(len(point))
-    for k in range(len(point)):
-        m = owner == k
-        rho = np.hypot(point[k, 0], point[k, 1])
-        across = rho * wrap_angle(paths.azimuth[m] - np.arctan2(point[k, 1], point[k, 0]))
-        if not m.any():
-            sways[k], weight[k] = before[k], 0.0
-            continue
-        noise = np.median(rho * paths.azimuth_std[m])
-        robust = np.median(np.abs(across)) / 0.6745
-        sways[k], weight[k] = np.sqrt(max(robust**2 - noise**2, 0.0)), m.sum()
-    pooled = np.sqrt(np.average(sways**2, weights=np.maximum(weight, 1e-9)))
-    mixed = (weight * sways**2 + 10.0 * pooled**2) / (weight + 10.0)
-    return np.maximum(np.sqrt(mixed), 0.02)
-
-
-def _strengths(paths: _Bounces, fitted: _Fitted, settings: ScattererSettings):
+def _strengths(paths: Bounces, fitted: Adjusted, settings: ScattererSettings):
     """Learn each scatterer's gain, its fluctuation, and how often it is seen where it should."""
     count = len(fitted.point)
     place = fitted.place
@@ -380,16 +265,21 @@ def _strengths(paths: _Bounces, fitted: _Fitted, settings: ScattererSettings):
         m = (fitted.owner == k) & np.isfinite(paths.log_power)
         value = paths.log_power[m] + 2 * np.log(first[k] * second[paths.report[m], k])
         gain[k] = np.median(value) if len(value) else -40.0
-        spread[k] = np.median(np.abs(value - gain[k])) / 0.6745 if len(value) else 3.0
-    spread = np.clip(spread, 0.01, 3.0)
+        if not len(value):
+            spread[k] = 3.0
+            continue
+        swayed = 2.0 * fitted.sway[k] * np.hypot(1 / first[k], 1 / second[paths.report[m], k])
+        spread[k] = np.median(np.abs(value - gain[k]) / np.maximum(swayed, 1e-3)) / 0.6745
+        spread[k] = np.median(swayed) * np.sqrt(max(spread[k] ** 2 - 1.0, 0.0))
+    spread = np.clip(spread, 0.005, 3.0)
     strength = gain[None] - 2 * np.log(first[None] * second)
     heard = np.zeros((len(place), count), dtype=bool)
     known = fitted.owner >= 0
     heard[paths.report[known], fitted.owner[known]] = True
     # Well inside the list it must be heard: half of the list, so that rank exchanges are no doubt.
     rank = np.argsort(np.argsort(-strength, axis=1), axis=1)
-    sure = (rank < max(1, settings.listed // 2)) & heard.any(axis=1)[:, None]
+    sure = (rank < max(1, settings.listed // 2)) & np.any(heard, axis=1, keepdims=True)
     seen = (np.sum(sure & heard, axis=0) + 9.5) / (np.sum(sure, axis=0) + 10.0)
-    expected = (rank < settings.listed) & heard.any(axis=1)[:, None]
-    share = np.sum(heard, axis=0) / np.maximum(np.sum(expected, axis=0), 1)
+    expected = (rank < settings.listed) & np.any(heard, axis=1, keepdims=True)
+    share = np.sum(heard, axis=0) / np.maximum(np.sum(expected, axis=0), 1.0)
     return gain, spread, np.clip(seen, 0.05, 0.99), share

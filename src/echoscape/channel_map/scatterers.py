@@ -35,7 +35,7 @@ class ScattererMap(ChannelMap):
     log_gain: Float[AnyArray, " scatterer"]
     """Natural logarithm of power times the squares of both legs [m^4]."""
     log_power_std: Float[AnyArray, " scatterer"]
-    """Standard deviation of the logarithm of power."""
+    """Standard deviation of the logarithm of power, beyond what the sway does to it."""
     seen: Float[AnyArray, " scatterer"]
     """Share of the places at which its path exists, given that it would be strong enough."""
     report_position: Float[AnyArray, "report 3"]
@@ -60,10 +60,12 @@ class ScattererMap(ChannelMap):
         spread = jnp.asarray(self.covariance, dtype)
         path = jax.vmap(path_by_way_of, in_axes=(0, None))
         azimuth, zenith, length = path(point, place)
-        slope = jax.vmap(_slope, in_axes=(0, None))(point, place)
+        slope = jax.vmap(path_slope, in_axes=(0, None))(point, place)
         first, second = _norm(point), _norm(place[None] - point)
         log_power = jnp.asarray(self.log_gain, dtype) - 2.0 * jnp.log(first * second)
-        deviation = jnp.asarray(self.log_power_std, dtype)
+        pull = 2.0 * ((place[None] - point) / second[:, None] ** 2 - point / first[:, None] ** 2)
+        swayed = jnp.einsum("si,sij,sj->s", pull, spread, pull)
+        deviation = jnp.sqrt(jnp.asarray(self.log_power_std, dtype) ** 2 + swayed)
         listed = _among_strongest(log_power, deviation, self.listed)
         probability = listed * jnp.asarray(self.seen, dtype)
         unit = jnp.array([1.0, 1.0, 1.0 / SPEED_OF_LIGHT], dtype)
@@ -94,7 +96,7 @@ def path_by_way_of(
     return jnp.arctan2(point[1], point[0]), jnp.arctan2(level, point[2]), length
 
 
-def _slope(point: Float[Array, "3"], place: Float[Array, "3"]) -> Float[Array, "3 3"]:
+def path_slope(point: Float[Array, "3"], place: Float[Array, "3"]) -> Float[Array, "3 3"]:
     """Differentiate azimuth, zenith and length by the scatterer's place."""
     rho2 = jnp.maximum(point[0] ** 2 + point[1] ** 2, _NEAR**2)
     rho, whole = jnp.sqrt(rho2), jnp.maximum(_norm(point), _NEAR)

@@ -38,7 +38,7 @@ def fit(
     /,
     *,
     out: Path,
-    model: Literal["anchors", "nearest", "network", "network-mse"] = "anchors",
+    model: Literal["anchors", "scatterers", "nearest", "network", "network-mse"] = "anchors",
     site: Path | None = None,
     score: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     seed: Seed = 0,

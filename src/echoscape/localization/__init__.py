@@ -5,6 +5,11 @@ Gives a `Fix`.
 """
 
 from echoscape.localization.fix import Fix, FixStatus, fix_columns
+from echoscape.localization.one_way_search import (
+    OneWaySettings,
+    localize_one_way,
+    prepare_one_way,
+)
 from echoscape.localization.paired import PairedSettings, localize_paired, prepare_paired
 from echoscape.localization.paired_scores import PairedEchoes
 from echoscape.localization.search import SearchSettings, localize
@@ -12,11 +17,14 @@ from echoscape.localization.search import SearchSettings, localize
 __all__ = [
     "Fix",
     "FixStatus",
+    "OneWaySettings",
     "PairedEchoes",
     "PairedSettings",
     "SearchSettings",
     "fix_columns",
     "localize",
+    "localize_one_way",
     "localize_paired",
+    "prepare_one_way",
     "prepare_paired",
 ]

@@ -65,14 +65,13 @@ def one_way_target(
     echo: PairedEchoes, angle_std: Float[Array, ""], delay_std: Float[Array, ""]
 ) -> OneWayTarget:
     """Condense the echoes of one target; nothing is lost where each has the same errors."""
-    level = 0.5 * jnp.pi * jnp.ones_like(echo.delay)
-    zenith = (level, level)
+    delay, present = jnp.asarray(echo.delay), jnp.asarray(echo.valid)
+    level = 0.5 * jnp.pi * jnp.ones_like(delay)
+    up, down = level, level
     if echo.departure_zenith is not None and echo.arrival_zenith is not None:
-        zenith = (echo.departure_zenith, echo.arrival_zenith)
-    found = one_way_statistics(
-        (echo.departure_azimuth, zenith[0]), (echo.arrival_azimuth, zenith[1]), echo.delay,
-        echo.valid,
-    )  # fmt: skip
+        up, down = jnp.asarray(echo.departure_zenith), jnp.asarray(echo.arrival_zenith)
+    out, back = jnp.asarray(echo.departure_azimuth), jnp.asarray(echo.arrival_azimuth)
+    found = one_way_statistics((out, up), (back, down), delay, present)
     heard = found.looks > 0
     seen = spectrum(found.delay_precision)
     lost = jnp.where(seen.observed, 0.0, 1.0)

@@ -16,12 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from echoscape.channel_map.scatterers import ScattererMap
+from echoscape.channel_map.scatterers import ScattererMap, path_by_way_of, path_slope
 from echoscape.estimation import PathEstimates
 from echoscape.localization import PairedEchoes
+from echoscape.localization.bounds import path_information
 from echoscape.propagation import jitter_scatterers, scatter, square_world, strongest
 from echoscape.reports import Reports
 from echoscape.scene import Site
+from echoscape.units import SPEED_OF_LIGHT
 
 SIZE, LISTED, SWAY = 100.0, 5, 0.3
 SCATTERERS = (8, 8, 8, 15)
@@ -63,7 +65,7 @@ def _users(site: Site, count: int, key: PRNGKeyArray) -> Users:
 
 
 @eqx.filter_jit
-def _user(site: Site, keys: PRNGKeyArray):
+def _user(site: Site, keys: Array):
     def one(key):
         where, how = jax.random.split(key)
         place = jax.random.uniform(where, (2,), maxval=SIZE)
@@ -146,7 +148,7 @@ def exact_map(layout: Layout) -> ScattererMap:
         scatterer=np.asarray(site.scatterer_position),
         covariance=np.broadcast_to(SWAY**2 * plane, (count, 3, 3)),
         log_gain=np.log(np.asarray(site.scatterer_cross_section)),
-        log_power_std=np.full(count, 2 * SWAY / 30.0),
+        log_power_std=np.full(count, 0.005),
         seen=np.full(count, 0.99),
         report_position=layout.users.position[:1000],
         station_position=np.asarray(site.station_position[0]),
@@ -176,10 +178,6 @@ def exact_bound(
 
 @eqx.filter_jit
 def _bounds(position, identity, scatterer, station, angle_std, delay_std, pairs):
-    from echoscape.channel_map.scatterers import _slope, path_by_way_of
-    from echoscape.localization.bounds import path_information
-    from echoscape.units import SPEED_OF_LIGHT
-
     unit = jnp.array([1.0, 1.0, 1.0 / SPEED_OF_LIGHT])
 
     def one(place, used):
@@ -191,7 +189,7 @@ def _bounds(position, identity, scatterer, station, angle_std, delay_std, pairs)
             return jnp.stack(stacked, axis=-1) * unit[None]
 
         here = (place - station).at[2].set(0.0)
-        slope = jax.vmap(_slope, in_axes=(0, None))(point, here) * unit[None, :, None]
+        slope = jax.vmap(path_slope, in_axes=(0, None))(point, here) * unit[None, :, None]
         sway = SWAY**2 * jnp.einsum("pij,pkj->pik", slope[..., :2], slope[..., :2])
         found = path_information(
             jax.jacfwd(measure)(here[:2]), sway, jnp.ones(len(used), bool),
