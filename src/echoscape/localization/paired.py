@@ -76,9 +76,9 @@ class PairedSearch(eqx.Module):
     """The map's paths at every cell."""
     weight: Float[Array, "sum cell"]
     """What every sum over a target's echoes is worth at every cell."""
-    angle_std: float
+    angle_std: Float[Array, ""]
     """Deviation of every angle of an echo [rad]."""
-    delay_std: float
+    delay_std: Float[Array, ""]
     """Deviation of every delay of an echo [s]."""
     zenith: bool = eqx.field(static=True)
     """Whether the echoes carry zenith angles."""
@@ -125,10 +125,10 @@ def prepare_paired(
     low, high = height_range([channel_map], height)
     cells = jnp.asarray(lay_cells([channel_map], low, high, settings).place)
     ranked = _ranked_at(channel_map, cells, paths)
-    weight = cell_weights(ranked, angle_std, delay_std, zenith)
-    return PairedSearch(
-        channel_map, cells, ranked, weight, angle_std, delay_std, zenith, (low, high), settings
-    )
+    # Arrays: as plain numbers every other error would compile the search anew.
+    errors = jnp.asarray(angle_std, float), jnp.asarray(delay_std, float)
+    weight = cell_weights(ranked, *errors, zenith)
+    return PairedSearch(channel_map, cells, ranked, weight, *errors, zenith, (low, high), settings)
 
 
 def localize_paired(echoes: PairedEchoes, search: PairedSearch, *, pairs: Pairs = "all") -> Fix:

@@ -165,6 +165,7 @@ def target_sums(echo: PairedEchoes) -> Float[Array, " sum"]:
     return jnp.concatenate(parts)
 
 
+@eqx.filter_jit
 def cell_weights(paths: RankedPaths, angle_std, delay_std, zenith: bool = False):
     """Say what every sum of `target_sums` is worth at every cell.
 

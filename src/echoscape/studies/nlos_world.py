@@ -140,8 +140,8 @@ def echoes_of(
     )
 
 
-def exact_map(layout: Layout) -> ScattererMap:
-    """State the world itself as a map: mean places and true sway."""
+def exact_map(layout: Layout, reports: int = 1000) -> ScattererMap:
+    """State the world itself as a map, mean places and true sway, where so many users were."""
     site, count = layout.site, layout.site.scatterer_position.shape[0]
     plane = np.diag([1.0, 1.0, 0.0])
     return ScattererMap(
@@ -150,7 +150,7 @@ def exact_map(layout: Layout) -> ScattererMap:
         log_gain=np.log(np.asarray(site.scatterer_cross_section)),
         log_power_std=np.full(count, 0.005),
         seen=np.full(count, 0.99),
-        report_position=layout.users.position[:1000],
+        report_position=layout.users.position[:reports],
         station_position=np.asarray(site.station_position[0]),
         station=site.station[0],
         listed=LISTED,

@@ -1,0 +1,92 @@
+"""Study `nlos-sensing`: locating what the station cannot see, the paper's figures and beyond.
+
+Each part is a module with its own points, measurement and drawing; all share one way of being
+interrupted and gone on with.
+
+Takes the names of parts.
+Gives rows in one file a part, and figures drawn from those rows alone.
+"""
+
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from echoscape.checks import unknown_name
+from echoscape.studies import nlos_learning, nlos_square
+from echoscape.studies.draw_nlos import draw_learning, draw_square
+from echoscape.studies.sweep import Progress, Row, sweep
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PARTS: dict[str, types.ModuleType] = {"square": nlos_square, "learning": nlos_learning}
+"""Parts by name, in the order in which they are measured."""
+_DRAW = {"square": draw_square, "learning": draw_learning}
+
+
+def measure_parts(
+    parts: Sequence[str],
+    folder: Path | None = None,
+    *,
+    quick: bool = False,
+    layouts: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, list[Row]]:
+    """Measure parts of the study, going on where the folder's rows end.
+
+    Args:
+        parts: Names of parts.
+        folder: Where the rows of each part are kept, as JSON lines.
+        quick: Measure few small points, to see that it works; the numbers mean little.
+        layouts: How many layouts of scatterers; as many as the full study has if not given.
+        seed: Seed of everything random.
+        progress: Told after each point.
+
+    Raises:
+        Refusal: A part is unknown.
+    """
+    for name in parts:
+        if name not in PARTS:
+            raise unknown_name("part", name, PARTS)
+    rows = {}
+    for name in parts:
+        module = PARTS[name]
+        chosen = module.points(quick, seed, layouts)
+        file = None if folder is None else folder / f"{name}.jsonl"
+        rows[name] = sweep(chosen, module.measure, file, progress)
+    return rows
+
+
+def draw_parts(rows: dict[str, list[Row]]) -> "dict[str, Figure]":
+    """Draw every figure of the parts measured."""
+    return {
+        figure: drawn for name, some in rows.items() for figure, drawn in _DRAW[name](some).items()
+    }
+
+
+def table(rows: dict[str, list[Row]]) -> list[dict[str, object]]:
+    """Give medians over layouts, a line for each level and method of the parts with errors."""
+    lines = []
+    for part, some in rows.items():
+        groups: dict[tuple, list[Row]] = {}
+        for row in some:
+            if "rmse" not in row:
+                continue
+            names = ("kind", "angle", "delay", "paths", "reports", "position_std", "wrong")
+            key = tuple((name, row[name]) for name in names if name in row)
+            groups.setdefault((*key, ("method", row["method"])), []).append(row)
+        for key, group in groups.items():
+            line: dict[str, object] = {"part": part, **dict(key), "layouts": len(group)}
+            for name in ("rmse", "median", "p90", "beyond_10"):
+                line[name] = _median([row[name] for row in group])
+            line["worst_rmse"] = max(row["rmse"] for row in group)
+            lines.append(line)
+    return lines
+
+
+def _median(values: list[float]) -> float:
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else 0.5 * (ordered[half - 1] + ordered[half])
