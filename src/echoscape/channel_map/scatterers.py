@@ -70,6 +70,7 @@ class ScattererMap(ChannelMap):
         probability = listed * jnp.asarray(self.seen, dtype)
         unit = jnp.array([1.0, 1.0, 1.0 / SPEED_OF_LIGHT], dtype)
         covariance = jnp.einsum("sij,sjk,slk->sil", slope, spread, slope)
+        covariance = covariance.at[:, 2, 2].add(_bend_variance(point, place, spread))
         if self.planar:
             covariance = covariance.at[:, 1, 1].set(1e-6)
         return PathPrior(
@@ -108,6 +109,24 @@ def path_slope(point: Float[Array, "3"], place: Float[Array, "3"]) -> Float[Arra
     back = place - point
     length = point / whole - back / jnp.maximum(_norm(back), _NEAR)
     return jnp.stack([azimuth, zenith, length])
+
+
+def _bend_variance(point, place, spread):
+    """Give the variance of a length's second order in the sway, ``tr((H S)^2) / 2`` [m^2].
+
+    A scatterer between the station and the user changes the length to second order only: without
+    this term such a path would be trusted to nothing.
+    """
+    size = jnp.trace(spread, axis1=-2, axis2=-1)
+    bend = jnp.zeros_like(spread)
+    for leg in (point, place[None] - point):
+        # A user in the scatterer's own haze is at some distance from it all the same.
+        length = jnp.sqrt(jnp.sum(leg**2, axis=-1) + size)
+        along = leg / length[:, None]
+        plane = jnp.eye(3, dtype=leg.dtype)[None] - along[:, :, None] * along[:, None]
+        bend = bend + plane / length[:, None, None]
+    once = jnp.einsum("sij,sjk->sik", bend, spread)
+    return 0.5 * jnp.einsum("sij,sji->s", once, once)
 
 
 def _norm(vector: Float[Array, "*batch 3"]) -> Float[Array, "*batch"]:

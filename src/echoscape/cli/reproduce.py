@@ -140,16 +140,15 @@ def nlos_sensing(
     told = {}
     for line in lines:
         if line.get("kind") in (None, "delay") and line.get("delay") in (5.0, 20.0):
-            name = ", ".join(
-                f"{key} {line[key]:g}"
-                for key in ("reports", "position_std", "wrong", "delay")
-                if key in line
+            kind = [f"{line['delay']:g} ns", f"{line.get('reports', 0):g} reports"]
+            if line.get("position_std") or line.get("wrong"):
+                kind.append(f"{line['position_std']:g} m off, {100 * line['wrong']:g} % wrong")
+            told[f"{line['method']}, {', '.join(kind)}"] = (
+                f"{line['rmse']:.2f} / {line['median']:.2f} / {line['p90']:.2f} m, "
+                f"{100 * line['beyond_10']:.1f} %"
             )
-            told[f"{line['method']} ({name})"] = (
-                f"RMSE {line['rmse']:.2f} m, median {line['median']:.2f}, "
-                f"90 % {line['p90']:.2f}, beyond 10 m {100 * line['beyond_10']:.1f} %"
-            )
-    print_table(str(out), told)
+    title = f"{out}: medians over layouts of RMSE / median / 90 %, and share beyond 10 m"
+    print_table(title, told)
 
 
 def _told(found: "Found") -> dict[str, Any]:

@@ -57,6 +57,8 @@ def draw_square(rows: list[Row]) -> "dict[str, Figure]":
             each.grid(True, which="both", alpha=0.2)
             if kind != "paths":
                 each.set_xscale("log")
+            _plain(each)
+            each.set_xticks(sorted({row[axis] for row in mine}))
         right.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
         figures[f"error_by_{kind}"] = figure
     figures["error_distribution"] = _draw_distribution(rows)
@@ -76,7 +78,9 @@ def draw_learning(rows: list[Row]) -> "dict[str, Figure]":
         left.axhline(float(np.median(bound)), color="black", lw=1, ls="--", label="bound")
     left.set(xscale="log", yscale="log", xlabel="reports", ylabel="root mean square error [m]")
     left.grid(True, which="both", alpha=0.2)
-    left.legend(fontsize=7, frameon=False)
+    if exact:
+        left.legend(fontsize=7, frameon=False)
+    _plain(left)
     bad = [r for r in rows if (r["position_std"] or r["wrong"]) and r["delay"] == 5]
     cases = sorted({(r["reports"], r["position_std"], r["wrong"]) for r in bad})
     methods = [m for m in ("scatterers", "nearest reports") if any(r["method"] == m for r in bad)]
@@ -93,6 +97,7 @@ def draw_learning(rows: list[Row]) -> "dict[str, Figure]":
     names = [f"{n}: {std:g} m, {100 * wrong:g} % wrong" for n, std, wrong in cases]
     right.set_yticks(np.arange(len(cases)) + 0.2, names, fontsize=7)
     right.set(xscale="log", xlabel="root mean square error [m]")
+    _plain(right)
     if methods:
         right.legend(fontsize=7, frameon=False)
     return {"learning": figure}
@@ -129,6 +134,7 @@ def _draw_distribution(rows: list[Row]) -> "Figure":
     )  # fmt: skip
     axes.grid(True, which="both", alpha=0.2)
     axes.legend(fontsize=7, frameon=False)
+    _plain(axes)
     return figure
 
 
@@ -152,5 +158,16 @@ def _draw_maps(rows: list[Row]) -> "Figure":
         axes.set_yticks(place + 0.2, methods)
         axes.set(xscale="log", xlabel=f"error of a path's {quantity} [{unit}]")
         axes.grid(True, axis="x", alpha=0.2)
-    axes.legend(fontsize=8, frameon=False)
+        _plain(axes)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
+
+
+def _plain(axes: "Axes") -> None:
+    """Write numbers as numbers, not as powers of ten."""
+    from matplotlib.ticker import NullFormatter
+
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
