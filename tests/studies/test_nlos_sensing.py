@@ -73,13 +73,13 @@ def test_the_same_draws_are_scaled_by_the_level(layout):
 
 def test_an_unknown_part_is_refused(tmp_path):
     with pytest.raises(Refusal, match="squares"):
-        measure_parts(["squares"], tmp_path, quick=True)
+        measure_parts(["squares"], tmp_path)
 
 
 @pytest.mark.slow
 def test_the_study_runs_goes_on_and_draws(tmp_path, capsys):
     command = ["reproduce", "nlos-sensing", "--out", str(tmp_path), "--quick", "--quiet", "--json",
-               "--parts", "square,learning"]  # fmt: skip
+               "--parts", "square,learning,city"]  # fmt: skip
     assert main(command) == 0
     lines = json.loads(capsys.readouterr().out)
     first = (tmp_path / "square.jsonl").read_text()
@@ -91,8 +91,10 @@ def test_the_study_runs_goes_on_and_draws(tmp_path, capsys):
     # 24 targets, one layout: only what is not close is compared.
     assert found["scatterers"]["rmse"] < 1.5 * found["bound, all"]["rmse"]
     assert found["shortest echo"]["median"] > 10 * found["scatterers"]["median"]
+    (city,) = (line for line in lines if line["part"] == "city")
+    assert city["median"] < 3.0
     assert found["network, all pairs"]["median"] > 3 * found["scatterers"]["median"]
-    for name in ("error_by_delay", "error_by_angle", "error_by_paths", "learning"):
+    for name in ("error_by_delay", "error_by_angle", "error_by_paths", "learning", "city"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
 
 

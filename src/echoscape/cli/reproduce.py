@@ -22,6 +22,8 @@ from echoscape.cli.console import (
 if TYPE_CHECKING:
     from echoscape.studies.isac_channel import Found
 
+_UNITS = {"delay": "ns", "reports": "reports"}
+
 app = cyclopts.App(name="reproduce", help="Reproduce the figures of papers.")
 
 
@@ -91,9 +93,10 @@ def isac_channel(
 def nlos_sensing(
     *,
     out: Path,
-    parts: str = "square,learning",
+    parts: str = "square,learning,city",
     quick: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     layouts: int | None = None,
+    city: Path | None = None,
     seed: Seed = 0,
     quiet: Quiet = False,
     json: Json = False,
@@ -107,6 +110,7 @@ def nlos_sensing(
         parts: Which parts, separated by commas.
         quick: Measure few small points, in about a minute, to see that it works.
         layouts: How many layouts of scatterers; ten and eight if not given.
+        city: Ray-traced table of a city's users (.npz); the package's own sample if not given.
         seed: Seed of everything random; same seed, same result.
         quiet: Show no progress.
         json: Print JSON for programs.
@@ -118,15 +122,13 @@ def nlos_sensing(
         raise Refusal(f"--layouts must be between 1 and 1000; got {layouts}")
     from echoscape.reports import atomic_path
     from echoscape.studies.draw_fixes import save_figure
-    from echoscape.studies.nlos_sensing import draw_parts, measure_parts, table
+    from echoscape.studies.nlos_sensing import Options, draw_parts, measure_parts, table
 
     names = [name.strip() for name in parts.split(",") if name.strip()]
     if not names:
         raise Refusal("--parts needs the name of a part, such as square; got none")
     with progress("measuring", quiet) as tell:
-        rows = measure_parts(
-            names, out, quick=quick, layouts=layouts, seed=seed, progress=tell
-        )  # fmt: skip
+        rows = measure_parts(names, out, Options(quick, seed, layouts, city), tell)
     for name, figure in draw_parts(rows).items():
         save_figure(figure, out / f"{name}.png")
     lines = table(rows)
@@ -139,8 +141,9 @@ def nlos_sensing(
         return
     told = {}
     for line in lines:
-        if line.get("kind") in (None, "delay") and line.get("delay") in (5.0, 20.0):
-            kind = [f"{line['delay']:g} ns", f"{line.get('reports', 0):g} reports"]
+        if line.get("kind") in (None, "delay") and line.get("delay", 5.0) in (5.0, 20.0):
+            kind = [f"{line[name]:g} {unit}" for name, unit in _UNITS.items() if name in line]
+            kind += [str(line["quality"])] if "quality" in line else []
             if line.get("position_std") or line.get("wrong"):
                 kind.append(f"{line['position_std']:g} m off, {100 * line['wrong']:g} % wrong")
             told[f"{line['method']}, {', '.join(kind)}"] = (

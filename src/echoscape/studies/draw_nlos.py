@@ -103,6 +103,33 @@ def draw_learning(rows: list[Row]) -> "dict[str, Figure]":
     return {"learning": figure}
 
 
+def draw_city(rows: list[Row]) -> "dict[str, Figure]":
+    """Draw the distribution of errors in the city, a panel for each kind of reports."""
+    from matplotlib.figure import Figure
+
+    cases = list(dict.fromkeys(row["quality"] for row in rows))
+    figure = Figure(figsize=(3.4 * len(cases) + 0.6, 3.6), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(cases), sharey=True))
+    colour = {"anchors": "tab:blue", "nearest": "tab:green", "network": "tab:red"}
+    counts = sorted({row["reports"] for row in rows})
+    for axes, case in zip(panels, cases, strict=True):
+        for row in (each for each in rows if each["quality"] == case):
+            axes.plot(
+                row["quantiles"], SHARES, color=colour.get(row["method"], "0.5"), lw=1.5,
+                ls=("-", "--", ":")[counts.index(row["reports"]) % 3],
+                label=f"{row['method']}, {row['reports']} reports",
+            )  # fmt: skip
+        axes.set(xscale="log", xlim=(0.05, 500), xlabel="error [m]", title=case)
+        axes.title.set_fontsize(9)
+        axes.grid(True, which="both", alpha=0.2)
+        _plain(axes)
+    panels[0].set_ylabel("share of targets")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8
+    )
+    return {"city": figure}
+
+
 def _draw_levels(axes: "Axes", rows: list[Row], axis: str, what: str) -> None:
     """Draw medians over layouts against a level, a line for each method."""
     present = {row["method"] for row in rows}

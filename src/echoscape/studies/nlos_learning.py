@@ -7,7 +7,14 @@ Gives rows: one for every number and kind of reports and every map, at 0.1 rad a
 import jax
 import numpy as np
 
-from echoscape.channel_map import NetworkSettings, fit_nearest, fit_network, fit_scatterers
+from echoscape.channel_map import (
+    ChannelMap,
+    NetworkSettings,
+    ScattererMap,
+    fit_nearest,
+    fit_network,
+    fit_scatterers,
+)
 from echoscape.channel_map.scatterer_search import arrange_paths, name_paths
 from echoscape.localization import localize_one_way, prepare_one_way
 from echoscape.reports import Reports
@@ -17,6 +24,8 @@ from echoscape.studies.sweep import Row, Setting
 
 ANGLE, DELAYS = 0.1, (5.0, 20.0)
 COUNTS = (50, 100, 300, 1000, 3000, 10_000)
+_GEOMETRY = ("scatterers", "nearest reports")
+_NETWORKS = ("network by scatterer", "network by rank")
 WORSE = ((1.0, 0.0), (2.0, 0.0), (3.0, 0.0), (0.0, 0.1), (0.0, 0.2), (2.0, 0.1))
 """Position error of the reports [m] and share of wrong ones."""
 
@@ -27,14 +36,20 @@ def points(quick: bool, seed: int = 0, layouts: int | None = None) -> list[Setti
     exact = [(number, 0.0, 0.0) for number in COUNTS]
     worse = [(number, *quality) for number in (100, 1000) for quality in WORSE]
     cases = [(100, 2.0, 0.1)] if quick else exact + worse
+    chosen = [(_GEOMETRY, layout, *case) for layout in range(count) for case in cases]
+    # Networks take most of the time, so they come last, and in fewer layouts.
+    networks = [(10_000, 0.0, 0.0), *exact[:-1]]
+    if not quick:
+        chosen += [
+            (_NETWORKS, layout, *case) for case in networks for layout in range(min(count, 4))
+        ]
     return [
         {
-            "part": "learning", "layout": layout, "reports": number, "position_std": std,
-            "wrong": wrong, "targets": 20 if quick else 200, "epochs": 12 if quick else 500,
-            "networks": not quick and layout < 4 and std == 0 and wrong == 0, "seed": seed,
+            "part": "learning", "maps": list(maps), "layout": layout, "reports": number,
+            "position_std": std, "wrong": wrong, "targets": 20 if quick else 200,
+            "epochs": 500, "seed": seed,
         }
-        for layout in range(count)
-        for number, std, wrong in cases
+        for maps, layout, number, std, wrong in chosen
     ]  # fmt: skip
 
 
@@ -49,11 +64,7 @@ def measure(setting: Setting) -> list[Row]:
         seed=setting["seed"],
     )  # fmt: skip
     scatterers = fit_scatterers(reports)
-    maps = {"scatterers": scatterers, "nearest reports": fit_nearest(reports)}
-    if setting["networks"]:
-        named = arrange_paths(reports, name_paths(reports, scatterers))
-        maps["network by scatterer"] = _network(named, setting)
-        maps["network by rank"] = _network(reports, setting)
+    maps = {name: _fit(name, reports, scatterers, setting) for name in setting["maps"]}
     rows = []
     for delay in DELAYS:
         how = {"angle_std": ANGLE, "delay_std": delay * 1e-9}
@@ -69,6 +80,16 @@ def measure(setting: Setting) -> list[Row]:
                  "scatterers": len(layout.site.scatterer_position)} | summary(error)
             )  # fmt: skip
     return rows
+
+
+def _fit(name: str, reports: Reports, scatterers: ScattererMap, setting: Setting) -> ChannelMap:
+    if name == "scatterers":
+        return scatterers
+    if name == "nearest reports":
+        return fit_nearest(reports)
+    if name == "network by scatterer":
+        return _network(arrange_paths(reports, name_paths(reports, scatterers)), setting)
+    return _network(reports, setting)
 
 
 def _network(reports: Reports, setting: Setting):

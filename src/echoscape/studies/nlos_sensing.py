@@ -7,31 +7,59 @@ Takes the names of parts.
 Gives rows in one file a part, and figures drawn from those rows alone.
 """
 
-import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from echoscape.checks import unknown_name
-from echoscape.studies import nlos_learning, nlos_square
-from echoscape.studies.draw_nlos import draw_learning, draw_square
-from echoscape.studies.sweep import Progress, Row, sweep
+from echoscape.studies import nlos_city, nlos_learning, nlos_square
+from echoscape.studies.draw_nlos import draw_city, draw_learning, draw_square
+from echoscape.studies.sweep import Progress, Row, Setting, sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PARTS: dict[str, types.ModuleType] = {"square": nlos_square, "learning": nlos_learning}
+
+class Options(NamedTuple):
+    """What a user may ask of all parts; each takes what concerns it."""
+
+    quick: bool = False
+    """Few small points, to see that it works; the numbers mean little."""
+    seed: int = 0
+    """Seed of everything random."""
+    layouts: int | None = None
+    """How many layouts of scatterers; as many as the full study has if not given."""
+    city: Path | None = None
+    """Ray-traced table of a city's users (.npz); the package's sample if not given."""
+
+
+class Part(NamedTuple):
+    """One part of the study."""
+
+    points: Callable[[Options], list[Setting]]
+    measure: Callable[[Setting], list[Row]]
+    draw: "Callable[[list[Row]], dict[str, Figure]]"
+
+
+PARTS = {
+    "square": Part(
+        lambda o: nlos_square.points(o.quick, o.seed, o.layouts), nlos_square.measure, draw_square
+    ),
+    "learning": Part(
+        lambda o: nlos_learning.points(o.quick, o.seed, o.layouts), nlos_learning.measure,
+        draw_learning,
+    ),
+    "city": Part(
+        lambda o: nlos_city.points(o.quick, o.seed, o.city), nlos_city.measure, draw_city
+    ),
+}  # fmt: skip
 """Parts by name, in the order in which they are measured."""
-_DRAW = {"square": draw_square, "learning": draw_learning}
 
 
 def measure_parts(
     parts: Sequence[str],
     folder: Path | None = None,
-    *,
-    quick: bool = False,
-    layouts: int | None = None,
-    seed: int = 0,
+    options: Options | None = None,
     progress: Progress | None = None,
 ) -> dict[str, list[Row]]:
     """Measure parts of the study, going on where the folder's rows end.
@@ -39,9 +67,7 @@ def measure_parts(
     Args:
         parts: Names of parts.
         folder: Where the rows of each part are kept, as JSON lines.
-        quick: Measure few small points, to see that it works; the numbers mean little.
-        layouts: How many layouts of scatterers; as many as the full study has if not given.
-        seed: Seed of everything random.
+        options: What to ask of all parts.
         progress: Told after each point.
 
     Raises:
@@ -52,17 +78,18 @@ def measure_parts(
             raise unknown_name("part", name, PARTS)
     rows = {}
     for name in parts:
-        module = PARTS[name]
-        chosen = module.points(quick, seed, layouts)
+        chosen = PARTS[name].points(options or Options())
         file = None if folder is None else folder / f"{name}.jsonl"
-        rows[name] = sweep(chosen, module.measure, file, progress)
+        rows[name] = sweep(chosen, PARTS[name].measure, file, progress)
     return rows
 
 
 def draw_parts(rows: dict[str, list[Row]]) -> "dict[str, Figure]":
     """Draw every figure of the parts measured."""
     return {
-        figure: drawn for name, some in rows.items() for figure, drawn in _DRAW[name](some).items()
+        figure: drawn
+        for name, some in rows.items()
+        for figure, drawn in PARTS[name].draw(some).items()
     }
 
 
@@ -74,7 +101,16 @@ def table(rows: dict[str, list[Row]]) -> list[dict[str, object]]:
         for row in some:
             if "rmse" not in row:
                 continue
-            names = ("kind", "angle", "delay", "paths", "reports", "position_std", "wrong")
+            names = (
+                "kind",
+                "angle",
+                "delay",
+                "paths",
+                "reports",
+                "position_std",
+                "wrong",
+                "quality",
+            )
             key = tuple((name, row[name]) for name in names if name in row)
             groups.setdefault((*key, ("method", row["method"])), []).append(row)
         for key, group in groups.items():
