@@ -51,11 +51,11 @@ class PairedSettings(pydantic.BaseModel):
     """Distance between the grid's heights, when the height is searched too [m]."""
     reach: float = pydantic.Field(default=15.0, gt=0)
     """How far from the nearest report a target may be [m]."""
-    starts: int = pydantic.Field(default=6, ge=1)
+    starts: int = pydantic.Field(default=4, ge=1)
     """Cells that are climbed from."""
-    kept: int = pydantic.Field(default=3, ge=1)
+    kept: int = pydantic.Field(default=2, ge=1)
     """Ends of the first climb that are climbed from again, with the map asked anew."""
-    steps: int = pydantic.Field(default=5, ge=2)
+    steps: int = pydantic.Field(default=3, ge=2)
     """Steps of each climb."""
     chunk: int = pydantic.Field(default=1000, ge=1)
     """Targets in memory at a time."""
