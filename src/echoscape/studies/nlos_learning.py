@@ -67,12 +67,15 @@ def measure(setting: Setting) -> list[Row]:
     maps = {name: _fit(name, reports, scatterers, setting) for name in setting["maps"]}
     rows = []
     for delay in DELAYS:
-        how = {"angle_std": ANGLE, "delay_std": delay * 1e-9}
-        echoes = echoes_of(layout.targets, seed=1000 * setting["seed"] + layout.number, **how)
-        bound = exact_bound(layout, **how)
+        late = delay * 1e-9
+        echoes = echoes_of(
+            layout.targets, angle_std=ANGLE, delay_std=late,
+            seed=1000 * setting["seed"] + layout.number,
+        )  # fmt: skip
+        bound = exact_bound(layout, angle_std=ANGLE, delay_std=late)
         for name, channel_map in maps.items():
             search = prepare_one_way(channel_map, paths=LISTED, height=0.0)
-            fix = localize_one_way(echoes, search, **how)
+            fix = localize_one_way(echoes, search, angle_std=ANGLE, delay_std=late)
             error = np.linalg.norm((fix.best - layout.targets.position)[:, :2], axis=1)
             rows.append(
                 {"method": name, "delay": delay, "bound": float(np.sqrt(np.mean(bound**2))),

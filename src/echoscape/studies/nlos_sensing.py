@@ -93,7 +93,7 @@ def draw_parts(rows: dict[str, list[Row]]) -> "dict[str, Figure]":
     }
 
 
-def table(rows: dict[str, list[Row]]) -> list[dict[str, object]]:
+def table(rows: dict[str, list[Row]]) -> list[Row]:
     """Give medians over layouts, a line for each level and method of the parts with errors."""
     lines = []
     for part, some in rows.items():
@@ -114,7 +114,7 @@ def table(rows: dict[str, list[Row]]) -> list[dict[str, object]]:
             key = tuple((name, row[name]) for name in names if name in row)
             groups.setdefault((*key, ("method", row["method"])), []).append(row)
         for key, group in groups.items():
-            line: dict[str, object] = {"part": part, **dict(key), "layouts": len(group)}
+            line: Row = {"part": part, **dict(key), "layouts": len(group)}
             for name in ("rmse", "median", "p90", "beyond_10"):
                 line[name] = _median([row[name] for row in group])
             line["worst_rmse"] = max(row["rmse"] for row in group)

@@ -98,13 +98,18 @@ def measure(setting: Setting) -> list[Row]:
 
 def _searched(layout: Layout, channel_map: ChannelMap, setting: Setting, ranks: Any) -> Row:
     """Compare the search with one of many more starts from a finer grid, by the likelihood."""
-    how = {"angle_std": ANGLE, "delay_std": DELAY * 1e-9}
-    echoes = echoes_of(layout.targets, seed=1000 * setting["seed"] + layout.number, **how)
-    usual = prepare_one_way(channel_map, paths=LISTED)
-    thorough = OneWaySettings(starts=24, cell=1.0)
-    one = localize_one_way(echoes, usual, ranks=ranks, **how)
-    fine = prepare_one_way(channel_map, paths=LISTED, settings=thorough)
-    other = localize_one_way(echoes, fine, ranks=ranks, **how)
+    late = DELAY * 1e-9
+    echoes = echoes_of(
+        layout.targets, angle_std=ANGLE, delay_std=late,
+        seed=1000 * setting["seed"] + layout.number,
+    )  # fmt: skip
+    one, other = (
+        localize_one_way(
+            echoes, prepare_one_way(channel_map, paths=LISTED, settings=settings), ranks=ranks,
+            angle_std=ANGLE, delay_std=late,
+        )
+        for settings in (OneWaySettings(), OneWaySettings(starts=24, cell=1.0))
+    )  # fmt: skip
     away = np.linalg.norm(one.best - other.best, axis=1)
     # Where the usual search found the more likely place, it is the other that missed.
     missed = (away > 0.1) & (other.log_likelihood[:, 0] > one.log_likelihood[:, 0])
@@ -112,7 +117,7 @@ def _searched(layout: Layout, channel_map: ChannelMap, setting: Setting, ranks: 
         "kind": "search",
         "method": f"scatterers, ranks {ranks}",
         "within_0.1": float(1.0 - missed.mean()),
-        "starts": usual.settings.starts,
+        "starts": OneWaySettings().starts,
         "count": len(away),
         "status": "ok",
     }
