@@ -60,7 +60,7 @@ class OneWaySettings(pydantic.BaseModel):
     """How far from the nearest report a target may be [m]."""
     starts: int = pydantic.Field(default=6, ge=1)
     """Peaks of the grid that are climbed from."""
-    steps: int = pydantic.Field(default=8, ge=2)
+    steps: int = pydantic.Field(default=12, ge=2)
     """Steps of each climb."""
     candidates: int = pydantic.Field(default=12, ge=1)
     """Most paths of the map compared at a place, where ranks say nothing."""
@@ -195,13 +195,19 @@ def _search(search: OneWaySearch, echoes: PairedEchoes, angle_std, delay_std, ra
             score = _ranked_scores(search.near, target, ranks, zenith, settings.cell)
         cell = find_peaks(score, search.cells.place, settings.starts, 1.5 * settings.cell)
 
-        def climb(start):
-            def at(place):
-                near = near_paths(search.channel_map, place, width)
-                return evaluate(near, target, place, ranks, zenith)
+        def at(place):
+            near = near_paths(search.channel_map, place, width)
+            value, _, curvature, known = evaluate(near, target, place, ranks, zenith)
+            return value, (curvature, known)
 
-            place, value = climb_steps(lambda p: at(p)[:3], start, heights, settings.steps)
-            _, _, information, known = at(place)
+        def climb(start):
+            # The map's variances change from place to place: their slope is part of the gradient.
+            def step(place):
+                (value, (curvature, _)), gradient = jax.value_and_grad(at, has_aux=True)(place)
+                return value, gradient, curvature
+
+            place, value = climb_steps(step, start, heights, settings.steps)
+            information, known = at(place)[1]
             return place, value, information, known
 
         place, value, information, known = jax.lax.map(climb, search.cells.place[cell])

@@ -149,11 +149,13 @@ def _prepare(maps: dict[str, ChannelMap]) -> dict[str, Run]:
 
         return run
 
-    def one_way(channel_map: ChannelMap, ranks: Any) -> Run:
+    def one_way(channel_map: ChannelMap, ranks: Any, pairs: Any = "all") -> Run:
         search = prepare_one_way(channel_map, paths=LISTED)
 
         def run(layout, echoes, angle, delay):
-            fix = localize_one_way(echoes, search, angle_std=angle, delay_std=delay, ranks=ranks)
+            fix = localize_one_way(
+                echoes, search, angle_std=angle, delay_std=delay, ranks=ranks, pairs=pairs
+            )
             return fix.best
 
         return run
@@ -167,6 +169,7 @@ def _prepare(maps: dict[str, ChannelMap]) -> dict[str, Run]:
         "exact map, reciprocal": paired(maps["exact map"], "reciprocal"),
         "likelihood network": paired(maps["likelihood network"], "all"),
         "scatterers": one_way(maps["scatterers"], "doubted"),
+        "scatterers, reciprocal": one_way(maps["scatterers"], "doubted", "reciprocal"),
         "scatterers, no ranks": one_way(maps["scatterers"], "ignored"),
     }
 
