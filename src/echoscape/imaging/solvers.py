@@ -48,6 +48,10 @@ class Solution(NamedTuple):
     """Iterations of message passing, over all starts."""
     status: ImageStatus
     """How it ended."""
+    trace: Float[np.ndarray, " iteration"] = np.zeros(0)
+    """Mean squared residual over the noise at every iteration of the last message passing."""
+    least_worth: float = math.inf
+    """Log-odds of the listed voxel that is least sure; infinite where no list was searched."""
 
 
 class Solver(eqx.Module):
@@ -107,8 +111,9 @@ class OcclusionAwareGamp(Solver):
 
     iterations: int = 150
     """The most iterations."""
-    threshold: float = 0.15
-    """Part of the typical coefficient below which a voxel hides nothing."""
+    threshold: float = 0.3
+    """Part of the typical coefficient below which a voxel hides nothing; at 0.15, spurious small
+    ones of the first iterations close legs that never open again."""
 
     def solve(self, problem: Problem, progress: Progress | None = None) -> Solution:
         """Solve a problem."""
@@ -242,7 +247,12 @@ def _passed(problem: Problem, settings: PassingSettings, mask: Mask) -> Solution
         misfit=float(best.misfit / best.noise) * fitted,
         iterations=int(outcome.last.iteration),
         status=_status(outcome, settings.iterations),
+        trace=_trace(outcome),
     )
+
+
+def _trace(outcome: passing.Outcome) -> np.ndarray:
+    return np.asarray(outcome.misfit, float)[: int(outcome.last.iteration)]
 
 
 def _freedom(problem: Problem, fitted: float) -> float:
@@ -363,4 +373,6 @@ def _from_support(problem, scene, found, iterations: int, outcome) -> Solution:
         misfit=_reduced_misfit(scene, found),
         iterations=iterations,
         status=_status(outcome, 10**9),
+        trace=_trace(outcome),
+        least_worth=float(np.min(np.asarray(picture.worth)[valid], initial=math.inf)),
     )
