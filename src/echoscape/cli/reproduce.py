@@ -18,11 +18,13 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
+from echoscape.cli.reproduce_imaging import occlusion_imaging
 
 if TYPE_CHECKING:
     from echoscape.studies.isac_channel import Found
 
 app = cyclopts.App(name="reproduce", help="Reproduce the figures of papers.")
+app.command(occlusion_imaging, name="occlusion-imaging")
 
 
 @app.command(name="isac-channel")
