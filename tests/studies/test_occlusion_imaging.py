@@ -32,7 +32,8 @@ def made_rows():
                      "error_full_db": -20.0 + above, "above_genie_db": above, "f1": 0.9,
                      "certified": method == "bits" and seed == 0, "seconds": 1.0,
                      "unseen_precision": 0.8, "unseen_recall": 0.7, "unseen_true": 12,
-                     "unseen_expected": 10.0, "trace": generator.uniform(1, 2, 5).tolist(),
+                     "unseen_expected": 10.0, "unseen_said": 14,
+                     "trace": generator.uniform(1, 2, 5).tolist(),
                      "voxels": [3, 70], "values": [0.4, 0.9], "true_voxels": [3, 70],
                      "true_values": [0.5, 0.9], "grid_shape": [16, 16, 8]}
                 )  # fmt: skip
@@ -54,6 +55,8 @@ def test_a_summary_counts_what_it_says():
     assert ours["within_1_db"] == 0.5  # 0.5 and 6 dB above genie
     assert ours["certified"] == 0.5
     assert ours["good_if_certified"] == 1.0
+    assert ours["unseen_precision"] == pytest.approx(0.7 * 12 / 14)
+    assert ours["unseen_recall"] == pytest.approx(0.7)
     assert ours["error_db"] == pytest.approx(-30 + (0.5 + 6) / 2)
     assert found["5 stations", "ignore"]["good_if_certified"] is None
 

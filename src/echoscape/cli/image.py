@@ -125,9 +125,8 @@ def image(
         print_json(summary)
         return
     trust = f"misfit {certificate.misfit:.3f}, noise alone explains {certificate.limit:.3f}"
-    if certificate.noise_known and certificate.misfit <= certificate.limit:
-        if not certificate.holds:
-            trust += f"; but the least sure voxel has log-odds of {certificate.least_worth:.1f}"
+    if certificate.misfit <= certificate.limit and not certificate.holds:
+        trust += f"; but the least sure voxel has log-odds of {certificate.least_worth:.1f}"
     if not certificate.noise_known:
         trust = "none: the noise was not given and is learnt from the residual itself"
     rows = {

@@ -122,6 +122,7 @@ def strongest_place(
     """
     apart = np.linalg.norm(plane.pixel[:, None] - plane.pixel[None], axis=-1)
     near = np.exp(-0.5 * (apart / width) ** 2)
+    picture = np.maximum(picture, 0)  # negative ones would favour the margin, where sums are short
     peak = np.argmax(picture @ near, axis=1)
-    mass = np.maximum(picture, 0) * near[peak] + 1e-12 * near[peak]
+    mass = picture * near[peak] + 1e-12 * near[peak]
     return mass @ plane.pixel / mass.sum(1, keepdims=True)

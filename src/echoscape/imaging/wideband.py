@@ -2,8 +2,8 @@
 
 A scatterer that stands a millimetre off the centre of its voxel, or a user whose clock is off,
 turns the phase of a path at will, and a coherent image is lost.  Over a wide band the delays of a
-path still tell where it went.  So every link, a user and a station, is imaged on its own by its delays
-and its array, and all links share which voxels are occupied; a link that is hidden says nothing.
+path still tell where it went.  So every link, a user and a station, is imaged by itself from its
+delays and its array; all links share which voxels are occupied, and a hidden link says nothing.
 
 Takes a `Problem` of several subcarriers.
 Gives a `Solution` whose coefficients are magnitudes.
@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Int
 
 from echoscape.checks import Refusal
 from echoscape.imaging.cascade import Cascade, correlate, correlate_power
@@ -154,8 +154,11 @@ def _step(state: _State, problem: Problem, step: Array, learn_noise: bool) -> _S
 @eqx.filter_jit
 def run_groups(
     problem: Problem, iterations: int, step: Array, learn_noise: bool
-) -> tuple[_State, Float[Array, " iteration"]]:
-    """Pass messages until the coefficients settle; gives the last iterate and the misfits."""
+) -> tuple[_State, Bool[Array, ""], Float[Array, " iteration"]]:
+    """Pass messages until the coefficients settle.
+
+    Gives the iterate of lowest misfit, whether the last was finite, and all misfits.
+    """
     chunks, size = problem.cascade.padded
     _, users, stations, _ = problem.cascade.samples
     real = jnp.real(problem.cascade.user).dtype
@@ -169,22 +172,28 @@ def run_groups(
         jnp.zeros(links, problem.cascade.user.dtype), jnp.full(links, rate * _OPEN * level),
         jnp.full((chunks, size), rate), jnp.full(links, jnp.asarray(_OPEN, real)),
         jnp.full((chunks, size), level), jnp.full((chunks, size), level),
-        jnp.zeros_like(problem.received), blank, blank, rate, problem.noise.astype(real),
+        jnp.zeros_like(problem.received), blank, blank, rate,
+        jnp.maximum(problem.noise, 0.1 * power).astype(real),
         zero + jnp.inf, jnp.zeros((), jnp.int32), zero + jnp.inf,
     )  # fmt: skip
     trace = jnp.full(iterations, jnp.inf, real)
 
     def going(carry):
-        state, _ = carry
+        state, _, _ = carry
         fine = jnp.isfinite(state.misfit) | (state.iteration == 0)
         return (state.iteration < iterations) & (state.moved > 1e-3) & fine
 
     def advance(carry):
-        state, trace = carry
+        state, best, trace = carry
         new = _step(state, problem, step, learn_noise)
-        return new, trace.at[state.iteration].set(new.misfit / problem.noise)
+        # The misfit is that of the coefficients before the step.
+        better = new.misfit < best.misfit
+        judged = state._replace(misfit=new.misfit)
+        best = jax.tree.map(lambda n, o: jnp.where(better, n, o), judged, best)
+        return new, best, trace.at[state.iteration].set(new.misfit / problem.noise)
 
-    return jax.lax.while_loop(going, advance, (start, trace))
+    last, best, trace = jax.lax.while_loop(going, advance, (start, start, trace))
+    return best._replace(iteration=last.iteration), jnp.isfinite(last.misfit), trace
 
 
 class WidebandGroups(Solver):
@@ -214,7 +223,7 @@ class WidebandGroups(Solver):
             )
         real = jnp.real(problem.cascade.user).dtype
         step = jnp.asarray(self.step, real)
-        last, trace = run_groups(problem, self.iterations, step, not problem.noise_known)
+        last, is_finite, trace = run_groups(problem, self.iterations, step, not problem.noise_known)
         voxels, views = problem.grid.voxels, len(problem.view)
         users = problem.received.shape[1]
 
@@ -230,7 +239,7 @@ class WidebandGroups(Solver):
         seen[:, there] = best[:, there] > 0.5
         none = there & ~(seen[:users].any(0) & seen[users:].any(0))
         seen[:, none] = True
-        finite = bool(jnp.isfinite(last.misfit))
+        finite = bool(is_finite)
         count = int(last.iteration)
         done = ImageStatus.CONVERGED if count < self.iterations else ImageStatus.ITERATION_LIMIT
         links = float(np.sum(is_open[..., there] > 0.5))
