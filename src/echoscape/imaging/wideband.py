@@ -205,7 +205,7 @@ class WidebandGroups(Solver):
 
     iterations: int = 60
     """The most iterations."""
-    step: float = 0.5
+    step: float = 0.3
     """Part of each new message that is taken."""
 
     def solve(self, problem: Problem, progress: Progress | None = None) -> Solution:

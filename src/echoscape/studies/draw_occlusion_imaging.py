@@ -32,6 +32,7 @@ AXES = {"users": "users", "snr_db": "signal to noise [dB]", "scatterers": "occup
 def figures(rows: list[Row]) -> dict[str, Figure]:
     """Draw everything that the rows allow."""
     found: dict[str, Figure] = {}
+    rows = [row for row in rows if row["method"] in METHODS]
     for stations, name in ((5, "five_stations"), (1, "one_station")):
         own = [row for row in rows if row["stations"] == stations]
         if not own:
@@ -148,7 +149,7 @@ def draw_unseen(rows: list[Row]) -> Figure:
             expected = [row["unseen_expected"] for row in own]
             counts.loglog(np.maximum(expected, 0.5), [max(row["unseen_true"], 0.5) for row in own],
                           "o", ms=3, color=colour, label=label)  # fmt: skip
-            kept = [row for row in own if row["unseen_true"] > 0]
+            kept = [row for row in own if row["unseen_true"] > 0 and row["unseen_said"] > 0]
             scores.plot([row["unseen_recall"] for row in kept],
                         [row["unseen_precision"] for row in kept],
                         "o", ms=3, color=colour, label=label)  # fmt: skip
