@@ -18,7 +18,8 @@ def test_it_is_least_squares_with_the_dense_matrix():
     antenna = np.asarray(problem.cascade.antenna)[0, 0][..., seen] * truth.station[:, None, seen]
     dense = np.einsum("kn,ban->kban", user, antenna).reshape(-1, len(seen))
     y = np.asarray(problem.received).reshape(-1)
-    split = np.concatenate([dense.real, dense.imag]), np.concatenate([y.real, y.imag])
+    halves = np.real(y), np.imag(y)
+    split = np.concatenate([dense.real, dense.imag]), np.concatenate(halves)
     exact = np.linalg.lstsq(*split, rcond=None)[0]
     # The wide prior pulls by some 1e-5 of a coefficient.
     assert np.allclose(found.mean[seen], exact, atol=1e-4)

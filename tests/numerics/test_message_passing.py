@@ -63,12 +63,18 @@ def test_the_error_falls_as_state_evolution_predicts(kind):
         settings = MessageSettings(iterations=at, step=1.0, adaptive=False, tolerance=0.0)
         each = []
         for seed in range(2):
-            a, x, y = mixture(jax.random.key(seed), 1000, 2000, prior)
+            a, x, _ = mixture(jax.random.key(seed), 1000, 2000, prior)
+            # As many, and as strong, as the prior says: else the draw is what one measures.
+            x = jax.random.normal(jax.random.key(seed + 50), (2000,), kind) * (
+                jnp.arange(2000) < 200
+            )
+            x = x / jnp.sqrt(jnp.sum(jnp.abs(x) ** 2) / 200)
+            noise = jax.random.normal(jax.random.key(seed + 90), (1000,), kind)
+            y = a @ x + jnp.sqrt(1e-3) * noise
             found = gamp(y, a, prior, jnp.array(1e-3), settings)
             each.append(float(jnp.mean(jnp.abs(found.posterior.mean - x) ** 2)))
         seen.append(np.mean(each) / float(predicted[at - 1]))
-    print(seen)
-    # 400 coefficients are present in two draws: a standard error of 7 %, three of them.
+    # Finite size moves the steep middle by some per cent; early and late two draws average 7 %.
     assert np.allclose(seen, 1.0, atol=0.21)
 
 
@@ -124,6 +130,7 @@ def test_noise_and_prior_are_learnt(key):
     noise = jnp.asarray(0.01 * jnp.mean(y**2))
     found = gamp(y, a, first_prior(y, a, noise), noise, settings)
     assert error(found, x) < 0.03
+    assert isinstance(found.denoiser, BernoulliGaussian)
     assert abs(float(found.denoiser.rate) - 0.1) < 3 * np.sqrt(0.1 * 0.9 / 1000)
     # About 500 samples are left for the noise: 6 % standard error, three of them, rounded up.
     assert float(found.noise) == pytest.approx(4e-3, rel=0.25)

@@ -36,7 +36,7 @@ def make_plane(
     *,
     edge: float = 0.4,
     detour: float = 0.1,
-    body: float = 0.4,
+    body: float = 0.8,
 ) -> Plane:
     """Cut the rectangle around the nodes into pixels, and weigh them on the links.
 
@@ -75,7 +75,7 @@ def image_attenuation(
     weaker: Float[np.ndarray, "time link"],
     noise: float,
     *,
-    rate: float = 0.02,
+    rate: float = 0.003,
     scale: float = 4.0,
     iterations: int = 80,
 ) -> Float[np.ndarray, "time pixel"]:
@@ -105,7 +105,8 @@ def image_attenuation(
     def one(row: Array) -> Array:
         return gamp(row, matrix, prior, jnp.asarray(noise, float), settings).posterior.mean
 
-    found = jax.lax.map(one, jnp.asarray(weaker, float), batch_size=64)
+    # A link that became stronger did so by reflection, and tells nothing of what stands on it.
+    found = jax.lax.map(one, jnp.asarray(np.maximum(weaker, 0), float), batch_size=64)
     # What the prior expects of a pixel that no link crosses is no attenuation seen there.
     return (np.asarray(found) - float(prior.moments()[0])) / norm
 

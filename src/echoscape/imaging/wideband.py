@@ -57,16 +57,17 @@ def denoise_group(
     prior: GroupPrior,
 ) -> GroupPosterior:
     """Combine links seen in noise: which voxels are occupied, which links open, how strong."""
-    total = noise + prior.size
+    size = prior.size[None, None]
+    total = noise + size
     slab = jnp.log(noise / total) + jnp.abs(value) ** 2 * (1 / noise - 1 / total)
     closed, free = jnp.log(1 - _OPEN), jnp.log(_OPEN)
     each = jnp.logaddexp(closed, free + slab)
     logit = jnp.log(prior.rate) - jnp.log1p(-prior.rate) + jnp.sum(each, (0, 1))
     present = jax.nn.sigmoid(jnp.clip(logit, -60.0, 60.0))
     is_open = jnp.exp(free + slab - each)
-    share = prior.size / total
+    share = size / total
     mean, variance = share * value, share * noise
-    weight = present * is_open
+    weight = present[None, None] * is_open
     spread = weight * (1 - weight) * jnp.abs(mean) ** 2
     power = jnp.sum(is_open * (jnp.abs(mean) ** 2 + variance), (0, 1))
     power = power / jnp.maximum(jnp.sum(is_open, (0, 1)), 0.5)

@@ -48,7 +48,7 @@ def figures(rows: list[Row]) -> dict[str, Figure]:
 
 def values_of(rows: list[Row], axis: str) -> list[float]:
     """List the values of an axis along which nothing else differs from the standard world."""
-    return sorted({row.get(axis, STANDARD[axis]) for row in rows if _only(row, axis)})
+    return sorted({float(row.get(axis, STANDARD[axis])) for row in rows if _only(row, axis)})
 
 
 def draw_errors(rows: list[Row]) -> Figure:
@@ -73,7 +73,7 @@ def draw_errors(rows: list[Row]) -> Figure:
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4)
         seeds = len({row["seed"] for row in rows})
-        figure.suptitle(f"{_stations(rows)}: median of {seeds} worlds", x=0.01, ha="left")
+        figure.suptitle(f"{_stations(rows)}: medians of up to {seeds} worlds", x=0.01, ha="left")
     return figure
 
 
