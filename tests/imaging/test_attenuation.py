@@ -20,7 +20,7 @@ def test_a_person_stands_where_the_links_cross():
     apart = np.linalg.norm(plane.pixel[None] - places[:, None], axis=-1)
     body = 5.0 * np.exp(-0.5 * (apart / 0.25) ** 2)
     weaker = body @ plane.weight.T + 0.3 * generator.standard_normal((20, len(LINK)))
-    found = strongest_place(plane, image_attenuation(plane, weaker, 0.09))
+    found = strongest_place(plane, image_attenuation(plane, weaker, 0.3))
     wrong = np.linalg.norm(found - places, axis=1)
     # Pixels of 0.4 m and 21 links: half of all within a pixel.
     assert np.median(wrong) < 0.4
@@ -36,10 +36,11 @@ def test_the_basement(shared):
     wrong = np.sqrt(np.mean(np.sum((author - place)[detected] ** 2, 1)))
     assert wrong == pytest.approx(1.54, abs=0.01)  # the schedule is read as the data's notes do
     plane = make_plane(node, link)
-    picture = image_attenuation(plane, basement.averaged(weaker, 4)[there], 4.0)
+    picture = image_attenuation(plane, basement.averaged(weaker, 4)[there], 1.0)
     found = strongest_place(plane, picture)
     ours = np.sqrt(np.mean(np.sum((found - place[there]) ** 2, 1)))
-    assert ours < 1.54
+    # Every instant counts, the author's 42 misses among them; 1.26 m on every fourth of them.
+    assert ours < 1.40
 
 
 def test_refusals_say_what_was_needed():

@@ -36,7 +36,7 @@ def make_plane(
     *,
     edge: float = 0.4,
     detour: float = 0.1,
-    body: float = 0.8,
+    body: float = 1.1,
 ) -> Plane:
     """Cut the rectangle around the nodes into pixels, and weigh them on the links.
 
@@ -76,7 +76,7 @@ def image_attenuation(
     noise: float,
     *,
     rate: float = 0.003,
-    scale: float = 4.0,
+    scale: float = 1.5,
     iterations: int = 80,
 ) -> Float[np.ndarray, "time pixel"]:
     """Image the attenuation at each instant by message passing.
