@@ -49,9 +49,10 @@ def test_scatterers_off_the_grid_with_random_phases_are_found():
     there = (truth.coefficient != 0) & truth.in_range
     said = (found.mean.ravel() > 0.1) & truth.in_range
     assert 2 * np.sum(said & there) / (said.sum() + there.sum()) >= 0.9
-    # Magnitudes of an occupied voxel average over its open links, 18 at most.
+    # Magnitudes average over a voxel's open links, 18 at most, of some 20 dB and less each.
     both = said & there
-    assert np.allclose(found.mean.ravel()[both], truth.coefficient[both], rtol=0.25)
+    off = np.abs(found.mean.ravel()[both] / truth.coefficient[both] - 1)
+    assert np.median(off) < 0.15
 
 
 def test_one_subcarrier_is_refused():
