@@ -62,3 +62,27 @@ def test_either_leg_hides():
 def test_orthogonal_columns_meet_the_yardstick_exactly():
     # Least squares of S real coefficients on orthogonal columns of norm c in complex noise.
     assert np.isclose(least_squares_error(7, 0.3, 2.0), 7 * (0.3 / 2) / 2.0)
+
+
+def test_voxels_that_nobody_sees_are_as_many_as_expected():
+    """The sum over voxels, Eq. (66): to the 30 % that independence of two users is good for."""
+    grid, rate, radius = VoxelGrid((0.0, 0.0, 0.0), (12, 11, 9), 1.0), 0.03, 0.5
+    users = np.array([[-4.3, 5.2, 7.1], [14.7, 1.3, 3.9]])
+    station = np.array([[5.1, -6.3, 6.8]])
+    generator = np.random.default_rng(4)
+    found = []
+    for _ in range(60):
+        occupied = np.flatnonzero(generator.uniform(size=grid.voxels) < rate)
+        legs = open_legs(grid, np.concatenate([users, station]), occupied, radius)
+        found.append(np.sum(~(legs[:2].any(0) & legs[2])))
+    centre = jnp.asarray(grid.centres())
+
+    def hidden(places):
+        length = length_inside(grid, jnp.asarray(places)[:, None], centre[None])
+        return hidden_from_all(leg_hidden(length, grid, rate, radius))
+
+    expected = float(jnp.sum(unseen(hidden(users), hidden(station))))
+    assert 0 < expected < grid.voxels
+    assert abs(np.mean(found) - expected) < 0.3 * np.mean(found)
+    # What either leg hides is less than both would hide if they never hid together.
+    assert expected < float(jnp.sum(hidden(users) + hidden(station)))

@@ -177,6 +177,12 @@ def test_users_inside_occupied_voxels_and_empty_scenes_are_refused(case):
     where = (snapshots.antenna_position, snapshots.frequency)
     with pytest.raises(Refusal, match="user 2 stands inside an occupied voxel"):
         simulate(GRID, truth.coefficient, inside, *where, snr=10.0, seed=0)
+    behind = np.array([[[-200.0, 5.0, 2.0]], [[-201.0, 5.0, 2.0]]])
+    wall = np.zeros(GRID.shape)
+    wall[0] = 0.5
+    user = np.array([[60.0, 5.0, 2.7]])
+    with pytest.raises(Refusal, match="no user sees any voxel that a station sees"):
+        simulate(GRID, wall.ravel(), user, behind, where[1], snr=10.0, seed=0, radius=30.0)
     with pytest.raises(Refusal, match="no voxel is occupied"):
         simulate(GRID, 0 * truth.coefficient, inside, *where, snr=10.0, seed=0)
 

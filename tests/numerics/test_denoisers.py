@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from echoscape.numerics.denoisers import BernoulliGaussian
+from echoscape.numerics.denoisers import BernoulliExponential, BernoulliGaussian
 
 PRIOR = BernoulliGaussian(jnp.array(0.13), jnp.array(0.7), jnp.array(0.21))
 
@@ -58,3 +58,45 @@ def test_learning_finds_the_prior_that_made_the_values(key):
     assert jnp.abs(guess.rate - PRIOR.rate) < 3 * 0.003
     assert jnp.abs(guess.mean - PRIOR.mean) < 3 * 0.01
     assert jnp.abs(guess.variance - PRIOR.variance) < 3 * 0.008
+
+
+SPIKE = BernoulliExponential(jnp.array(0.13), jnp.array(0.8))
+
+
+@pytest.mark.parametrize("prior", [PRIOR, SPIKE])
+@pytest.mark.parametrize("value", [-1.3, 0.02, 0.4, 3.1])
+def test_the_log_partition_has_mean_and_variance_as_derivatives(prior, value):
+    """With ``field = value / noise``, the part of it that is quadratic in the value taken off."""
+    noise = jnp.array(0.2)
+
+    def whole(field):
+        return prior.log_partition(field * noise, noise) + 0.5 * field**2 * noise
+
+    field = jnp.array(value) / noise
+    found = prior(jnp.array(value), noise)
+    assert jnp.allclose(found.mean, jax.grad(whole)(field), rtol=1e-7)
+    assert jnp.allclose(found.variance, jax.grad(jax.grad(whole))(field), rtol=1e-6)
+
+
+def test_an_exponential_far_below_zero_stays_finite_and_smooth():
+    """Where the cut Gaussian turns into an exponential, both forms must agree."""
+    noise = jnp.array(0.01)
+    edge = jnp.array([-19.99, -20.01, -300.0])
+    found = SPIKE(0.1 * edge + noise / SPIKE.scale, jnp.full(3, noise))
+    assert jnp.isclose(found.mean_if_present[0], found.mean_if_present[1], rtol=1e-2)
+    assert jnp.isclose(found.mean_if_present[2], 0.1 / 300, rtol=1e-3)
+    assert bool(jnp.all(jnp.isfinite(found.mean)))
+
+
+def test_an_exponential_prior_is_learnt_and_has_its_own_moments(key):
+    values = SPIKE.sample(key, (40_000,))
+    mean, variance = SPIKE.moments()
+    # Three standard errors of 40 000 draws.
+    assert jnp.abs(jnp.mean(values) - mean) < 3 * jnp.sqrt(variance / 40_000)
+    assert jnp.isclose(jnp.var(values), variance, rtol=0.1)
+    guess = BernoulliExponential(jnp.array(0.3), jnp.array(0.3))
+    seen = values + 0.1 * jax.random.normal(jax.random.key(1), values.shape)
+    for _ in range(100):
+        guess = guess.learn(guess(seen, jnp.full_like(seen, 0.01)), jnp.ones_like(seen, bool))
+    assert jnp.abs(guess.rate - 0.13) < 0.012
+    assert jnp.abs(guess.scale - 0.8) < 3 * 0.8 / jnp.sqrt(5200) + 0.02

@@ -28,7 +28,7 @@ def image(
     shape: str,
     edge: float,
     out: Annotated[Path, cyclopts.Parameter(name=["--out", "-o"])],
-    solver: Literal["bits", "geometry", "ignore", "free"] = "bits",
+    solver: Literal["bits", "geometry", "ignore", "free", "wideband"] = "bits",
     coefficients: Literal["real", "complex"] = "real",
     radius: float | None = None,
     figure: Path | None = None,
@@ -44,8 +44,8 @@ def image(
         shape: Voxels along x, y and z such as 16,16,8.
         edge: Edge of a voxel, in m.
         out: File .npz to write the image to.
-        solver: Visibility bits on every leg; the geometry alone, as in the paper; no occlusion; or
-            bits without geometry.
+        solver: Visibility bits on every leg; the geometry alone, as in the paper; no occlusion;
+            bits without geometry; or no phases, for scatterers off the grid and wide bands.
         coefficients: Whether scattering coefficients are real or complex.
         radius: How close to a leg an occupied voxel hides it, in m; half an edge by default.
         figure: File .png or .pdf for a picture in three dimensions.
@@ -60,6 +60,7 @@ def image(
         OcclusionAwareGamp,
         UnknownMask,
         VisibilityBits,
+        WidebandGroups,
         read_snapshots,
         write_image,
     )
@@ -81,6 +82,7 @@ def image(
         "geometry": OcclusionAwareGamp,
         "ignore": IgnoreOcclusion,
         "free": UnknownMask,
+        "wideband": WidebandGroups,
     }
     samples = read_snapshots(snapshots)
     with progress("imaging", quiet) as tell:
@@ -115,6 +117,7 @@ def image(
         "certified": certificate.holds,
         "noise_variance": found.noise_variance,
         "noise_known": certificate.noise_known,
+        "least_worth": certificate.least_worth,
         "iterations": found.iterations,
         "status": found.status.name.lower(),
     }
@@ -122,6 +125,8 @@ def image(
         print_json(summary)
         return
     trust = f"misfit {certificate.misfit:.3f}, noise alone explains {certificate.limit:.3f}"
+    if certificate.misfit <= certificate.limit and not certificate.holds:
+        trust += f"; but the least sure voxel has log-odds of {certificate.least_worth:.1f}"
     if not certificate.noise_known:
         trust = "none: the noise was not given and is learnt from the residual itself"
     rows = {
@@ -131,7 +136,7 @@ def image(
         "iterations": f"{found.iterations} ({summary['status']})",
     }
     print_table(str(out), rows)
-    if certificate.noise_known and not certificate.holds:
+    if certificate.noise_known and certificate.misfit > certificate.limit:
         print_warning("the image leaves more than noise unexplained; do not trust it in detail")
 
 

@@ -18,6 +18,7 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
+from echoscape.cli.reproduce_imaging import occlusion_imaging
 
 if TYPE_CHECKING:
     from echoscape.studies.isac_channel import Found
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _UNITS = {"delay": "ns", "reports": "reports"}
 
 app = cyclopts.App(name="reproduce", help="Reproduce the figures of papers.")
+app.command(occlusion_imaging, name="occlusion-imaging")
 
 
 @app.command(name="isac-channel")

@@ -5,6 +5,7 @@ Gives a `VoxelImage`: coefficients, occupancy, visibility, and a certificate.
 """
 
 from echoscape.imaging.image import image
+from echoscape.imaging.known import KnownSupport
 from echoscape.imaging.problem import Problem, make_problem
 from echoscape.imaging.snapshots import Snapshots, read_snapshots, write_snapshots
 from echoscape.imaging.solvers import (
@@ -23,12 +24,14 @@ from echoscape.imaging.voxel_image import (
     read_image,
     write_image,
 )
+from echoscape.imaging.wideband import WidebandGroups
 
 __all__ = [
     "Certificate",
     "IgnoreOcclusion",
     "ImageStatus",
     "KnownMask",
+    "KnownSupport",
     "OcclusionAwareGamp",
     "Problem",
     "Snapshots",
@@ -37,6 +40,7 @@ __all__ = [
     "UnknownMask",
     "VisibilityBits",
     "VoxelImage",
+    "WidebandGroups",
     "image",
     "make_problem",
     "read_image",

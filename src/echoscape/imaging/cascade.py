@@ -124,10 +124,33 @@ def make_cascade(
         chunk: Voxels worked on at a time.
         dtype: Precision of the factors; phases are computed in double precision either way.
     """
+    factors = make_factors(
+        grid, user_position, antenna_position, frequency, user_amplitude, chunk=chunk, dtype=dtype
+    )
+    return Cascade(*(jnp.asarray(factor) for factor in factors))
+
+
+def make_factors(
+    grid: VoxelGrid,
+    user_position: Float[np.ndarray, "user 3"],
+    antenna_position: Float[np.ndarray, "station antenna 3"],
+    frequency: Float[np.ndarray, " subcarrier"],
+    user_amplitude: Float[np.ndarray, " user"],
+    *,
+    chunk: int = CHUNK,
+    dtype: type = np.complex64,
+) -> tuple[
+    Complex[np.ndarray, "chunk subcarrier user voxel"],
+    Complex[np.ndarray, "chunk subcarrier station antenna voxel"],
+]:
+    """Make the factors of a `Cascade` as arrays of numpy, which can be changed in place.
+
+    Their memory is aligned as `from_dlpack` needs it to hand them to JAX without a copy.
+    """
     stations, antennas, _ = antenna_position.shape
     count, size = chunks_of(grid, chunk)
-    user = np.zeros((count, len(frequency), len(user_position), size), dtype)
-    antenna = np.zeros((count, len(frequency), stations, antennas, size), dtype)
+    user = _aligned((count, len(frequency), len(user_position), size), dtype)
+    antenna = _aligned((count, len(frequency), stations, antennas, size), dtype)
     flat = antenna_position.reshape(-1, 3)
     for i in range(count):
         index = np.arange(i * size, min((i + 1) * size, grid.voxels))
@@ -138,7 +161,15 @@ def make_cascade(
         antenna[i, ..., : len(index)] = free_space(flat, centre, frequency, dtype).reshape(
             len(frequency), stations, antennas, -1
         )
-    return Cascade(jnp.asarray(user), jnp.asarray(antenna))
+    return user, antenna
+
+
+def _aligned(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """Make zeros that begin at a multiple of 64 bytes."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    buffer = np.zeros(size + 64, np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + size].view(dtype).reshape(shape)
 
 
 def forward(
@@ -172,16 +203,22 @@ def forward_moments(
     mask: Mask,
     mean: Inexact[Array, "chunk voxel"],
     variance: Float[Array, "chunk voxel"],
+    *,
+    sure: bool = False,
 ) -> Moments:
     """Make mean and variance of what arrives, from those of the coefficients.
 
-    A mask of probabilities adds the variance of its zeros and ones.
+    A mask of probabilities adds the variance of its zeros and ones; one that is `sure`, of zeros
+    and ones only, adds none and costs half as much.
     """
 
     def chunk(total, parts):
         user, antenna, seen_user, seen_station, x, spread = parts
         arrives = _outer(user, antenna, seen_user * x[None], seen_station)
         user, antenna = jnp.abs(user) ** 2, jnp.abs(antenna) ** 2
+        if sure:
+            caused = _outer(user, antenna, seen_user * spread[None], seen_station)
+            return jax.tree.map(jnp.add, total, Moments(arrives, caused, caused)), None
         power = jnp.abs(x) ** 2
         whole = _outer(user, antenna, seen_user * (spread + power)[None], seen_station)
         both = jnp.concatenate([user, user], 1)

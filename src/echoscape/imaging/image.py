@@ -56,6 +56,7 @@ def picture(problem: Problem, solution: Solution, snapshots: Snapshots) -> Voxel
         misfit=float(solution.misfit),
         limit=1 + DEVIATIONS / math.sqrt(size),
         noise_known=problem.noise_known,
+        least_worth=float(solution.least_worth),
     )
     mean, variance = np.where(seen, solution.mean, 0), np.where(seen, solution.variance, 0)
     if not (np.all(np.isfinite(mean)) and np.all(np.isfinite(variance))):

@@ -6,17 +6,16 @@ coefficients, by one of `Sight`: not at all, by the geometry alone (GAMP-MVSVR o
 [multiview-imaging]), or by bits of visibility that weigh the geometry against the samples.
 
 Takes samples, a `Cascade`, the views and `PassingSettings`.
-Gives a `Passing`, the best iterate and how it came about.
+Gives an `Outcome`, the best iterate and how it came about.
 """
 
-import enum
 import functools
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Complex, Float, Inexact, Int
+from jaxtyping import Array, Bool, Complex, Float
 
 from echoscape.imaging.cascade import (
     Cascade,
@@ -25,137 +24,26 @@ from echoscape.imaging.cascade import (
     correlate_power,
     forward_moments,
 )
+from echoscape.imaging.messages import (
+    Best,
+    Guess,
+    Outcome,
+    Passing,
+    PassingSettings,
+    Sight,
+    init,
+)
 from echoscape.imaging.shadows import cast_shadows, lay_blame
-from echoscape.numerics.denoisers import BernoulliGaussian, Posterior
+from echoscape.numerics.denoisers import Posterior
 from echoscape.scene.voxel_grid import VoxelGrid
 
 LISTED = 256
-"""Voxels whose shadow can change in one iteration; the rest waits for the next."""
+"""Voxels whose shadow can change in one iteration, more on large grids; the rest waits."""
 
 
-class Sight(enum.Enum):
-    """Where the mask comes from."""
-
-    GIVEN = "given"
-    """It is known, or everything is taken to be in sight."""
-    GEOMETRY = "geometry"
-    """Voxels above a threshold hide what is behind them; nothing else is believed."""
-    BITS = "bits"
-    """Every leg has a bit, with the geometry as its prior and the samples as evidence."""
-    FREE = "free"
-    """Every leg has a bit, with the same prior everywhere: no geometry."""
-
-
-class PassingSettings(eqx.Module):
-    """How the messages are passed."""
-
-    sight: Sight = eqx.field(default=Sight.BITS, static=True)
-    """Where the mask comes from."""
-    iterations: int = eqx.field(default=150, static=True)
-    """The most iterations."""
-    learn_noise: bool = eqx.field(default=False, static=True)
-    """Whether the noise is learnt too."""
-    radius: float = eqx.field(default=0.5, static=True)
-    """A voxel hides what lies within this distance behind it [m]."""
-    first_update: Float[Array, ""] | float = 3.0
-    """Iteration before which the mask is left alone."""
-    step: Float[Array, ""] | float = 0.3
-    """Part of each new message that is taken."""
-    rate: Float[Array, ""] | float = 0.05
-    """First guess of the share of occupied voxels."""
-    threshold: Float[Array, ""] | float = 0.15
-    """A voxel below this part of the typical coefficient hides nothing."""
-    surprise: Float[Array, ""] | float = 0.05
-    """Probability that a leg is hidden by what no estimate shows."""
-    believed: Float[Array, ""] | float = 0.2
-    """A voxel less probable than this has no say about its bits."""
-    blame_step: Float[Array, ""] | float = 0.3
-    """Part of each new blame that is taken."""
-    blame_cap: Float[Array, ""] | float = 3.0
-    """Largest log-odds by which closed legs make a voxel on them more probable."""
-    blame_most: Float[Array, ""] | float = 5.0
-    """Largest log-odds that one leg contributes."""
-    bit_step: Float[Array, ""] | float = 0.5
-    """Part of each new probability of visibility that is taken."""
-
-
-class Passing(NamedTuple):
-    """State of the message passing, and the best of its iterates."""
-
-    mean: Inexact[Array, "chunk voxel"]
-    variance: Float[Array, "chunk voxel"]
-    present: Float[Array, "chunk voxel"]
-    residual: Complex[Array, "subcarrier user station antenna"]
-    precision: Float[Array, "subcarrier user station antenna"]
-    spread: Float[Array, "subcarrier user station antenna"]
-    mask: Mask
-    prior: BernoulliGaussian
-    noise: Float[Array, ""]
-    shadow: Float[Array, "view voxel"]
-    cast: Float[Array, " voxel"]
-    blame: Float[Array, " voxel"]
-    misfit: Float[Array, ""]
-    iteration: Int[Array, ""]
-    moved: Float[Array, ""]
-
-
-class Guess(NamedTuple):
-    """What an earlier run found, as a place to start from."""
-
-    mean: Inexact[Array, "chunk voxel"]
-    """Coefficients."""
-    prior: BernoulliGaussian
-    """Their prior."""
-    given: Bool[Array, ""]
-    """Whether this is a guess at all; if not, the run begins from nothing."""
-
-
-class Outcome(NamedTuple):
-    """The best iterate of one run."""
-
-    best: Passing
-    """The iterate whose residual was lowest."""
-    last: Passing
-    """The last one."""
-    misfit: Float[Array, " iteration"]
-    """Mean squared residual over the noise, at each iteration."""
-
-
-def init(
-    received: Complex[Array, "subcarrier user station antenna"],
-    cascade: Cascade,
-    mask: Mask,
-    noise: Float[Array, ""],
-    settings: PassingSettings,
-    voxels: int,
-    is_complex: bool = False,
-) -> Passing:
-    """Start from nothing: no coefficient known, everything in sight."""
-    real = jnp.real(cascade.user).dtype
-    power = jnp.mean(jnp.abs(received) ** 2)
-    rate = jnp.asarray(settings.rate, real)
-    size = jnp.maximum(power - noise, 0.01 * power) * received.size
-    size = (size / (rate * voxels * cascade.mean_column_norm())).astype(real)
-    shape = cascade.padded
-    views = mask.user.shape[1] + mask.station.shape[1]
-    kind = cascade.user.dtype if is_complex else real
-    return Passing(
-        mean=jnp.zeros(shape, kind),
-        variance=jnp.full(shape, rate * size),
-        present=jnp.full(shape, rate),
-        residual=jnp.zeros_like(received),
-        precision=jnp.zeros(received.shape, real),
-        spread=jnp.zeros(received.shape, real),
-        mask=mask,
-        prior=BernoulliGaussian(rate, jnp.zeros((), kind), size),
-        noise=jnp.asarray(noise, real),
-        shadow=jnp.zeros((views, voxels), real),
-        cast=jnp.zeros(voxels, real),
-        blame=jnp.zeros(voxels, real),
-        misfit=jnp.asarray(jnp.inf, real),
-        iteration=jnp.zeros((), jnp.int32),
-        moved=jnp.asarray(jnp.inf, real),
-    )
+def listed_voxels(grid: VoxelGrid) -> int:
+    """Say for how many voxels the shadows may change in one iteration."""
+    return min(max(LISTED, grid.voxels // 200), 2048)
 
 
 def step(
@@ -172,7 +60,8 @@ def step(
     def damped(new, old, share=settings.step):
         return jax.tree.map(lambda n, o: jnp.where(first, n, o + share * (n - o)), new, old)
 
-    moments = forward_moments(cascade, state.mask, state.mean, state.variance)
+    sure = settings.sight in (Sight.GIVEN, Sight.GEOMETRY)
+    moments = forward_moments(cascade, state.mask, state.mean, state.variance, sure=sure)
     power = jnp.mean(jnp.abs(received) ** 2)
     spread = damped(jnp.maximum(moments.variance, 1e-9 * power), state.spread)
     misfit = jnp.mean(jnp.abs(received - moments.mean) ** 2)
@@ -262,6 +151,7 @@ def _estimate(state, cascade, residual, precision, settings):
 
 def _look(state, evidence, grid, view, settings):
     """Move the mask: shadows of what is there, then bits."""
+    room = listed_voxels(grid)
     mean, present = (jnp.reshape(leaf, -1)[: grid.voxels] for leaf in (state.mean, state.present))
     typical = jnp.sqrt(jnp.abs(state.prior.mean) ** 2 + state.prior.variance)
     stands = jnp.abs(mean) > settings.threshold * typical
@@ -273,18 +163,18 @@ def _look(state, evidence, grid, view, settings):
         wanted = jnp.log1p(-chance)
     change = jnp.where(due, wanted - state.cast, 0.0)
     changed = jnp.abs(change) > (0.5 if settings.sight is Sight.GEOMETRY else 0.02)
-    listed = jnp.nonzero(changed, size=LISTED, fill_value=0)[0]
-    count = jnp.minimum(jnp.sum(changed), LISTED)
+    listed = jnp.nonzero(changed, size=room, fill_value=0)[0]
+    count = jnp.minimum(jnp.sum(changed), room)
     amount = change[listed].astype(state.shadow.dtype)
     shadow = cast_shadows(state.shadow, grid, view, listed, amount, count, settings.radius)
-    cast = state.cast.at[listed].add(jnp.where(jnp.arange(LISTED) < count, amount, 0))
+    cast = state.cast.at[listed].add(jnp.where(jnp.arange(room) < count, amount, 0))
     state = state._replace(shadow=shadow, cast=cast)
 
     if settings.sight is Sight.BITS:
         legs = jnp.concatenate([evidence.user, evidence.station], 1)
         legs = jnp.moveaxis(legs, 1, 0).reshape(legs.shape[1], -1)[:, : grid.voxels]
-        seen = jnp.nonzero(present > settings.believed, size=LISTED, fill_value=0)[0]
-        count = jnp.minimum(jnp.sum(present > settings.believed), LISTED)
+        seen = jnp.nonzero(present > settings.believed, size=room, fill_value=0)[0]
+        count = jnp.minimum(jnp.sum(present > settings.believed), room)
         new = lay_blame(
             grid,
             view,
@@ -386,10 +276,17 @@ def run(
         new = step(state, received, cascade, grid, view, settings)
         trace = trace.at[state.iteration].set(new.misfit / noise)
         # The misfit is that of the coefficients before the step.
-        judged = state._replace(misfit=new.misfit)
         better = new.misfit < best.misfit
+        judged = _kept(state, new.misfit)
         best = jax.tree.map(lambda n, o: jnp.where(better, n, o), judged, best)
         return new, best, trace
 
-    last, best, trace = jax.lax.while_loop(going, advance, (start, start, trace))
-    return Outcome(best, last, trace)
+    first = _kept(start, start.misfit)
+    last, best, trace = jax.lax.while_loop(going, advance, (start, first, trace))
+    return Outcome(best, last.iteration, jnp.isfinite(last.misfit), trace)
+
+
+def _kept(state: Passing, misfit: Array) -> Best:
+    user, station = (leg > 0.5 for leg in state.mask)
+    parts = state.mean, state.variance, state.present, user, station
+    return Best(*parts, state.prior, state.noise, misfit)

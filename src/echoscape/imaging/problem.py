@@ -13,18 +13,17 @@ import math
 import os
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from echoscape.checks import Refusal
-from echoscape.imaging.cascade import CHUNK, Cascade, Mask, make_cascade
+from echoscape.imaging.cascade import CHUNK, Cascade, Mask, make_factors
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.scene.voxel_grid import VoxelGrid
 
 LARGEST_SHARE = 0.5
-"""Part of the machine's memory that the factors may take; making them takes as much again."""
+"""Part of the machine's memory that the factors may take; the messages take a third as much."""
 
 
 class Problem(eqx.Module):
@@ -109,7 +108,7 @@ def make_problem(
             "this machine's memory; choose a longer edge, a smaller shape or fewer subcarriers"
         )
     channel, energy, outside = _least_squares(snapshots)
-    cascade = make_cascade(
+    user, antenna = make_factors(
         grid,
         snapshots.user_position,
         snapshots.antenna_position,
@@ -123,25 +122,21 @@ def make_problem(
     known = noise is not None
     if noise is None:
         noise = 0.03 * np.mean(np.abs(received) ** 2) * energy.mean()
+    scale = _scale(user, antenna)
+    axes = _decorrelate(antenna)
+    turned = np.einsum("fbac,fkba->fkbc", axes.conj(), received / scale)
+    cascade = Cascade(jnp.from_dlpack(user), jnp.from_dlpack(antenna))
     real = jnp.real(cascade.user).dtype
-    antenna_power = _mean_power(cascade.antenna)
-    cascade = Cascade(cascade.user, cascade.antenna / antenna_power)
-    norm = jnp.sqrt(cascade.mean_column_norm())
-    scale = antenna_power * norm
-    cascade, turned = _decorrelate(
-        Cascade(cascade.user, cascade.antenna / norm),
-        jnp.asarray(received / np.asarray(scale), dtype),
-    )
     return Problem(
-        received=turned,
+        received=jnp.asarray(turned, dtype),
         cascade=cascade,
         view=jnp.asarray(
             np.concatenate([snapshots.user_position, snapshots.antenna_position.mean(1)])
         ),
-        noise=jnp.asarray(noise / (energy.mean() * float(scale) ** 2), real),
+        noise=jnp.asarray(noise / (energy.mean() * scale**2), real),
         grid=grid,
         radius=radius,
-        unit=float(energy.mean()) * float(scale) ** 2,
+        unit=float(energy.mean()) * scale**2,
         noise_known=known,
         is_complex=is_complex,
     )
@@ -177,23 +172,26 @@ def _least_squares(snapshots: Snapshots):
     return channel, energy, outside
 
 
-def _mean_power(antenna: Array) -> Array:
-    """Root mean square of the channels to the antennas: raw ones are too small to square."""
-    largest = jnp.max(jnp.abs(antenna))
-    return largest * jnp.sqrt(jnp.mean(jnp.abs(antenna / largest) ** 2))
+def _scale(user: np.ndarray, antenna: np.ndarray) -> float:
+    """Divide the antennas' channels so that the mean column has norm one; raw ones are tiny."""
+    scale = float(max(np.max(np.abs(part)) for part in antenna))
+    total, counted = 0.0, 0
+    for one, other in zip(user, antenna, strict=True):
+        other /= scale
+        own = np.sum(np.abs(one) ** 2, 1) * np.sum(np.abs(other) ** 2, (1, 2))
+        own = np.sum(own, 0, dtype=float)
+        total, counted = total + float(own.sum()), counted + int(np.sum(own > 0))
+    norm = math.sqrt(total / max(counted, 1))
+    for other in antenna:
+        other /= norm
+    return scale * norm
 
 
-@jax.jit
-def _decorrelate(cascade: Cascade, received: Array) -> tuple[Cascade, Array]:
-    def add(total, antenna):
-        return total + jnp.einsum("fban,fbcn->fbac", antenna, jnp.conj(antenna)), None
-
-    shape = (*cascade.antenna.shape[1:4], cascade.antenna.shape[3])
-    gram = jax.lax.scan(add, jnp.zeros(shape, cascade.antenna.dtype), cascade.antenna)[0]
-    axes = jnp.linalg.eigh(gram)[1]  # fbac: antenna a, new axis c
-
-    def turn(antenna):
-        return jnp.einsum("fbac,fban->fbcn", jnp.conj(axes), antenna)
-
-    turned = jnp.einsum("fbac,fkba->fkbc", jnp.conj(axes), received)
-    return Cascade(cascade.user, jax.lax.map(turn, cascade.antenna)), turned
+def _decorrelate(antenna: np.ndarray) -> np.ndarray:
+    """Turn each station's antennas to the axes of their channels, in place; gives the axes."""
+    gram = sum(part @ part.conj().swapaxes(-1, -2) for part in antenna)
+    axes = np.linalg.eigh(gram)[1]  # [subcarrier, station, antenna, new axis]
+    turn = axes.conj().swapaxes(-1, -2)
+    for part in antenna:
+        part[...] = turn @ part
+    return axes

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Inexact
 
 from echoscape.imaging import passing, search, support
 from echoscape.imaging.cascade import Mask
-from echoscape.imaging.passing import PassingSettings, Sight
+from echoscape.imaging.messages import Guess, Outcome, PassingSettings, Sight
 from echoscape.imaging.problem import Problem
 from echoscape.imaging.voxel_image import ImageStatus
 from echoscape.numerics.denoisers import BernoulliGaussian
@@ -48,6 +48,10 @@ class Solution(NamedTuple):
     """Iterations of message passing, over all starts."""
     status: ImageStatus
     """How it ended."""
+    trace: Float[np.ndarray, " iteration"] = np.zeros(0)
+    """Mean squared residual over the noise at every iteration of the last message passing."""
+    least_worth: float = math.inf
+    """Log-odds of the listed voxel that is least sure; infinite where no list was searched."""
 
 
 class Solver(eqx.Module):
@@ -107,8 +111,9 @@ class OcclusionAwareGamp(Solver):
 
     iterations: int = 150
     """The most iterations."""
-    threshold: float = 0.15
-    """Part of the typical coefficient below which a voxel hides nothing."""
+    threshold: float = 0.3
+    """Part of the typical coefficient below which a voxel hides nothing; at 0.15, spurious small
+    ones of the first iterations close legs that never open again."""
 
     def solve(self, problem: Problem, progress: Progress | None = None) -> Solution:
         """Solve a problem."""
@@ -154,7 +159,7 @@ class VisibilityBits(Solver):
                 outcome = _pass(problem, settings, problem.everything_seen())
             else:
                 outcome = _pass_on(problem, settings, scene, best)
-            iterations += int(outcome.last.iteration)
+            iterations += int(outcome.iterations)
             scene = scene or _scene(problem, outcome)
             first = _first_support(problem, scene, outcome, self.slots or _slots(problem, outcome))
             if best is not None and len(best.index) != len(first.index):
@@ -198,14 +203,14 @@ def _pass(
     problem: Problem,
     settings: PassingSettings,
     mask: Mask,
-    guess: passing.Guess | None = None,
-) -> passing.Outcome:
+    guess: Guess | None = None,
+) -> Outcome:
     if guess is None:
         real = jnp.real(problem.cascade.user).dtype
         kind = problem.cascade.user.dtype if problem.is_complex else real
         nothing = jnp.zeros((), real)
         prior = BernoulliGaussian(nothing, nothing.astype(kind), nothing)
-        guess = passing.Guess(jnp.zeros(problem.cascade.padded, kind), prior, jnp.array(False))
+        guess = Guess(jnp.zeros(problem.cascade.padded, kind), prior, jnp.array(False))
     return passing.run(
         problem.received,
         problem.cascade,
@@ -219,10 +224,10 @@ def _pass(
     )
 
 
-def _status(outcome: passing.Outcome, settings_limit: int) -> ImageStatus:
-    if not bool(jnp.isfinite(outcome.last.misfit)):
+def _status(outcome: Outcome, settings_limit: int) -> ImageStatus:
+    if not bool(outcome.finite):
         return ImageStatus.DIVERGED
-    if int(outcome.last.iteration) >= settings_limit:
+    if int(outcome.iterations) >= settings_limit:
         return ImageStatus.ITERATION_LIMIT
     return ImageStatus.CONVERGED
 
@@ -231,18 +236,32 @@ def _passed(problem: Problem, settings: PassingSettings, mask: Mask) -> Solution
     outcome = _pass(problem, settings, mask)
     best = outcome.best
     present = np.asarray(problem.flat(best.present))
-    seen = [np.asarray(jnp.moveaxis(m, 1, 0).reshape(m.shape[1], -1)) for m in best.mask]
+    legs = (best.user, best.station)
+    seen = [np.asarray(jnp.moveaxis(m, 1, 0).reshape(m.shape[1], -1)) for m in legs]
     fitted = _freedom(problem, float(present[present > 0.5].sum()))
     return Solution(
         mean=np.asarray(problem.flat(best.mean)),
         variance=np.asarray(problem.flat(best.variance)),
         occupancy=present,
-        visibility=np.concatenate(seen)[:, : problem.grid.voxels] > 0.5,
+        visibility=np.concatenate(seen)[:, : problem.grid.voxels],
         noise=float(best.noise),
         misfit=float(best.misfit / best.noise) * fitted,
-        iterations=int(outcome.last.iteration),
+        iterations=int(outcome.iterations),
         status=_status(outcome, settings.iterations),
+        trace=_trace(outcome),
+        least_worth=_least_odds(present),
     )
+
+
+def _least_odds(present: np.ndarray) -> float:
+    """Give the log-odds of the least sure of the voxels that count as occupied."""
+    least = float(np.min(present[present > 0.5], initial=1 - 1e-12))
+    least = min(least, 1 - 1e-12)
+    return math.log(least) - math.log1p(-least)
+
+
+def _trace(outcome: Outcome) -> np.ndarray:
+    return np.asarray(outcome.misfit, float)[: int(outcome.iterations)]
 
 
 def _freedom(problem: Problem, fitted: float) -> float:
@@ -256,7 +275,7 @@ def _limit(problem: Problem, deviations: float) -> float:
     return 1 + deviations / math.sqrt(problem.received.size)
 
 
-def _scene(problem: Problem, outcome: passing.Outcome) -> support.Scene:
+def _scene(problem: Problem, outcome: Outcome) -> support.Scene:
     best = outcome.best
     return support.Scene(
         received=problem.received,
@@ -270,7 +289,7 @@ def _scene(problem: Problem, outcome: passing.Outcome) -> support.Scene:
     )
 
 
-def _slots(problem: Problem, outcome: passing.Outcome) -> int:
+def _slots(problem: Problem, outcome: Outcome) -> int:
     found = int(jnp.sum(problem.flat(outcome.best.present) > 0.5))
     slots = 64
     while slots < 1.25 * found + 24:
@@ -288,13 +307,13 @@ def _first_support(problem, scene, outcome, slots: int) -> support.Support:
         scene,
         problem.flat(best.present),
         problem.flat(best.mean),
-        flat(best.mask.user),
-        flat(best.mask.station),
+        flat(best.user),
+        flat(best.station),
         slots,
     )
 
 
-def _pass_on(problem, settings, scene, best) -> passing.Outcome:
+def _pass_on(problem, settings, scene, best) -> Outcome:
     """Pass messages from what a search is sure of: its coefficients, its bits."""
     painted = search.paint(scene, best)
     sure = best.valid & (painted.worth > 20.0)
@@ -306,7 +325,7 @@ def _pass_on(problem, settings, scene, best) -> passing.Outcome:
     seen = jnp.logical_not(painted.hidden).at[:, there].set(bits, mode="drop")
     seen = jnp.where(seen, 0.95, 0.02)
     users = best.user.shape[0]
-    guess = passing.Guess(mean.reshape(chunks, size), scene.prior, jnp.array(True))
+    guess = Guess(mean.reshape(chunks, size), scene.prior, jnp.array(True))
     mask = problem.mask_of(seen[:users], seen[users:])
     return _pass(problem, settings, mask, guess)
 
@@ -363,4 +382,6 @@ def _from_support(problem, scene, found, iterations: int, outcome) -> Solution:
         misfit=_reduced_misfit(scene, found),
         iterations=iterations,
         status=_status(outcome, 10**9),
+        trace=_trace(outcome),
+        least_worth=float(np.min(np.asarray(picture.worth)[valid], initial=math.inf)),
     )

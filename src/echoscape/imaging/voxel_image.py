@@ -5,6 +5,7 @@ Gives a `VoxelImage`, and the ``.npz`` file that holds it.
 """
 
 import enum
+import math
 import os
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from jaxtyping import Bool, Float, Inexact
 
 from echoscape.imaging.snapshots import read_arrays, write_arrays
 from echoscape.scene.voxel_grid import VoxelGrid
+
+LEAST_WORTH = 5.0
+"""An image is not certified while one of its voxels has smaller log-odds than this."""
 
 
 class ImageStatus(enum.IntEnum):
@@ -36,11 +40,14 @@ class Certificate(eqx.Module):
     """Largest misfit that noise alone explains."""
     noise_known: bool
     """Whether the noise is known; a noise learnt from the residual itself certifies nothing."""
+    least_worth: float = math.inf
+    """Log-odds of the occupied voxel that is least sure; infinite if the solver does not say."""
 
     @property
     def holds(self) -> bool:
         """Whether the image can be trusted."""
-        return self.noise_known and self.misfit <= self.limit
+        sure = self.least_worth >= LEAST_WORTH
+        return self.noise_known and self.misfit <= self.limit and sure
 
 
 class VoxelImage(eqx.Module):
@@ -84,8 +91,11 @@ _NEEDED = (
     "status",
     "iterations",
     "certificate",
+    "misfit",
+    "misfit_limit",
+    "noise_known",
+    "noise_variance",
 )
-_OPTIONAL = ("misfit", "misfit_limit", "noise_known", "noise_variance")
 
 
 def write_image(image: VoxelImage, path: str | os.PathLike[str]) -> None:
@@ -109,6 +119,7 @@ def write_image(image: VoxelImage, path: str | os.PathLike[str]) -> None:
             "misfit": image.certificate.misfit,
             "misfit_limit": image.certificate.limit,
             "noise_known": image.certificate.noise_known,
+            "least_worth": image.certificate.least_worth,
             "noise_variance": image.noise_variance,
         },
     )
@@ -116,7 +127,7 @@ def write_image(image: VoxelImage, path: str | os.PathLike[str]) -> None:
 
 def read_image(path: str | os.PathLike[str]) -> VoxelImage:
     """Read an image from its ``.npz`` file, or refuse it in one sentence."""
-    stored = read_arrays(Path(path), "image", _NEEDED + _OPTIONAL)
+    stored = read_arrays(Path(path), "image", _NEEDED, ("least_worth",))
     x, y, z = (int(count) for count in stored["shape"])
     lowest_x, lowest_y, lowest_z = (float(value) for value in stored["origin"])
     grid = VoxelGrid((lowest_x, lowest_y, lowest_z), (x, y, z), float(stored["edge"]))
@@ -132,6 +143,9 @@ def read_image(path: str | os.PathLike[str]) -> VoxelImage:
         iterations=int(stored["iterations"]),
         status=ImageStatus(int(stored["status"])),
         certificate=Certificate(
-            float(stored["misfit"]), float(stored["misfit_limit"]), bool(stored["noise_known"])
+            float(stored["misfit"]),
+            float(stored["misfit_limit"]),
+            bool(stored["noise_known"]),
+            float(stored.get("least_worth", math.inf)),
         ),
     )

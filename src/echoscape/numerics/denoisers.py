@@ -48,6 +48,16 @@ class Denoiser(eqx.Module):
         """Combine the prior with values seen in noise of the given variances."""
 
     @abc.abstractmethod
+    def moments(self) -> tuple[Inexact[Array, ""], Float[Array, ""]]:
+        """Give mean and variance of a coefficient before it is seen."""
+
+    @abc.abstractmethod
+    def log_partition(
+        self, value: Inexact[Array, "*batch"], noise: Float[Array, "*batch"]
+    ) -> Float[Array, "*batch"]:
+        """Give the log-integral of prior times ``exp(-|x - value|^2 / noise)``, halved if real."""
+
+    @abc.abstractmethod
     def learn(self, posterior: Posterior, counted: Bool[Array, "*batch"]) -> "Denoiser":
         """Move the prior to where it explains the posteriors of the coefficients that count."""
 
@@ -92,6 +102,21 @@ class BernoulliGaussian(Denoiser):
         spread = present * (1 - present) * jnp.abs(mean) ** 2
         return Posterior(present * mean, present * variance + spread, present, mean, variance)
 
+    def moments(self) -> tuple[Inexact[Array, ""], Float[Array, ""]]:
+        """Give mean and variance of a coefficient before it is seen."""
+        spread = self.rate * (1 - self.rate) * jnp.abs(self.mean) ** 2
+        return self.rate * self.mean, self.rate * self.variance + spread
+
+    def log_partition(
+        self, value: Inexact[Array, "*batch"], noise: Float[Array, "*batch"]
+    ) -> Float[Array, "*batch"]:
+        """Give the log-integral of prior times ``exp(-|x - value|^2 / noise)``, halved if real."""
+        total = self.variance + noise
+        half = 1.0 if jnp.iscomplexobj(value) else 0.5
+        absent = jnp.log1p(-self.rate) - half * jnp.abs(value) ** 2 / noise
+        slab = jnp.log(noise / total) - jnp.abs(value - self.mean) ** 2 / total
+        return jnp.logaddexp(absent, jnp.log(self.rate) + half * slab)
+
     def learn(self, posterior: Posterior, counted: Bool[Array, "*batch"]) -> "BernoulliGaussian":
         """Take one step of expectation-maximisation over the coefficients that count."""
         present = jnp.where(counted, posterior.present, 0.0)
@@ -113,3 +138,69 @@ class BernoulliGaussian(Denoiser):
         there = jax.random.bernoulli(which, self.rate, shape)
         gauss = jax.random.normal(how_much, shape, self.mean.dtype)
         return jnp.where(there, self.mean + jnp.sqrt(self.variance) * gauss, 0)
+
+
+class BernoulliExponential(Denoiser):
+    """Zero, or with some probability exponentially distributed: what is never negative."""
+
+    rate: Float[Array, ""]
+    """Probability of not being zero."""
+    scale: Float[Array, ""]
+    """Mean of those that are not zero."""
+
+    def __call__(
+        self,
+        value: Float[Array, "*batch"],
+        noise: Float[Array, "*batch"],
+        bias: Float[Array, "*#batch"] | float = 0.0,
+    ) -> Posterior:
+        """Combine the prior with values seen in noise of the given variances."""
+        root = jnp.sqrt(noise)
+        edge = (value - noise / self.scale) / root  # of a Gaussian that is cut at zero
+        logit = jnp.log(self.rate) - jnp.log1p(-self.rate) + self._slab(value, noise) + bias
+        present = jax.nn.sigmoid(jnp.clip(logit, -_LARGEST_LOGIT, _LARGEST_LOGIT))
+        # Inverse Mills ratio; far below zero the cut Gaussian is exponential, mean -root / edge.
+        far = jnp.minimum(edge, -20.0)
+        ratio = jnp.exp(jax.scipy.stats.norm.logpdf(edge) - jax.scipy.special.log_ndtr(edge))
+        mean = jnp.where(edge < -20, 1 / -far - 2 / -(far**3), edge + ratio)
+        variance = jnp.where(edge < -20, 1 / far**2, 1 - ratio * (ratio + edge))
+        mean, variance = root * mean, noise * jnp.clip(variance, 1e-6, 1.0)
+        spread = present * (1 - present) * mean**2
+        return Posterior(present * mean, present * variance + spread, present, mean, variance)
+
+    def _slab(self, value: Array, noise: Array) -> Array:
+        """Log-evidence of being present over being zero, equal chances before."""
+        root = jnp.sqrt(noise)
+        edge = (value - noise / self.scale) / root
+        gauss = jnp.log(root / self.scale) + 0.5 * jnp.log(2 * jnp.pi)
+        return gauss + jax.scipy.special.log_ndtr(edge) + 0.5 * edge**2
+
+    def moments(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Give mean and variance of a coefficient before it is seen."""
+        mean = self.rate * self.scale
+        return mean, 2 * self.rate * self.scale**2 - mean**2
+
+    def log_partition(
+        self, value: Float[Array, "*batch"], noise: Float[Array, "*batch"]
+    ) -> Float[Array, "*batch"]:
+        """Give the log-integral of prior times ``exp(-(x - value)^2 / 2 noise)``."""
+        absent = jnp.log1p(-self.rate)
+        both = jnp.logaddexp(absent, jnp.log(self.rate) + self._slab(value, noise))
+        return both - 0.5 * value**2 / noise
+
+    def learn(self, posterior: Posterior, counted: Bool[Array, "*batch"]) -> "BernoulliExponential":
+        """Take one step of expectation-maximisation over the coefficients that count."""
+        present = jnp.where(counted, posterior.present, 0.0)
+        total = jnp.maximum(jnp.sum(present), jnp.finfo(present.dtype).tiny)
+        scale = jnp.sum(present * posterior.mean_if_present) / total
+        rate = jnp.sum(present) / jnp.maximum(jnp.sum(counted), 1)
+        return BernoulliExponential(
+            rate=jnp.clip(rate, 1e-6, 0.5).astype(self.rate.dtype),
+            scale=jnp.maximum(scale, 1e-12).astype(self.scale.dtype),
+        )
+
+    def sample(self, key: Array, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Draw coefficients from the prior."""
+        which, how_much = jax.random.split(key)
+        there = jax.random.bernoulli(which, self.rate, shape)
+        return jnp.where(there, self.scale * jax.random.exponential(how_much, shape), 0.0)

@@ -1,0 +1,94 @@
+"""What a perfect solver would find: least squares on the true support.
+
+A solver that is told which voxels are occupied and which legs are open sets the mark.  Told the
+true mask it is a little optimistic, for the mask itself tells of voxels that nobody sees; told the
+mask that the seen voxels make, it is the best that anyone who works from what is seen can do.
+
+Takes a `Problem`, a support and a mask.
+Gives a `Solution`.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from echoscape.imaging import support
+from echoscape.imaging.problem import Problem
+from echoscape.imaging.simulation import Truth, open_legs
+from echoscape.imaging.solvers import Progress, Solution, Solver
+from echoscape.imaging.voxel_image import ImageStatus
+from echoscape.numerics.denoisers import BernoulliGaussian
+from echoscape.scene.voxel_grid import VoxelGrid
+
+_WIDE = 100.0
+"""Prior variance of a coefficient: hardly pulls, keeps unseen voxels regular."""
+
+
+class KnownSupport(Solver):
+    """Least squares on the occupied voxels, told which they are and which legs are open."""
+
+    occupied: Int[np.ndarray, " listed"]
+    """Flat indices of the occupied voxels."""
+    user: Bool[np.ndarray, "user voxel"]
+    """Whether each user sees each voxel."""
+    station: Bool[np.ndarray, "station voxel"]
+    """Whether each station does."""
+
+    def solve(self, problem: Problem, progress: Progress | None = None) -> Solution:
+        """Solve a problem."""
+        del progress
+        voxels, listed = problem.grid.voxels, self.occupied
+        real = jnp.real(problem.cascade.user).dtype
+        kind = problem.cascade.user.dtype if problem.is_complex else real
+        wide = jnp.asarray(_WIDE, real)
+        scene = support.Scene(
+            received=problem.received,
+            cascade=problem.cascade,
+            grid=problem.grid,
+            view=problem.view,
+            noise=problem.noise,
+            prior=BernoulliGaussian(jnp.asarray(0.5, real), jnp.zeros((), kind), wide),
+            radius=problem.radius,
+            surprise=0.05,
+        )
+        first = support.Support(
+            index=jnp.asarray(listed),
+            valid=jnp.ones(len(listed), bool),
+            value=jnp.zeros(len(listed), kind),
+            user=jnp.asarray(self.user[:, listed]),
+            station=jnp.asarray(self.station[:, listed]),
+            variance=jnp.zeros(len(listed), real),
+            residual=problem.received,
+            score=jnp.zeros((), real),
+        )
+        found = support.refit(scene, first)
+        mean, variance = np.zeros(voxels, np.asarray(found.value).dtype), np.zeros(voxels)
+        mean[listed], variance[listed] = np.asarray(found.value), np.asarray(found.variance)
+        occupancy = np.zeros(voxels)
+        occupancy[listed] = 1.0
+        size = problem.received.size
+        spent = len(listed) * (1.0 if problem.is_complex else 0.5)
+        return Solution(
+            mean=mean,
+            variance=variance,
+            occupancy=occupancy,
+            visibility=np.concatenate([self.user, self.station]),
+            noise=float(problem.noise),
+            misfit=float(support.misfit_of(scene, found)) * size / max(size - spent, 1.0),
+            iterations=0,
+            status=ImageStatus.CONVERGED,
+        )
+
+
+def told_truth(truth: Truth) -> KnownSupport:
+    """Make the solver that is told the true support and the true mask."""
+    return KnownSupport(np.flatnonzero(truth.coefficient), truth.user, truth.station)
+
+
+def realisable(
+    truth: Truth, grid: VoxelGrid, view: Float[np.ndarray, "view 3"], radius: float
+) -> KnownSupport:
+    """Make the solver that is told the occupied voxels in range, and makes the mask from these."""
+    seen = np.flatnonzero((truth.coefficient != 0) & truth.in_range)
+    legs = open_legs(grid, view, seen, radius)
+    return KnownSupport(seen, legs[: len(truth.user)], legs[len(truth.user) :])

@@ -1,0 +1,157 @@
+"""What message passing over an occlusion-aware cascade carries from one iteration to the next.
+
+Takes samples, a `Cascade`, a first mask and `PassingSettings`.
+Gives the state to start from, and the types of what comes out.
+"""
+
+import enum
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Complex, Float, Inexact, Int
+
+from echoscape.imaging.cascade import Cascade, Mask
+from echoscape.numerics.denoisers import BernoulliGaussian
+
+
+class Sight(enum.Enum):
+    """Where the mask comes from."""
+
+    GIVEN = "given"
+    """It is known, or everything is taken to be in sight."""
+    GEOMETRY = "geometry"
+    """Voxels above a threshold hide what is behind them; nothing else is believed."""
+    BITS = "bits"
+    """Every leg has a bit, with the geometry as its prior and the samples as evidence."""
+    FREE = "free"
+    """Every leg has a bit, with the same prior everywhere: no geometry."""
+
+
+class PassingSettings(eqx.Module):
+    """How the messages are passed."""
+
+    sight: Sight = eqx.field(default=Sight.BITS, static=True)
+    """Where the mask comes from."""
+    iterations: int = eqx.field(default=150, static=True)
+    """The most iterations."""
+    learn_noise: bool = eqx.field(default=False, static=True)
+    """Whether the noise is learnt too."""
+    radius: float = eqx.field(default=0.5, static=True)
+    """A voxel hides what lies within this distance behind it [m]."""
+    first_update: Float[Array, ""] | float = 3.0
+    """Iteration before which the mask is left alone."""
+    step: Float[Array, ""] | float = 0.3
+    """Part of each new message that is taken."""
+    rate: Float[Array, ""] | float = 0.05
+    """First guess of the share of occupied voxels."""
+    threshold: Float[Array, ""] | float = 0.15
+    """A voxel below this part of the typical coefficient hides nothing."""
+    surprise: Float[Array, ""] | float = 0.05
+    """Probability that a leg is hidden by what no estimate shows."""
+    believed: Float[Array, ""] | float = 0.2
+    """A voxel less probable than this has no say about its bits."""
+    blame_step: Float[Array, ""] | float = 0.3
+    """Part of each new blame that is taken."""
+    blame_cap: Float[Array, ""] | float = 3.0
+    """Largest log-odds by which closed legs make a voxel on them more probable."""
+    blame_most: Float[Array, ""] | float = 5.0
+    """Largest log-odds that one leg contributes."""
+    bit_step: Float[Array, ""] | float = 0.5
+    """Part of each new probability of visibility that is taken."""
+
+
+class Passing(NamedTuple):
+    """State of the message passing."""
+
+    mean: Inexact[Array, "chunk voxel"]
+    variance: Float[Array, "chunk voxel"]
+    present: Float[Array, "chunk voxel"]
+    residual: Complex[Array, "subcarrier user station antenna"]
+    precision: Float[Array, "subcarrier user station antenna"]
+    spread: Float[Array, "subcarrier user station antenna"]
+    mask: Mask
+    prior: BernoulliGaussian
+    noise: Float[Array, ""]
+    shadow: Float[Array, "view voxel"]
+    cast: Float[Array, " voxel"]
+    blame: Float[Array, " voxel"]
+    misfit: Float[Array, ""]
+    iteration: Int[Array, ""]
+    moved: Float[Array, ""]
+
+
+class Guess(NamedTuple):
+    """What an earlier run found, as a place to start from."""
+
+    mean: Inexact[Array, "chunk voxel"]
+    """Coefficients."""
+    prior: BernoulliGaussian
+    """Their prior."""
+    given: Bool[Array, ""]
+    """Whether this is a guess at all; if not, the run begins from nothing."""
+
+
+class Best(NamedTuple):
+    """What is kept of the iterate whose residual was lowest: no more, or it would fill memory."""
+
+    mean: Inexact[Array, "chunk voxel"]
+    variance: Float[Array, "chunk voxel"]
+    present: Float[Array, "chunk voxel"]
+    user: Bool[Array, "chunk user voxel"]
+    """Whether each user is likelier to see each voxel than not."""
+    station: Bool[Array, "chunk station voxel"]
+    """Whether each station is."""
+    prior: BernoulliGaussian
+    noise: Float[Array, ""]
+    misfit: Float[Array, ""]
+
+
+class Outcome(NamedTuple):
+    """How one run ended."""
+
+    best: Best
+    """The iterate whose residual was lowest."""
+    iterations: Int[Array, ""]
+    """How many were made."""
+    finite: Bool[Array, ""]
+    """Whether the last misfit was a number."""
+    misfit: Float[Array, " iteration"]
+    """Mean squared residual over the noise, at each iteration."""
+
+
+def init(
+    received: Complex[Array, "subcarrier user station antenna"],
+    cascade: Cascade,
+    mask: Mask,
+    noise: Float[Array, ""],
+    settings: PassingSettings,
+    voxels: int,
+    is_complex: bool = False,
+) -> Passing:
+    """Start from nothing: no coefficient known, everything in sight."""
+    real = jnp.real(cascade.user).dtype
+    power = jnp.mean(jnp.abs(received) ** 2)
+    rate = jnp.asarray(settings.rate, real)
+    size = jnp.maximum(power - noise, 0.01 * power) * received.size
+    size = (size / (rate * voxels * cascade.mean_column_norm())).astype(real)
+    shape = cascade.padded
+    views = mask.user.shape[1] + mask.station.shape[1]
+    kind = cascade.user.dtype if is_complex else real
+    return Passing(
+        mean=jnp.zeros(shape, kind),
+        variance=jnp.full(shape, rate * size),
+        present=jnp.full(shape, rate),
+        residual=jnp.zeros_like(received),
+        precision=jnp.zeros(received.shape, real),
+        spread=jnp.zeros(received.shape, real),
+        mask=mask,
+        prior=BernoulliGaussian(rate, jnp.zeros((), kind), size),
+        noise=jnp.asarray(noise, real),
+        shadow=jnp.zeros((views, voxels), real),
+        cast=jnp.zeros(voxels, real),
+        blame=jnp.zeros(voxels, real),
+        misfit=jnp.asarray(jnp.inf, real),
+        iteration=jnp.zeros((), jnp.int32),
+        moved=jnp.asarray(jnp.inf, real),
+    )

@@ -1,0 +1,325 @@
+"""Approximate message passing: coefficients with a prior from samples of a linear mixture.
+
+`gamp` takes any matrix, `vamp` those whose singular vectors are as good as random, by way of one
+singular value decomposition.  Both learn prior and noise if asked to, keep the iterate of lowest
+misfit, and say how they ended.  `gamp` damps its messages, by a fixed step or by one that shrinks
+when the misfit rises.
+On large random matrices `state_evolution` predicts the error of every iteration.
+
+Takes samples, a matrix, a `Denoiser` and the noise.
+Gives a `Recovery`: means, variances, the learnt prior and noise, and how it came about.
+"""
+
+import dataclasses
+import enum
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Inexact, Int
+from scipy.stats import norm
+
+from echoscape.numerics.denoisers import BernoulliGaussian, Denoiser, Posterior
+
+
+class PassingStatus(enum.IntEnum):
+    """How message passing ended."""
+
+    CONVERGED = 0
+    """The coefficients moved by less than the tolerance."""
+    ITERATION_LIMIT = 1
+    """The allowed iterations were used up."""
+    DIVERGED = 2
+    """Numbers ceased to be finite; the best iterate before that is kept."""
+
+
+class MessageSettings(eqx.Module):
+    """How messages are passed."""
+
+    iterations: int = eqx.field(default=200, static=True)
+    """The most iterations."""
+    adaptive: bool = eqx.field(default=True, static=True)
+    """Whether a step is halved and taken again where the misfit rises, then grows (`gamp`)."""
+    learn_prior: bool = eqx.field(default=False, static=True)
+    """Whether the prior is learnt by expectation-maximisation."""
+    learn_noise: bool = eqx.field(default=False, static=True)
+    """Whether the noise is learnt."""
+    step: float = 0.9
+    """Part of each new message that is taken, at first if adaptive."""
+    tolerance: float = 1e-6
+    """Relative movement of the coefficients that ends it."""
+
+    def __check_init__(self):
+        if self.iterations < 1:
+            raise ValueError(f"iterations must be at least one; got {self.iterations}")
+        if not isinstance(self.step, jax.Array) and not 0 < self.step <= 1:
+            raise ValueError(f"step must be above zero and at most one; got {self.step:g}")
+
+
+class Recovery(NamedTuple):
+    """What message passing found."""
+
+    posterior: Posterior
+    """Of the coefficients, at the iterate of lowest misfit."""
+    denoiser: Denoiser
+    """The prior, as learnt."""
+    noise: Float[Array, ""]
+    """Mean squared noise of a sample, as learnt."""
+    misfit: Float[Array, " iteration"]
+    """Mean squared residual at each iteration; infinite after the last."""
+    step: Float[Array, " iteration"]
+    """Part of the new messages taken at each iteration."""
+    iterations: Int[Array, ""]
+    """How many were made."""
+    status: Int[Array, ""]
+    """A `PassingStatus`."""
+
+
+class _State(NamedTuple):
+    mean: Array
+    variance: Array
+    residual: Array
+    """Scaled residual ``s``."""
+    precision: Array
+    spread: Array
+    posterior: Posterior
+    denoiser: Denoiser
+    noise: Array
+    misfit: Array
+    step: Array
+    moved: Array
+
+
+@eqx.filter_jit
+def gamp(
+    received: Inexact[Array, " sample"],
+    matrix: Inexact[Array, "sample coefficient"],
+    denoiser: Denoiser,
+    noise: Float[Array, ""],
+    settings: MessageSettings = MessageSettings(),  # noqa: B008 - frozen
+) -> Recovery:
+    """Pass messages over any matrix, real or complex as its coefficients are.
+
+    Generalised approximate message passing for white Gaussian noise, [vila-em-bg-gm-amp] with the
+    prior learnt by expectation-maximisation.  Variances of the coefficients' inputs are not damped:
+    a column that is lost for one iteration would poison its coefficient.
+    """
+    weight = jnp.abs(matrix) ** 2
+    real = weight.dtype
+    count = matrix.shape[1]
+    mean, variance = denoiser.moments()
+    mean = jnp.full(count, mean, matrix.dtype)
+    variance = jnp.full(count, variance, real)
+    nothing = Posterior(mean, variance, jnp.zeros(count, real), mean, variance)
+    floor = 1e-12 * jnp.mean(jnp.abs(received) ** 2)
+    start = _State(
+        mean, variance, jnp.zeros_like(received), jnp.zeros(len(received), real),
+        jnp.zeros(len(received), real), nothing, denoiser, jnp.maximum(noise, floor),
+        jnp.asarray(jnp.inf, real), jnp.asarray(settings.step, real), jnp.asarray(jnp.inf, real),
+    )  # fmt: skip
+
+    def advance(state: _State, first: Array) -> _State:
+        step = jnp.where(first, 1.0, state.step)
+
+        def damped(new, old):
+            return old + step * (new - old)
+
+        spread = damped(weight @ state.variance, state.spread)
+        forward = matrix @ state.mean
+        predicted = forward - spread * state.residual
+        total = spread + state.noise
+        residual = damped((received - predicted) / total, state.residual)
+        precision = damped(1 / total, state.precision)
+        certain = precision @ weight
+        blind = certain <= 0
+        seen = 1 / jnp.where(blind, 1.0, certain)
+        value = state.mean + seen * (jnp.conj(matrix).T @ residual)
+        posterior = state.denoiser(value, seen)
+        mean = damped(posterior.mean, state.mean)
+        misfit = jnp.mean(jnp.abs(received - matrix @ mean) ** 2)
+        fresh, noise = state.denoiser, state.noise
+        if settings.learn_prior:
+            fresh = fresh.learn(posterior, ~blind)
+        if settings.learn_noise:
+            gain = noise / total
+            left = jnp.abs(gain * (received - predicted)) ** 2 + gain * spread
+            noise = jnp.maximum(jnp.mean(left), floor)
+        return _State(
+            mean, damped(posterior.variance, state.variance), residual, precision, spread,
+            posterior, fresh, noise, misfit, state.step,
+            jnp.linalg.norm(mean - state.mean) / jnp.maximum(jnp.linalg.norm(mean), 1e-30),
+        )  # fmt: skip
+
+    return _iterate(start, advance, settings, received)
+
+
+def _iterate(start: _State, advance, settings: MessageSettings, received: Array) -> Recovery:
+    """Advance until the coefficients stand still; keep the iterate of lowest misfit."""
+    blank = jnp.full(settings.iterations, jnp.inf, start.misfit.dtype)
+    least = jnp.asarray(0.01, start.step.dtype)
+
+    def going(carry):
+        state, _, _, _, number, fine = carry
+        return (number < settings.iterations) & (state.moved > settings.tolerance) & fine
+
+    def body(carry):
+        state, best, trace, steps, number, _ = carry
+        new = advance(state, number == 0)
+        fine = jnp.isfinite(new.misfit) & jnp.all(jnp.isfinite(new.mean))
+        if settings.adaptive:
+            level = jnp.maximum(state.misfit, state.noise)
+            rises = ~(new.misfit <= 1.05 * level) & (number > 0)
+            back = rises & (state.step > least)
+            step = jnp.where(rises, jnp.maximum(0.5 * state.step, least), 1.02 * state.step)
+            step = jnp.minimum(step, 1.0)
+            new = jax.tree.map(lambda n, o: jnp.where(back, o, n), new, state)
+            # A step taken back must not count as standing still.
+            new = new._replace(step=step, moved=jnp.where(back, jnp.inf, new.moved))
+            fine = jnp.isfinite(new.misfit) | back
+        better = new.misfit < best.misfit
+        best = jax.tree.map(lambda n, o: jnp.where(better, n, o), new, best)
+        trace, steps = trace.at[number].set(new.misfit), steps.at[number].set(new.step)
+        return new, best, trace, steps, number + 1, fine
+
+    zero, yes = jnp.zeros((), jnp.int32), jnp.array(True)
+    state, best, trace, steps, number, fine = jax.lax.while_loop(
+        going, body, (start, start, blank, jnp.zeros_like(blank), zero, yes)
+    )
+    settled = fine & (state.moved <= settings.tolerance)
+    # Where it settled, the last iterate is the answer; lower misfits on the way overfit.
+    best = jax.tree.map(lambda last, b: jnp.where(settled, last, b), state, best)
+    status = jnp.where(settled, PassingStatus.CONVERGED, PassingStatus.ITERATION_LIMIT)
+    status = jnp.where(fine, status, PassingStatus.DIVERGED)
+    posterior = best.posterior._replace(mean=best.mean, variance=best.variance)
+    return Recovery(posterior, best.denoiser, best.noise, trace, steps, number, status)
+
+
+@eqx.filter_jit
+def vamp(
+    received: Inexact[Array, " sample"],
+    matrix: Inexact[Array, "sample coefficient"],
+    denoiser: Denoiser,
+    noise: Float[Array, ""],
+    settings: MessageSettings = MessageSettings(),  # noqa: B008 - frozen
+) -> Recovery:
+    """Pass messages between the prior and an exact linear step, [rangan-vamp].
+
+    Converges where the singular vectors are as good as random, however badly conditioned the
+    matrix; one scalar precision for all coefficients, so columns should have like norms.
+    """
+    left, size, right = jnp.linalg.svd(matrix, full_matrices=False)
+    turned = jnp.conj(left).T @ received
+    count, real = matrix.shape[1], size.dtype
+    rank = len(size)
+    mean, variance = denoiser.moments()
+    mean, variance = jnp.full(count, mean, matrix.dtype), jnp.full(count, variance, real)
+    nothing = Posterior(mean, variance, jnp.zeros(count, real), mean, variance)
+    floor = 1e-12 * jnp.mean(jnp.abs(received) ** 2)
+    off = jnp.sum(jnp.abs(received) ** 2) - jnp.sum(jnp.abs(turned) ** 2)
+    small, large = 1e-11, 1e11
+
+    def linear(value, precision, noise):
+        """Linear posterior mean, and the mean of its variance, given values from the prior."""
+        gain = size / (size**2 + noise * precision)
+        along = right @ value
+        mean = value + jnp.conj(right).T @ (gain * (turned - size * along))
+        shares = jnp.sum(noise / (size**2 + noise * precision)) + (count - rank) / precision
+        return mean, shares / count
+
+    # The linear step first, from the prior's own mean and variance.
+    inverse = jnp.asarray(1 / variance[0], real)
+    start = _State(
+        mean, jnp.broadcast_to(variance, (count,)), mean, inverse, jnp.zeros((), real), nothing,
+        denoiser, jnp.maximum(noise, floor), jnp.asarray(jnp.inf, real),
+        jnp.asarray(settings.step, real), jnp.asarray(jnp.inf, real),
+    )  # fmt: skip
+
+    def advance(state: _State, first: Array) -> _State:
+        # residual: values given to the linear step; precision: theirs
+        step = jnp.where(first, 1.0, state.step)
+        estimate, spread = linear(state.residual, state.precision, state.noise)
+        towards = jnp.clip(1 / spread - state.precision, small, large)
+        value = (estimate / spread - state.precision * state.residual) / towards
+        posterior = state.denoiser(value, jnp.full(count, 1 / towards, real))
+        kept = jnp.clip(jnp.mean(posterior.variance), 1e-14, None)
+        precision = jnp.clip(1 / kept - towards, small, large)
+        back = (posterior.mean / kept - towards * value) / precision
+        given = state.residual + step * (back - state.residual)
+        precision = state.precision * (precision / state.precision) ** step
+        misfit = jnp.mean(jnp.abs(received - matrix @ posterior.mean) ** 2)
+        noise, fresh = state.noise, state.denoiser
+        if settings.learn_prior:
+            fresh = fresh.learn(posterior, jnp.ones(count, bool))
+        if settings.learn_noise:
+            apart = jnp.sum(jnp.abs(turned - size * (right @ estimate)) ** 2) + off
+            apart += jnp.sum(size**2 * noise / (size**2 + noise * state.precision))
+            noise = jnp.maximum(apart / len(received), floor)
+        moved = jnp.linalg.norm(posterior.mean - state.mean)
+        moved /= jnp.maximum(jnp.linalg.norm(posterior.mean), 1e-30)
+        return _State(
+            posterior.mean, posterior.variance, given, precision, state.spread, posterior, fresh,
+            noise, misfit, state.step, moved,
+        )  # fmt: skip
+
+    fixed = dataclasses.replace(settings, adaptive=False)
+    return _iterate(start, advance, fixed, received)
+
+
+@eqx.filter_jit
+def state_evolution(
+    denoiser: Denoiser,
+    ratio: float,
+    noise: float,
+    iterations: int,
+    *,
+    key: Array,
+    samples: int = 100_000,
+) -> Float[Array, " iteration"]:
+    """Predict the mean squared error after each iteration of undamped message passing.
+
+    For matrices of independent entries with columns of norm one, the prior the true one: what the
+    denoiser sees is the coefficient in noise of variance ``noise + error / ratio``.
+
+    Args:
+        denoiser: The prior that the coefficients are drawn from.
+        ratio: Samples over coefficients.
+        noise: Mean squared noise of a sample.
+        iterations: How many.
+        key: Of the draws that average.
+        samples: How many of them.
+    """
+    which, how_much = jax.random.split(key)
+    true = denoiser.sample(which, (samples,))
+    gauss = jax.random.normal(how_much, true.shape, true.dtype)
+
+    def advance(error, _):
+        seen = noise + error / ratio
+        found = denoiser(true + jnp.sqrt(seen) * gauss, jnp.full(samples, seen))
+        error = jnp.mean(jnp.abs(found.mean - true) ** 2)
+        return error, error
+
+    return jax.lax.scan(advance, jnp.mean(jnp.abs(true - denoiser.moments()[0]) ** 2), None,
+                        iterations)[1]  # fmt: skip
+
+
+def first_prior(
+    received: Inexact[Array, " sample"],
+    matrix: Inexact[Array, "sample coefficient"],
+    noise: Float[Array, ""],
+) -> BernoulliGaussian:
+    """Guess a sparse prior to start learning from, as [vila-em-bg-gm-amp] does.
+
+    As many coefficients as l1 could recover are taken to be there, with the power of the samples.
+    """
+    samples, count = matrix.shape
+    ratio = samples / count
+    level = np.linspace(0.01, 6, 600)
+    tail = (1 + level**2) * norm.cdf(-level) - level * norm.pdf(level)
+    reach = np.max((1 - 2 * tail / ratio) / (1 + level**2 - 2 * tail))
+    real = jnp.real(matrix).dtype
+    rate = jnp.asarray(min(max(ratio * reach, 1e-4), 0.5), real)
+    power = jnp.sum(jnp.abs(received) ** 2)
+    size = jnp.maximum(power - samples * noise, 0.01 * power) / jnp.sum(jnp.abs(matrix) ** 2)
+    return BernoulliGaussian(rate, jnp.zeros((), matrix.dtype), (size / rate).astype(real))

@@ -1,0 +1,67 @@
+"""`echoscape image` and `pilots make` given bad input: one sentence each, no file left behind."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from echoscape.cli import main
+from echoscape.imaging import write_snapshots
+from echoscape.imaging.snapshots import Snapshots
+
+USERS = np.array([[0.5, 0.5, 0.5], [3.0, 1.0, 0.7]])
+ANTENNAS = np.array([[[8.0, 1.0, 3.0], [8.0, 1.005, 3.0]]])
+
+
+def snapshots():
+    generator = np.random.default_rng(0)
+    received = generator.standard_normal((1, 2, 2, 1)) + 0j
+    return Snapshots(received, np.eye(2) + 0j, USERS, ANTENNAS, np.array([28e9]), 0.1)
+
+
+def spoilt(path, name, value):
+    """Write a file of snapshots, one array of which is not what it should be."""
+    good = snapshots()
+    fields = {f.name: getattr(good, f.name) for f in dataclasses.fields(good)}
+    fields = {key: each for key, each in fields.items() if each is not None} | {name: value}
+    np.savez(path, **fields)
+
+
+GRID = ("--origin", "0,0,0", "--edge", "1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "options", "sentence"),
+    [
+        ("received", np.full((1, 2, 2, 1), np.nan + 0j), (), "received must be finite numbers"),
+        ("pilots", np.ones((2, 2)) + 0j, (), "must be linearly independent"),
+        ("frequency", np.array([-1.0]), (), "frequency must be above zero, in Hz"),
+        ("noise_variance", 0.0, (), "noise_variance must be finite and above zero"),
+        (None, None, ("--shape", "0,4,4"), "voxel"),
+        (None, None, ("--shape", "4,4"), "--shape needs three counts"),
+        (None, None, ("--shape", "20000,20000,2000"), "a grid holds at most 50000000 voxels"),
+        (None, None, ("--radius", "-1"), "occlusion radius must be finite and above zero, in m"),
+        (None, None, ("--solver", "wideband"), "needs at least two subcarriers"),
+        (None, None, ("--figure", "image.gif"), "must end in .png, .pdf or .svg"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, capsys, name, value, options, sentence):
+    path, out = tmp_path / "snapshots.npz", tmp_path / "image.npz"
+    if name is None:
+        write_snapshots(snapshots(), path)
+    else:
+        spoilt(path, name, value)
+    shape = () if "--shape" in options else ("--shape", "4,4,2")
+    assert main(["image", str(path), *GRID, *shape, *options, "--out", str(out)]) != 0
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert "Traceback" not in told
+    assert told.count("error") == 1
+    assert not out.exists()
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path, capsys):
+    out = tmp_path / "image.npz"
+    command = ["image", str(tmp_path / "none.npz"), *GRID, "--shape", "4,4,2", "--out", str(out)]
+    assert main(command) != 0
+    assert "there is no file" in capsys.readouterr().err
