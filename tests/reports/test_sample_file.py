@@ -47,7 +47,7 @@ def test_samples_come_back_as_they_were(tmp_path, noise):
         ("transmit", np.ones(5), "transmit must have 6 entries; got 5"),
         ("waveform", np.array([16, math.nan, 1]), "spacing must be finite and above zero, in Hz"),
         ("noise_variance", np.array(-1.0), "noise_variance must be finite and above zero"),
-        ("target", np.array([1]), r"target must have the shape \(2,\)"),
+        ("target", np.array([1]), "target must have an entry for each of 2 snapshots; got 1"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_files_name(tmp_path, name, value, message):

@@ -18,9 +18,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from echoscape.estimation.tone_fit import ToneFit, fit_gains, improve
+from echoscape.numerics.harmonics import synthesize
 
 _FINER = 2  # cells of the spectrum for each resolved one
-_STEPS_EACH, _STEPS_LAST = 3, 8
+_MOST_STEPS = 12  # after each new tone
+_ENOUGH = 0.05  # of one noise sample's energy: a step that gains less is the last
 
 Order = Literal["cfar", "bic"]
 
@@ -75,6 +77,29 @@ def find_greedily(
         frequency = 2 * math.pi * index / jnp.asarray(grid)
         return frequency, power.ravel()[best] / (count * level(residual)) > threshold
 
+    def settle(fit):
+        """Move all tones until that gains no more than noise would."""
+
+        def unsettled(state):
+            _, _, last, energy, steps = state
+            return (steps < _MOST_STEPS) & (last - energy > _ENOUGH * level(state[1]))
+
+        def step(state):
+            fit, _, _, energy, steps = state
+            fit, residual = improve(samples, fit)
+            return fit, residual, energy, jnp.sum(jnp.abs(residual) ** 2), steps + 1
+
+        residual = samples - synthesize(fit.frequency, fit.gain, shape)
+        start = (
+            fit,
+            residual,
+            jnp.asarray(jnp.inf),
+            jnp.sum(jnp.abs(residual) ** 2),
+            jnp.asarray(0),
+        )
+        fit, residual, *_ = jax.lax.while_loop(unsettled, step, start)
+        return fit, residual
+
     def go_on(state):
         _, _, found, _, stands_out = state
         return stands_out & (found < most)
@@ -84,9 +109,7 @@ def find_greedily(
         frequency = fit.frequency.at[found].set(start)
         valid = fit.valid.at[found].set(True)
         fit = ToneFit(frequency, fit_gains(samples, frequency, valid), valid)
-        fit, residual = jax.lax.fori_loop(
-            0, _STEPS_EACH, lambda _, pair: improve(samples, pair[0]), (fit, residual)
-        )
+        fit, residual = settle(fit)
         return fit, residual, found + 1, *look(residual)
 
     nothing = ToneFit(
@@ -94,9 +117,6 @@ def find_greedily(
     )
     state = (nothing, samples.astype(complex), jnp.asarray(0), *look(samples))
     fit, residual, *_ = jax.lax.while_loop(go_on, add, state)
-    fit, _ = jax.lax.fori_loop(
-        0, _STEPS_LAST, lambda _, pair: improve(samples, pair[0]), (fit, residual)
-    )
     # What moving together left too weak was never a tone of its own.
     power = count * jnp.abs(fit.gain) ** 2 / level(residual)
     kept = fit.valid & (power > 0.25 * threshold)

@@ -38,7 +38,9 @@ def find_by_spectrum(
             taper = taper / np.sqrt(np.mean(taper**2))
             tapered = tapered * np.expand_dims(taper, [a for a in range(len(shape)) if a != axis])
     grid = tuple(_FINER * size for size in shape)
-    power = np.abs(np.fft.fftn(tapered, grid)) ** 2 / (samples.size * noise)
+    power = np.abs(np.fft.fftn(tapered, grid, axes=range(tapered.ndim))) ** 2 / (
+        samples.size * noise
+    )
     threshold = max(math.log(samples.size * _FINER / false_alarm), _SIDELOBE * power.max())
     peak = (power == maximum_filter(power, size=3, mode="wrap")) & (power > threshold)
     index = np.argwhere(peak)

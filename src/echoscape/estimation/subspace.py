@@ -151,7 +151,7 @@ def find_by_music(
     grid = tuple(_FINER * size for size in samples.shape)
     held = np.zeros(grid)
     for direction in basis:
-        held += np.abs(np.fft.fftn(direction, grid)) ** 2
+        held += np.abs(np.fft.fftn(direction, grid, axes=range(direction.ndim))) ** 2
     peak = held == maximum_filter(held, size=3, mode="wrap")
     index = np.argwhere(peak)[np.argsort(-held[peak], kind="stable")[: len(basis)]]
     start = 2 * np.pi * index / np.asarray(grid)

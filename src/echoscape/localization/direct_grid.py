@@ -1,8 +1,8 @@
 """Every cell of a map scored by how much energy its echoes find in the samples.
 
-The likelihood of `direct_likelihood` at an assumed ratio of the echoes: samples are compressed along
-the delay once, and what overlapping echoes share is known of every cell beforehand; a cell then
-costs a look-up and two short products for each echo, and one small matrix product.
+The likelihood of `direct_likelihood` at an assumed ratio of the echoes: samples are compressed
+along the delay once, and what overlapping echoes share is known of every cell beforehand; a cell
+then costs a look-up and two short products for each echo, and one small matrix product.
 
 Takes `DirectView`s and cells.
 Gives scores, and the cells that stand out.
@@ -33,15 +33,15 @@ _RIDGE = 0.1  # noise over an echo's energy, assumed: cells miss the place and s
 class CellPaths(eqx.Module):
     """What both ends' maps say at every cell, in single precision; sender first."""
 
-    phases: list[Complex[Array, "cell path element"]]
+    phases: list[Complex[Array, "*cell path element"]]
     """Conjugate phases of the array's elements."""
-    delay: list[Float[Array, "cell path"]]
+    delay: list[Float[Array, "*cell path"]]
     """One-way delays, in steps of the compressed delay."""
-    present: list[Bool[Array, "cell path"]]
+    present: list[Bool[Array, "*cell path"]]
     """Which paths take part."""
-    whiten: Complex[Array, "cell gain gain"]
+    whiten: Complex[Array, "*cell gain gain"]
     """Inverse root of the Gram matrix of the echoes with equal gains, ridge included."""
-    room: Float[Array, " cell"]
+    room: Float[Array, "*cell"]
     """What so many free gains explain of noise alone."""
 
 

@@ -68,6 +68,12 @@ def read_samples(path: str | os.PathLike[str]) -> EchoSnapshots:
             )
         if name in lengths and len(value) != lengths[name]:
             raise Refusal(f"{path}: {name} must have {lengths[name]} entries; got {len(value)}")
+    for name in ("target", "time"):
+        if len(stored[name]) != len(stored["received"]):
+            raise Refusal(
+                f"{path}: {name} must have an entry for each of {len(stored['received'])} "
+                f"snapshots; got {len(stored[name])}"
+            )
     try:
         noise = stored.get("noise_variance")
         if noise is not None and (noise.size != 1 or noise.dtype.kind not in "fiu"):

@@ -1,9 +1,9 @@
 """Locating an unseen target from samples: with and without a detection step, and estimators.
 
-The paper's square of [wu-ckm] with an exact map, 16 + 16 antennas and 100 MHz.  One figure shows the
-error against the integrated ratio of each echo for two ways: echoes detected, estimated and then
-located, and places judged by the samples directly; beside them the bound of the samples.  The
-other puts the estimators beside the joint bound of all echoes, resolved and not.
+The paper's square of [wu-ckm] with an exact map, 16 + 16 antennas and 100 MHz.  One figure shows
+the error against the integrated ratio of each echo for two ways: echoes detected, estimated and
+then located, and places judged by the samples directly; beside them the bound of the samples.
+The other puts the estimators beside the joint bound of all echoes, resolved and not.
 
 Takes whether to be quick, and a seed.
 Gives points, rows, figures; a few minutes in full, some seconds when quick.
@@ -77,7 +77,7 @@ class EstimatePoint(_Point):
     method: Literal["greedy", "music", "esprit", "fft"]
     """Estimator."""
     case: Literal["resolved", "unresolved"]
-    """Six echoes two cells or more apart in delay, or three pairs half a cell apart on each axis."""
+    """Six echoes two cells apart in delay or more, or three pairs half a cell apart each way."""
     trials: int = pydantic.Field(default=25, ge=1)
     """Snapshots."""
 
@@ -288,8 +288,8 @@ def _draw_estimating(rows: list[Row]) -> "Figure":
                 axes[0, column].plot([row["snr_db"] for row in mine],
                                      [row["found"] for row in mine], colour, marker="o",
                                      label=method)  # fmt: skip
-            axes[1, column].plot([row["snr_db"] for row in known],
-                                 [row["median_ratio"] for row in known], colour, marker="o")  # fmt: skip
+            ratio = [row["median_ratio"] for row in known]
+            axes[1, column].plot([row["snr_db"] for row in known], ratio, colour, marker="o")
         axes[0, column].set(title=f"{case} echoes")
         axes[1, column].axhline(1.0, color="0.3", linestyle="--")
         axes[1, column].set(xlabel="integrated ratio of each echo [dB]", yscale="log")
