@@ -1,7 +1,9 @@
 """Places straight from samples: the grid's score, the bound, several targets, two stations."""
 
+import dataclasses
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,10 +13,12 @@ from echoscape.checks import Refusal
 from echoscape.localization import FixStatus
 from echoscape.localization.direct import DirectSettings, localize_direct, prepare_direct
 from echoscape.localization.direct_bound import sample_bound
-from echoscape.localization.direct_grid import score_cells
+from echoscape.localization.direct_grid import FINER, score_cells
 from echoscape.localization.direct_likelihood import descend, fit_echoes
 from echoscape.numerics.harmonics import synthesize
-from echoscape.signals import EchoSnapshots, Waveform
+from echoscape.propagation import scatter, strongest
+from echoscape.scene import PlanarArray
+from echoscape.signals import EchoSnapshots, Waveform, echo_channel
 from echoscape.studies.point_world import equal_echoes, exact_map, square_site
 
 WAVEFORM = Waveform(48, 100e6 / 192)  # a quarter of the band: cells of 3 m, quick
@@ -42,6 +46,8 @@ def test_a_cells_score_is_the_likelihood_with_the_gains_integrated_out(world):
         place = search.cells[cell]
         held = view.held(place)
         frequency = held.frequencies(place, jnp.zeros(view.errors))
+        cycles = FINER * WAVEFORM.subcarriers / (2 * np.pi)  # the grid looks up whole steps
+        frequency = frequency.at[:, -1].set(jnp.round(frequency[:, -1] * cycles) / cycles)
         box = view.box.fold(samples)
         fit = fit_echoes(box, frequency, held.present, held.mix, noise[0], jnp.asarray(10.0))
         # The marginal likelihood with every covariance written out, in all samples.
@@ -56,8 +62,8 @@ def test_a_cells_score_is_the_likelihood_with_the_gains_integrated_out(world):
         value = np.real(heard.conj() @ np.linalg.solve(small, heard))
         value -= np.linalg.slogdet(prior * small)[1]
         assert float(fit.value) == pytest.approx(value, rel=1e-9, abs=1e-7)
-        # the grid rounds delays to an eighth of a resolved one, and computes in single precision
-        assert score[cell] == pytest.approx(value, rel=0.05, abs=1.5)
+        # single precision, and a condition of the overlap of at most a hundred
+        assert score[cell] == pytest.approx(value, rel=1e-3, abs=0.05)
 
 
 def test_the_gradient_is_that_of_finite_differences(world):
@@ -136,3 +142,49 @@ def test_maps_and_samples_that_do_not_fit_are_refused(world):
     with pytest.raises(Refusal, match="targets must be at least 1"):
         localize_direct(made, search, targets=0)
     assert math.isfinite(search.step)
+
+
+@pytest.mark.slow
+def test_a_pair_of_stations_is_one_more_look_at_the_same_places(world):
+    site, channel_map, place, made, _, _ = world
+    other = dataclasses.replace(
+        site, station=("west",), station_position=jnp.array([[0.0, 60.0, 0.0]]),
+        array=(PlanarArray(columns=5, azimuth=0.2),),
+    )  # fmt: skip
+    received = []
+    for number, where in enumerate(place):
+        out, back = (
+            strongest(scatter(each, jnp.asarray(where), with_line_of_sight=False), 3)
+            for each in (site, other)
+        )
+        out, back = (
+            eqx.tree_at(lambda p: p.gain, each, jnp.ones_like(each.gain)) for each in (out, back)
+        )
+        turn = jax.random.uniform(jax.random.key(number), (3, 3), float)
+        received.append(np.asarray(echo_channel(
+            out, back, site.array[0], other.array[0], WAVEFORM,
+            reflection=jnp.exp(2j * jnp.pi * turn),
+        )))  # fmt: skip
+    real, imaginary = np.random.default_rng(4).standard_normal((2, 6, 5, 6, 48))
+    noise = 5 * 6 * 48 / 10**2.5
+    pair = EchoSnapshots(
+        received=np.stack(received) + np.sqrt(noise / 2) * (real + 1j * imaginary),
+        target=np.arange(6), time=np.zeros(6), waveform=WAVEFORM, transmit=site.array[0],
+        receive=other.array[0], transmit_station="bs", receive_station="west",
+        noise_variance=noise,
+    )  # fmt: skip
+    maps = {"bs": channel_map, "west": exact_map(other, 3)}
+    alone = localize_direct(pair, maps, settings=SETTINGS)
+    error = np.linalg.norm((alone.best - place)[:, :2], axis=1)
+    claimed = np.sqrt(np.trace(alone.covariance[:, 0, :2, :2], axis1=1, axis2=2))
+    assert np.sqrt(np.mean((error / claimed) ** 2)) < 2.0  # as for a single station
+    both = localize_direct([made, pair], maps, settings=SETTINGS)
+    error = np.linalg.norm((both.best - place)[:, :2], axis=1)
+    joint = np.sqrt(np.trace(both.covariance[:, 0, :2, :2], axis1=1, axis2=2))
+    assert np.sqrt(np.mean((error / joint) ** 2)) < 2.0
+    assert np.all(joint < claimed)  # adding a look never hurts
+    two = dataclasses.replace(
+        pair, received=pair.received[:2], target=np.arange(2), time=np.zeros(2)
+    )
+    with pytest.raises(Refusal, match="need the same snapshots"):
+        localize_direct([made, two], maps, settings=SETTINGS)

@@ -81,8 +81,8 @@ def test_the_phases_are_those_of_the_distances_between_elements(site):
     )  # fmt: skip
     one = Waveform(1, 2e5)
     found = echo_channel(line, line, SENDER, SENDER, one, reflection=jnp.ones((1, 1), complex))
-    element = site.station_position[0] + site.wavelength * SENDER.positions()
-    length = np.linalg.norm(np.asarray(far - element), axis=1)
+    element = site.station_position[:1] + site.wavelength * SENDER.positions()
+    length = np.linalg.norm(np.asarray(far[None] - element), axis=1)
     phase = -2 * np.pi * (length[:, None] + length[None]) / site.wavelength
     relative = np.asarray(found[..., 0]) / complex(found[0, 0, 0])
     expected = np.exp(1j * (phase - phase[0, 0]))

@@ -29,6 +29,7 @@ def test_the_full_study_asks_for_a_hundred_targets_and_every_estimator():
     assert len({setting_name(point) for point in points}) == len(points)
     locate = [point for point in points if point["part"] == "locate"]
     assert all(point["layouts"] * point["targets"] >= 100 for point in locate)
+    assert all(point["detected"] for point in locate)
     assert {5.0, 10.0, 40.0} <= {point["snr_db"] for point in locate}
 
 

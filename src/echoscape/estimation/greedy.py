@@ -32,14 +32,14 @@ def stop_threshold(shape: tuple[int, ...], order: Order, false_alarm: float) -> 
 
     Args:
         shape: Of the samples.
-        order: "cfar" holds the probability that noise alone makes a tone; "bic" is the penalty of
+        order: "cfar" bounds the probability that noise alone makes a tone; "bic" is the penalty of
             the Bayesian information criterion, the same as minimum description length, for a tone's
             frequencies and complex gain.
         false_alarm: That probability.
     """
     samples = math.prod(shape)
     if order == "cfar":
-        return math.log(samples * _FINER / false_alarm)
+        return math.log(samples * _FINER ** len(shape) / false_alarm)
     return 0.5 * (len(shape) + 2) * math.log(2 * samples)
 
 
@@ -106,8 +106,8 @@ def find_greedily(
 
     def add(state):
         fit, residual, found, start, _ = state
-        frequency = fit.frequency.at[found].set(start)
-        valid = fit.valid.at[found].set(True)
+        frequency = jnp.asarray(fit.frequency).at[found].set(start)
+        valid = jnp.asarray(fit.valid).at[found].set(True)
         fit = ToneFit(frequency, fit_gains(samples, frequency, valid), valid)
         fit, residual = settle(fit)
         return fit, residual, found + 1, *look(residual)
@@ -119,6 +119,6 @@ def find_greedily(
     fit, residual, *_ = jax.lax.while_loop(go_on, add, state)
     # What moving together left too weak was never a tone of its own.
     power = count * jnp.abs(fit.gain) ** 2 / level(residual)
-    kept = fit.valid & (power > 0.25 * threshold)
+    kept = jnp.asarray(fit.valid) & (power > 0.25 * threshold)
     frequency = jnp.where(kept[:, None], fit.frequency, 0.0)
     return ToneFit(frequency, fit_gains(samples, frequency, kept), kept)

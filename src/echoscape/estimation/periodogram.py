@@ -1,7 +1,7 @@
 """Tones as peaks of a tapered spectrum, each put between cells by a parabola.
 
 The plain method of every radar: as fast as a Fourier transform, blind to what is closer than a
-few cells.  The taper keeps a strong tone's sidelobes (-31 dB along each axis) below weak tones,
+few cells.  The taper keeps a strong tone's sidelobes down (-31 dB along each axis of many samples),
 and costs 1.8 dB of the ratio and half again the width along each axis.
 
 Takes a box of samples and its noise.
@@ -17,7 +17,7 @@ from scipy.ndimage import maximum_filter
 from echoscape.estimation.tone_fit import ToneFit, fit_gains
 
 _FINER = 2  # cells of the spectrum for each resolved one
-_SIDELOBE = 10 ** (-2.9)  # relative power below which a peak may be a sidelobe of the strongest
+_SIDELOBE = 10 ** (-2.5)  # relative power below which a peak may be a sidelobe of the strongest
 
 
 def find_by_spectrum(
@@ -41,7 +41,7 @@ def find_by_spectrum(
     power = np.abs(np.fft.fftn(tapered, grid, axes=range(tapered.ndim))) ** 2 / (
         samples.size * noise
     )
-    threshold = max(math.log(samples.size * _FINER / false_alarm), _SIDELOBE * power.max())
+    threshold = max(math.log(math.prod(grid) / false_alarm), _SIDELOBE * power.max())
     peak = (power == maximum_filter(power, size=3, mode="wrap")) & (power > threshold)
     index = np.argwhere(peak)
     order = np.argsort(-power[peak], kind="stable")[:most]

@@ -144,14 +144,14 @@ def prepare_direct(
         )
     features = [cell_paths(view, place) for view in views]
     for view, feature in zip(views, features):
-        longest = sum(float(jnp.max(jnp.where(p, d, 0.0)))
-                      for d, p in zip(feature.delay, feature.present))  # fmt: skip
+        waveform = view.box.waveform
+        longest = float(jnp.max(jnp.where(feature.present, feature.step, 0)))
         check_delays(
-            view.box.waveform,
-            longest * view.box.waveform.unambiguous_delay / (FINER * view.box.waveform.subcarriers),
+            waveform,
+            longest * waveform.unambiguous_delay / (FINER * waveform.subcarriers),
             "the longest echo in the map's area",
         )
-    filled = features[0].delay[0].shape[0]
+    filled = features[0].step.shape[0]
     cells = jnp.asarray(place[np.minimum(np.arange(filled), len(place) - 1)])
     return DirectSearch(views, features, cells, (low, high), step, settings)
 
@@ -216,20 +216,19 @@ def localize_direct(
 
 
 def _locate_all(search: DirectSearch, samples, noise, targets: int) -> list[Found]:
-    """Find one target after the other; then each again with all others taken off."""
+    """Find one target after the other, and after each new one all again, others taken off."""
     found: list[Found] = []
     echoes = []
     for _ in range(targets):
-        rest = _without(samples, echoes)
-        one, echo, stands_out = _locate(search, rest, noise)
+        one, echo, stands_out = _locate(search, _without(samples, echoes), noise)
         if not stands_out and targets > 1:
             break
         found.append(one)
         echoes.append(echo)
-    for _ in range(2 if len(found) > 1 else 0):
-        for k in range(len(found)):
-            rest = _without(samples, echoes[:k] + echoes[k + 1 :])
-            found[k], echoes[k], _ = _locate(search, rest, noise)
+        for _ in range(2 if len(found) > 1 else 0):
+            for k in range(len(found)):
+                rest = _without(samples, echoes[:k] + echoes[k + 1 :])
+                found[k], echoes[k], _ = _locate(search, rest, noise)
     return found
 
 
@@ -289,7 +288,8 @@ def _climb(search: DirectSearch, samples, noise, start):
 
         def objective(point):
             where = jnp.concatenate([point[:free], place[free:]])
-            value, gradient, curvature = 0.0, jnp.zeros_like(point), 0.0 * jnp.eye(point.shape[0])
+            value, gradient = jnp.zeros(()), jnp.zeros_like(point)
+            curvature = jnp.zeros((point.shape[0],) * 2)
             at = free
             for view, h, box, n in zip(views, held, boxes, noise):
                 error = point[at : at + view.errors]
@@ -351,9 +351,10 @@ def _as_fix(search: DirectSearch, rows: list[Found], number: list[int]) -> Fix:
     else:
         found = jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *rows)
     ends = [end for v in search.views for end in (v.sender, v.listener) if end is not None]
-    support = np.min([m.support(found.place.reshape(-1, 3)) for m in ends], axis=0)
+    place = np.asarray(found.place)
+    support = np.min([m.support(place.reshape(-1, 3)) for m in ends], axis=0)
     return gather_places(
-        np.asarray(number, dtype=int), found, support.reshape(found.place.shape[:2]),
+        np.asarray(number, dtype=int), found, support.reshape(place.shape[:2]),
         search.heights[0] < search.heights[1], reach=search.settings.reach,
         ambiguous_below=search.settings.ambiguous_below, vague_above=search.settings.vague_above,
     )  # fmt: skip

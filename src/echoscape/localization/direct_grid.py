@@ -35,10 +35,10 @@ class CellPaths(eqx.Module):
 
     phases: list[Complex[Array, "*cell path element"]]
     """Conjugate phases of the array's elements."""
-    delay: list[Float[Array, "*cell path"]]
-    """One-way delays, in steps of the compressed delay."""
-    present: list[Bool[Array, "*cell path"]]
-    """Which paths take part."""
+    step: Int[Array, "*cell echo"]
+    """Delay of every echo in whole steps of the compressed delay."""
+    present: Bool[Array, "*cell echo"]
+    """Which echoes take part."""
     whiten: Complex[Array, "*cell gain gain"]
     """Inverse root of the Gram matrix of the echoes with equal gains, ridge included."""
     room: Float[Array, "*cell"]
@@ -63,6 +63,9 @@ def _paths_at(view: DirectView, cells) -> CellPaths:
         told = [end.predict(cell, jnp.zeros((view.paths, 3))) for end in held.end]
         taken = jnp.where(held.present, 1.0, 0.0)
         frequency = held.frequencies(cell, jnp.zeros(view.errors))
+        # What overlaps at the delays looked up, not at the true ones a fraction of a step away.
+        step = jnp.round((told[0][2][:, None] + told[-1][2][None]) * steps).ravel()
+        frequency = frequency.at[:, -1].set(-2 * math.pi * box.waveform.spacing * step / steps)
         matrix = mix.T @ (gram(frequency, box.shape) * taken[:, None] * taken[None]) @ mix
         factor = jnp.linalg.cholesky(matrix + _RIDGE * jnp.eye(mix.shape[1]))
         whiten = solve_triangular(factor, jnp.eye(mix.shape[1], dtype=factor.dtype), lower=True)
@@ -71,8 +74,8 @@ def _paths_at(view: DirectView, cells) -> CellPaths:
         return CellPaths(
             [jnp.conj(steering(array, each[0], each[1])).astype(jnp.complex64)
              for each, array in pairs],
-            [(steps * each[2]).astype(jnp.float32) for each in (told[0], told[-1])],
-            [held.end[0].present, held.end[-1].present],
+            step.astype(jnp.int32),
+            held.present,
             whiten.astype(jnp.complex64),
             room.astype(jnp.float32),
         )  # fmt: skip
@@ -109,12 +112,12 @@ def _score(samples, view: CellPaths, mix, noise):
     profile = (profile * (middle / scale)[:, None, None]).astype(jnp.complex64)
 
     def part(view):
-        out, back = view.delay
-        step = jnp.round(out[:, :, None] + back[:, None]).astype(int) % length
-        there = view.present[0][:, :, None] & view.present[1][:, None]
-        looked = profile[step]  # [cell, out, back, receive, transmit]
+        size = (len(view.step), view.phases[0].shape[1], view.phases[1].shape[1])
+        looked = profile[view.step.reshape(size) % length]  # [cell, out, back, receive, transmit]
         heard = jnp.einsum("cijrt,cit,cjr->cij", looked, view.phases[0], view.phases[1])
-        heard = jnp.where(there, heard, 0.0).reshape(len(heard), -1) @ mix.astype(jnp.complex64)
+        heard = jnp.where(view.present, heard.reshape(view.present.shape), 0.0) @ mix.astype(
+            jnp.complex64
+        )
         half = jnp.einsum("cgh,ch->cg", view.whiten, heard)
         return jnp.sum(jnp.abs(half) ** 2, axis=1) - view.room
 

@@ -9,6 +9,7 @@ Takes whether to be quick, and a seed.
 Gives points, rows, figures; a few minutes in full, some seconds when quick.
 """
 
+import dataclasses
 import functools
 import math
 import time
@@ -20,7 +21,7 @@ import numpy as np
 import pydantic
 from scipy.optimize import linear_sum_assignment
 
-from echoscape.estimation import METHODS, estimate_echoes
+from echoscape.estimation import METHODS, EchoMethod, estimate_echoes
 from echoscape.localization import SearchSettings, localize
 from echoscape.localization.direct import DirectSettings, localize_direct, prepare_direct
 from echoscape.localization.direct_bound import sample_bound
@@ -30,7 +31,7 @@ from echoscape.numerics.harmonics import (
     synthesize,
 )
 from echoscape.reports.sample_file import echoes_from_estimates
-from echoscape.signals import Waveform
+from echoscape.signals import EchoSnapshots, Waveform
 from echoscape.studies.point_world import equal_echoes, exact_map, square_site
 from echoscape.studies.sweep import Row, Setting
 from echoscape.units import from_db
@@ -65,8 +66,8 @@ class LocatePoint(_Point):
     """Targets in each layout."""
     listed: int = pydantic.Field(default=5, ge=1)
     """Strongest one-way paths."""
-    detect: bool = True
-    """Whether the way through detection is measured too."""
+    detected: int = pydantic.Field(default=10, ge=0)
+    """Of the targets in each layout, how many are located through detection too, which is slow."""
 
 
 class EstimatePoint(_Point):
@@ -91,7 +92,7 @@ def points(quick: bool, seed: int) -> list[Setting]:
     """
     if quick:
         some: list[_Point] = [
-            LocatePoint(seed=seed, snr_db=15.0, elements=8, layouts=1, targets=2, detect=True),
+            LocatePoint(seed=seed, snr_db=15.0, elements=8, layouts=1, targets=2, detected=1),
             EstimatePoint(seed=seed, snr_db=20.0, elements=6, subcarriers=32, trials=2,
                           method="fft", case="resolved"),
             EstimatePoint(seed=seed, snr_db=20.0, elements=6, subcarriers=32, trials=2,
@@ -122,8 +123,9 @@ def _waveform(point: _Point) -> Waveform:
 
 
 @functools.lru_cache(maxsize=8)
-def _layout(point: LocatePoint, number: int):
+def _layout(text: str, number: int):
     """Make a layout, its map and the grid over it, whatever the ratio."""
+    point = LocatePoint.model_validate_json(text)
     site = square_site(jax.random.key(1000 * point.seed + number), elements=point.elements)
     channel_map = exact_map(site, point.listed)
     rng = np.random.default_rng([point.seed, number])
@@ -141,7 +143,7 @@ def _measure_locating(point: LocatePoint) -> list[Row]:
     seconds = {"direct": 0.0, "detected": 0.0}
     bound: list[float] = []
     for number in range(point.layouts):
-        same = point.model_copy(update={"snr_db": 0.0, "detect": True})
+        same = point.model_copy(update={"snr_db": 0.0, "detected": 0}).model_dump_json()
         site, channel_map, place, search = _layout(same, number)
         key = jax.random.fold_in(jax.random.key(point.seed), 1000 * number + int(10 * point.snr_db))
         snapshots, truth = equal_echoes(
@@ -151,14 +153,15 @@ def _measure_locating(point: LocatePoint) -> list[Row]:
         for where, (gain, _) in zip(place, truth):
             found = sample_bound(search.views[0], jnp.asarray(where), jnp.asarray(gain), noise)
             bound.append(float(np.sqrt(np.trace(found))))
+        some = _first(snapshots, point.detected)
         ways = {"direct": lambda s=snapshots, m=search: localize_direct(s, m)}
-        if point.detect:
-            ways["detected"] = lambda s=snapshots, m=channel_map: _through_detection(s, m)
+        if some is not None:
+            ways["detected"] = lambda s=some, m=channel_map: _through_detection(s, m)
         for name, locate in ways.items():
             start = time.process_time()
             fix = locate()
             seconds[name] += time.process_time() - start
-            error[name] += np.linalg.norm((fix.best - place)[:, :2], axis=1).tolist()
+            error[name] += np.linalg.norm(fix.best[:, :2] - place[fix.target, :2], axis=1).tolist()
             status[name] += fix.status.tolist()
     rows = [
         {"method": name, **_spread(values), "seconds": seconds[name] / len(values),
@@ -166,6 +169,14 @@ def _measure_locating(point: LocatePoint) -> list[Row]:
         for name, values in error.items() if values
     ]  # fmt: skip
     return [*rows, {"method": "bound", **_spread(bound), "error": bound}]
+
+
+def _first(snapshots: EchoSnapshots, count: int) -> EchoSnapshots | None:
+    """Take the first snapshots, or none."""
+    if count == 0:
+        return None
+    names = ("received", "target", "time")
+    return dataclasses.replace(snapshots, **{n: getattr(snapshots, n)[:count] for n in names})
 
 
 def _through_detection(snapshots, channel_map):
@@ -206,7 +217,8 @@ def random_tones(case: str, shape: tuple[int, ...], rng: np.random.Generator) ->
 def _measure_estimating(point: EstimatePoint) -> list[Row]:
     shape = (point.elements, point.elements, point.subcarriers)
     noise = math.prod(shape) / from_db(point.snr_db)
-    rng, method = np.random.default_rng(point.seed), METHODS[point.method]()
+    rng = np.random.default_rng(point.seed)
+    method: EchoMethod = METHODS[point.method](40)  # pyright: ignore[reportCallIssue]
     found, extra, misses, seconds = 0, 0, [], []
     bound = jax.jit(lambda w, g: frequency_covariances(frequency_information(w, g, shape, noise)))
     for _ in range(point.trials):

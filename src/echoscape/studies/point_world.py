@@ -62,7 +62,10 @@ def exact_map(site: Site, listed: int) -> ExactMap:
     low, high = np.asarray(site.bounds)
     east, north = np.meshgrid(*(np.linspace(low[i], high[i], 11) for i in (0, 1)))
     lattice = np.stack([east.ravel(), north.ravel(), np.full(east.size, low[2])], axis=1)
-    return ExactMap(site, site.station_position[0], lattice, site.station[0], listed)
+    return ExactMap(
+        site=site, station_position=site.station_position[0], report_position=lattice,
+        station=site.station[0], listed=listed,
+    )  # fmt: skip
 
 
 def square_site(key: PRNGKeyArray, *, elements: int, scatterers: int = 8) -> Site:
