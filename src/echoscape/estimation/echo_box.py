@@ -99,6 +99,11 @@ def box_of(snapshots: EchoSnapshots) -> EchoBox:
     return box
 
 
+@eqx.filter_jit
+def _slopes(box: EchoBox, frequency: Float[Array, "echo axis"]) -> Float[Array, "echo 5 axis"]:
+    return jax.vmap(jax.jacfwd(box.parameters))(frequency)
+
+
 def parameter_deviations(
     box: EchoBox, frequency: Float[np.ndarray, "echo axis"], covariance: np.ndarray
 ) -> Float[np.ndarray, "echo 5"]:
@@ -111,7 +116,7 @@ def parameter_deviations(
         frequency: Of every echo [rad/sample].
         covariance: Of each echo's frequencies, [echo, axis, axis].
     """
-    slopes = np.asarray(jax.vmap(jax.jacfwd(box.parameters))(jnp.asarray(frequency)))
+    slopes = np.asarray(_slopes(box, jnp.asarray(frequency)))
     variance = np.einsum("eia,eab,eib->ei", slopes, covariance, slopes)
     ends = ((0, 1, box.transmit), (2, 3, box.receive))
     for azimuth, zenith, array in ends:

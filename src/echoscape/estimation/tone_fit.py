@@ -7,6 +7,7 @@ Gives `ToneFit`: tones in no order, padded to one length.
 import math
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
@@ -33,6 +34,7 @@ class ToneFit(eqx.Module):
     """False for padding."""
 
 
+@jax.jit
 def fit_gains(
     samples: Complex[Array, "..."],
     frequency: Float[Array, "tone axis"],

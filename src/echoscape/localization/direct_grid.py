@@ -33,7 +33,7 @@ _RIDGE = 0.1  # noise over an echo's energy, assumed: cells miss the place and s
 class CellPaths(eqx.Module):
     """What both ends' maps say at every cell, in single precision; sender first."""
 
-    phases: list[Complex[Array, "*cell path element"]]
+    phases: list[Complex[Array, "*cell path _"]]
     """Conjugate phases of the array's elements."""
     step: Int[Array, "*cell echo"]
     """Delay of every echo in whole steps of the compressed delay."""
@@ -85,9 +85,9 @@ def _paths_at(view: DirectView, cells) -> CellPaths:
 
 @eqx.filter_jit
 def score_cells(
-    samples: list[Complex[Array, "receive transmit subcarrier"]],
+    samples: list[Complex[Array, "_ _ _"]],
     views: list[CellPaths],
-    mix: list[Float[Array, "echo gain"]],
+    mix: list[Float[Array, "_ _"]],
     noise: Float[Array, " view"],
 ) -> Float[Array, " cell"]:
     """Sum every cell's log-likelihoods over the views.

@@ -10,6 +10,7 @@ Gives `EchoSnapshots`.
 
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +27,7 @@ from echoscape.signals.waveform import Waveform, check_delays
 from echoscape.units import SPEED_OF_LIGHT, from_db
 
 
+@eqx.filter_jit
 def empty_scene(
     site: Site,
     waveform: Waveform,
@@ -146,7 +148,7 @@ def sample_scene(
             every = scatter(site, where, station=station, with_line_of_sight=line_of_sight)
             return strongest(every, paths)
 
-        return jax.vmap(one)(place)
+        return eqx.filter_jit(jax.vmap(one))(place)
 
     out = reach(transmit)
     back = out if receive == transmit else reach(receive)
@@ -163,12 +165,15 @@ def sample_scene(
             angle = jnp.triu(angle) + jnp.triu(angle, 1).T
         return flat * jnp.exp(1j * angle)
 
-    reflection = jax.vmap(reflect)(out, back, jax.random.split(first, place.shape[0]))
-    sampled = jax.vmap(
+    reflection = eqx.filter_jit(jax.vmap(reflect))(
+        out, back, jax.random.split(first, place.shape[0])
+    )
+    sample = jax.vmap(
         lambda out, back, reflection: echo_channel(
             out, back, sender, listener, waveform, reflection=reflection, reciprocal=reciprocal
         )
-    )(out, back, reflection)
+    )
+    sampled = eqx.filter_jit(sample)(out, back, reflection)
     if snr_db is None:
         variance = thermal_noise(waveform, power_dbm, noise_figure_db)
     else:
