@@ -77,6 +77,11 @@ def test_echoes_keep_the_targets_numbers_and_belong_to_one_station():
     np.testing.assert_array_equal(echoes.target, [7, 3])
     np.testing.assert_array_equal(echoes.time, [0.0, 1.5])
     assert echoes.station == ("a",)
+    # a single row of receiving antennas: its zenith is that of an angle nobody knows
+    heard = echoes.estimates.valid
+    np.testing.assert_allclose(echoes.estimates.arrival_zenith[heard], 0.5 * np.pi)
+    np.testing.assert_allclose(echoes.estimates.arrival_zenith_std[heard], np.pi / np.sqrt(12))
+    assert np.all(np.isfinite(echoes.estimates.departure_zenith_std))
     two = made("b")
     with pytest.raises(Refusal, match="'a' sends and 'b' listens"):
         echoes_from_estimates(two, estimate_echoes(two, method=Spectrum(most=3)))

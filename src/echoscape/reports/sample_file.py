@@ -4,6 +4,7 @@ Takes an ``.npz`` file as `docs/formats.md` describes it, or `EchoSnapshots`.
 Gives `EchoSnapshots`, the file, or `Echoes`.
 """
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -115,6 +116,10 @@ def _whole(numbers: np.ndarray, name: str) -> None:
 def echoes_from_estimates(snapshots: EchoSnapshots, estimates: PathEstimates) -> Echoes:
     """Give what was estimated from samples the targets, times and station of the samples.
 
+    A table of echoes needs every angle.  One that the array cannot tell gets the mean and the
+    deviation of an angle that nobody knows: a zenith pi/2 and pi/sqrt(12), an azimuth 0 and
+    pi/sqrt(3).
+
     Raises:
         Refusal: One station sends and another listens: echoes belong to a single one.
     """
@@ -124,8 +129,17 @@ def echoes_from_estimates(snapshots: EchoSnapshots, estimates: PathEstimates) ->
             f"'{snapshots.receive_station}' listens; locate straight from the samples instead"
         )
     count = len(snapshots.target)
+    told = {}
+    for end in ("departure", "arrival"):
+        for kind, mean, std in (("zenith", 0.5, 12.0), ("azimuth", 0.0, 3.0)):
+            name = f"{end}_{kind}"
+            unknown = np.isinf(getattr(estimates, f"{name}_std"))
+            told[name] = np.where(unknown, mean * np.pi, getattr(estimates, name))
+            told[f"{name}_std"] = np.where(
+                unknown, np.pi / np.sqrt(std), getattr(estimates, f"{name}_std")
+            )
     return Echoes(
-        estimates=estimates,
+        estimates=dataclasses.replace(estimates, **told),
         target=snapshots.target,
         time=snapshots.time,
         station_index=np.zeros(count, dtype=int),
