@@ -127,7 +127,7 @@ def test_several_targets_in_one_snapshot_are_found_one_after_the_other(world):
     assert len(fix.target) == 2
     apart = np.linalg.norm(fix.best[:, None, :2] - place[None, [0, 3], :2], axis=-1)
     # Both send all their echoes by the same angles, over a quarter of the band: taking them off in
-    # turns leaves errors of a part of the resolved length, 12 m; the targets are 30 m apart and more.
+    # turns leaves errors of a part of the resolved length, 12 m; the targets are 23 m apart.
     assert apart.min(axis=0).max() < 12.0
     assert apart.argmin(axis=0)[0] != apart.argmin(axis=0)[1]
 
