@@ -3,11 +3,13 @@
 import json
 
 import numpy as np
+import pytest
 
 from echoscape.studies import nlos_samples
 from echoscape.studies.sweep import setting_name, sweep
 
 
+@pytest.mark.slow
 def test_quick_points_are_measured_and_drawn():
     points = nlos_samples.points(True, 3)
     rows = sweep(points, nlos_samples.measure)
