@@ -23,6 +23,7 @@ from echoscape.cli import (
     pilots,
     reports,
     reproduce,
+    sample,
     track,
 )
 from echoscape.cli.console import print_problem
@@ -40,6 +41,7 @@ app.command(demo.demo)
 app.command(reports.app)
 app.command(maps.app)
 app.command(echoes.app)
+app.command(sample.estimate)
 app.command(locate.locate)
 app.command(bound.bound)
 app.command(track.track)

@@ -1,7 +1,7 @@
-"""`echoscape echoes`: make the echoes of passive targets from reports.
+"""`echoscape echoes`: make the echoes of passive targets from reports, or samples of echoes.
 
-Takes files of reports.
-Gives files of echoes.
+Takes files of reports, or a site.
+Gives files of echoes, or of samples.
 """
 
 from pathlib import Path
@@ -12,8 +12,10 @@ import cyclopts
 from echoscape.cli.console import Json, Seed, print_json, use_double_precision
 from echoscape.cli.options import check_deviations, check_table
 from echoscape.cli.reports import read_site
+from echoscape.cli.sample import sample
 
-app = cyclopts.App(name="echoes", help="Make the echoes of passive targets from reports.")
+app = cyclopts.App(name="echoes", help="Make the echoes of passive targets, or samples of them.")
+app.command(sample)
 
 _Share = Annotated[float, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=0))]
 _Count = Annotated[int, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1))]

@@ -65,7 +65,7 @@ def image(
         write_image,
     )
     from echoscape.imaging import image as make_image
-    from echoscape.imaging.snapshots import check_archive
+    from echoscape.reports.archive import check_archive
     from echoscape.scene.voxel_grid import VoxelGrid
 
     check_archive(out)

@@ -1,6 +1,6 @@
-"""`echoscape locate`: from echoes and maps to places.
+"""`echoscape locate`: from echoes, or samples of them, and maps to places.
 
-Takes a folder of maps and a file of echoes.
+Takes a folder of maps and a file of echoes or samples.
 Gives a file of fixes, and a figure.
 """
 
@@ -39,14 +39,21 @@ def locate(
     height_range: str | None = None,
     angle_std: float | None = None,
     delay_std: float | None = None,
+    most: Annotated[
+        int | None, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1))
+    ] = None,
+    cell: float | None = None,
     figure: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Locate targets from their echoes, with the maps of the stations that heard them.
 
+    From samples (.npz) targets are located directly: every place is judged by all the echoes that
+    the map promises there, and none has to be detected.
+
     Args:
-        echoes: Echoes as .parquet or .csv.
+        echoes: Echoes as .parquet or .csv, or samples as .npz.
         map_folder: Folder of maps.
         out: File of fixes to write, .parquet or .csv.
         height: z of all targets [m]; the reports' common height if neither this nor a range is
@@ -54,6 +61,10 @@ def locate(
         height_range: Lowest and highest z to search, such as 0.5,20 [m].
         angle_std: Standard deviation of angles that the file states none for [rad].
         delay_std: Standard deviation of delays that the file states none for [s].
+        most: Most targets in each snapshot of samples; 1 if not given.  With more than one,
+            target k of snapshot n gets the number n * most + k.
+        cell: Side of the grid's cells for samples [m]; a quarter of the resolved length if not
+            given.
         figure: Also draw the fixes, as PNG and PDF beside the file.
         quiet: Show no progress.
         json: Print JSON for programs.
@@ -64,20 +75,42 @@ def locate(
     check_table(out)
     between = read_range(height_range, "--height-range")
     from echoscape.channel_map import load_manifest, load_maps
+    from echoscape.checks import Refusal
     from echoscape.localization import fix_columns, localize
     from echoscape.localization.scores import summarize_fix
     from echoscape.reports import read_echoes, write_fixes
 
+    between = height if between is None else between
+    sampled = echoes.suffix.lower() == ".npz"
+    if sampled:
+        _refuse_given("samples state no errors", angle_std=angle_std, delay_std=delay_std)
+    else:
+        _refuse_given("echoes were detected already", most=most, cell=cell)
     maps = load_maps(map_folder)
-    heard = read_echoes(echoes, angle_std, delay_std)
-    with progress("locating", quiet) as tell:
-        fix = localize(heard, maps, height=height if between is None else between, progress=tell)
+    if sampled:
+        from echoscape.localization.direct import DirectSettings, localize_direct
+        from echoscape.reports.sample_file import read_samples
+
+        if cell is not None and not 0 < cell < float("inf"):
+            raise Refusal(f"--cell must be finite and above zero, in m; got {cell:g}")
+        samples = read_samples(echoes)
+        names = tuple(dict.fromkeys((samples.transmit_station, samples.receive_station)))
+        with progress("locating", quiet) as tell:
+            fix = localize_direct(
+                samples, maps, targets=most or 1, height=between,
+                settings=DirectSettings(cell=cell), progress=tell,
+            )  # fmt: skip
+    else:
+        heard = read_echoes(echoes, angle_std, delay_std)
+        names = heard.station
+        with progress("locating", quiet) as tell:
+            fix = localize(heard, maps, height=between, progress=tell)
     method = load_manifest(map_folder).settings.get("model", "map")
     if figure:  # before anything is written, so that a failure leaves nothing
         from echoscape.studies.draw_fixes import draw_fixes, save_figure
 
-        drawing = draw_fixes(fix, {name: maps[name] for name in heard.station})
-    write_fixes(fix_columns(fix, heard.station, str(method)), out)
+        drawing = draw_fixes(fix, {name: maps[name] for name in names})
+    write_fixes(fix_columns(fix, names, str(method)), out)
     claims = summarize_fix(fix)
     if json:
         print_json(claims)
@@ -87,6 +120,15 @@ def locate(
         for path in save_figure(drawing, out):
             if not json:
                 print(path)
+
+
+def _refuse_given(reason: str, **options: object) -> None:
+    """Refuse options that mean nothing for this kind of file."""
+    from echoscape.checks import Refusal
+
+    for name, value in options.items():
+        if value is not None:
+            raise Refusal(f"--{name.replace('_', '-')} has no meaning here: {reason}")
 
 
 def _rows(claims: "Claims") -> dict[str, str]:

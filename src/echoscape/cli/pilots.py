@@ -49,7 +49,7 @@ def make(
     use_double_precision()
     from echoscape.imaging import write_snapshots
     from echoscape.imaging.site_scene import ScenePlan, simulate_site, write_truth
-    from echoscape.imaging.snapshots import check_archive
+    from echoscape.reports.archive import check_archive
     from echoscape.scene import Site
 
     for path in (out, truth):

@@ -12,7 +12,8 @@ import pydantic
 
 from echoscape.checks import Refusal
 from echoscape.imaging.simulation import Truth, random_users, simulate
-from echoscape.imaging.snapshots import Snapshots, write_arrays
+from echoscape.imaging.snapshots import Snapshots
+from echoscape.reports.archive import write_arrays
 from echoscape.scene import Site
 from echoscape.scene.voxel_grid import VoxelGrid
 from echoscape.scene.voxel_shapes import mesh_voxels, random_voxels

@@ -13,7 +13,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float, Inexact
 
-from echoscape.imaging.snapshots import read_arrays, write_arrays
+from echoscape.reports.archive import read_arrays, write_arrays
 from echoscape.scene.voxel_grid import VoxelGrid
 
 LEAST_WORTH = 5.0

@@ -1,0 +1,200 @@
+"""`echoscape echoes sample` and `echoscape estimate`: samples of echoes, and echoes of samples.
+
+Takes a site and places, or a file of samples.
+Gives a file of samples, or of echoes.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cyclopts
+
+from echoscape.cli.console import (
+    Json,
+    Quiet,
+    Seed,
+    print_json,
+    progress,
+    use_double_precision,
+)
+from echoscape.cli.options import check_table
+
+_Count = Annotated[int, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1))]
+_Flag = Annotated[bool, cyclopts.Parameter(negative="")]
+
+
+def sample(
+    site: Path,
+    /,
+    *,
+    targets: Path,
+    out: Path,
+    station: str | None = None,
+    receiver: str | None = None,
+    subcarriers: _Count = 128,
+    spacing: float | None = None,
+    symbols: _Count = 1,
+    snr: float | None = None,
+    power: float | None = None,
+    noise_figure: float | None = None,
+    cross_section: float = 10.0,
+    paths: _Count = 5,
+    line_of_sight: _Flag = False,
+    reciprocal: _Flag = False,
+    together: _Flag = False,
+    clutter: Annotated[bool, cyclopts.Parameter(negative="--no-clutter")] = True,
+    coupling: float | None = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Sample the echoes of targets in a site of point scatterers, as a MIMO-OFDM radar hears them.
+
+    Args:
+        site: TOML file of stations with arrays, and of scatterers.
+        targets: Places as .parquet or .csv with the columns x, y, z [m] and perhaps target.
+        out: File of samples to write, .npz.
+        station: Station that sends, and listens if no receiver is given; the first one if not
+            given.
+        receiver: Another station that listens.
+        subcarriers: Subcarriers that carry pilots.
+        spacing: Distance between those subcarriers [Hz]; the site's bandwidth over their number
+            if not given.
+        symbols: Symbols averaged, where the noise comes from the power.
+        snr: Integrated signal-to-noise ratio of the mean echo [dB]; from the power if not given.
+        power: Transmitted power, 30 if not given [dBm].
+        noise_figure: Of the receiver, 7 if not given [dB].
+        cross_section: Radar cross-section of every target [m^2].
+        paths: Strongest one-way paths of each target.
+        line_of_sight: Let the stations see the targets.
+        reciprocal: Only echoes that return the way they came.
+        together: All targets in one snapshot instead of one each.
+        clutter: Whether the scatterers' own echoes are in the samples; the file holds the empty
+            scene too, so that they can be taken off.
+        coupling: Power gain from each transmitting to each receiving antenna [dB]; none if not
+            given.
+        seed: Seed of everything random.
+        json: Print JSON for programs.
+    """
+    use_double_precision()
+    import jax
+
+    from echoscape.checks import Refusal
+    from echoscape.reports.archive import check_archive
+    from echoscape.reports.sample_file import write_samples
+    from echoscape.reports.target_table import read_targets
+    from echoscape.scene import Site
+    from echoscape.signals import Waveform, sample_scene
+
+    check_archive(out)
+    if snr is not None and (power is not None or noise_figure is not None):
+        raise Refusal("give either --snr or --power and --noise-figure, not both")
+    if not 0 < cross_section < float("inf"):
+        raise Refusal(
+            f"--cross-section must be finite and above zero, in m^2; got {cross_section:g}"
+        )
+    world = Site.from_toml(site)
+    number, place = read_targets(targets)
+    sender = 0 if station is None else world.station_index(station)
+    listener = sender if receiver is None else world.station_index(receiver)
+    each = world.bandwidth / subcarriers if spacing is None else spacing
+    made = sample_scene(
+        world,
+        Waveform(subcarriers, each, symbols),
+        place,
+        key=jax.random.key(seed),
+        number=number,
+        transmit=sender,
+        receive=listener,
+        together=together,
+        cross_section=cross_section,
+        paths=paths,
+        line_of_sight=line_of_sight,
+        reciprocal=reciprocal,
+        snr_db=snr,
+        power_dbm=30.0 if power is None else power,
+        noise_figure_db=7.0 if noise_figure is None else noise_figure,
+        clutter=clutter,
+        coupling_db=coupling,
+    )
+    write_samples(made, out)
+    count, heard, sent, tones = made.received.shape
+    told = {
+        "targets": len(place),
+        "snapshots": count,
+        "receive_antennas": heard,
+        "transmit_antennas": sent,
+        "subcarriers": tones,
+        "unambiguous_delay": made.waveform.unambiguous_delay,
+        "noise_variance": made.noise_variance,
+    }
+    if json:
+        print_json(told)
+        return
+    print(
+        f"{out}: {count} snapshots of {len(place)} targets, {heard} x {sent} antennas and {tones} "
+        f"subcarriers over {1e-6 * made.waveform.bandwidth:g} MHz; delays repeat after "
+        f"{1e9 * made.waveform.unambiguous_delay:.0f} ns"
+    )
+
+
+def estimate(
+    samples: Path,
+    /,
+    *,
+    out: Path,
+    method: Literal["greedy", "music", "esprit", "fft"] = "greedy",
+    most: _Count = 40,
+    sources: _Count | None = None,
+    order: Literal["cfar", "bic"] | None = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Estimate the echoes in samples: their directions, delays and powers, with deviations.
+
+    Args:
+        samples: Samples as .npz.
+        out: File of echoes to write, .parquet or .csv.
+        method: How: one echo after the other off the grid, subspaces of smoothed samples, or
+            peaks of a spectrum.
+        most: Most echoes of a snapshot.
+        sources: How many echoes each snapshot has, for music and esprit; found out if not given.
+        order: How greedy decides on their number: from the noise, which is the default, or
+            by the Bayesian information criterion.
+        quiet: Show no progress.
+        json: Print JSON for programs.
+    """
+    use_double_precision()
+    from echoscape.checks import Refusal
+    from echoscape.estimation import METHODS, Esprit, Greedy, Music, estimate_echoes
+    from echoscape.reports import write_echoes
+    from echoscape.reports.sample_file import echoes_from_estimates, read_samples
+
+    check_table(out)
+    if sources is not None and method not in ("music", "esprit"):
+        raise Refusal(f"--sources is for music and esprit; {method} finds their number itself")
+    if order is not None and method != "greedy":
+        raise Refusal(f"--order is for greedy; {method} has its own way")
+    if method == "greedy":
+        how = Greedy(most=most, order=order or "cfar")
+    elif method == "fft":
+        how = METHODS[method](most=most)  # pyright: ignore[reportCallIssue]
+    else:
+        how = {"music": Music, "esprit": Esprit}[method](most=most, sources=sources)
+    heard = read_samples(samples)
+    with progress("estimating", quiet) as tell:
+        found = estimate_echoes(heard, method=how, progress=tell)
+    write_echoes(echoes_from_estimates(heard, found), out)
+    counts = found.valid.sum(axis=1)
+    told = {
+        "snapshots": len(counts),
+        "echoes": int(counts.sum()),
+        "without_echo": int((counts == 0).sum()),
+        "noise_variance": heard.noise(),
+    }
+    if json:
+        print_json(told)
+        return
+    print(
+        f"{out}: {told['echoes']} echoes in {told['snapshots']} snapshots, "
+        f"{told['without_echo']} of them without any"
+    )

@@ -1,0 +1,134 @@
+"""One look at a place from a transmitting and a receiving station: which echoes it promises.
+
+A target at a place sends an echo along every pair of a path that reaches it and a path that leaves
+it.  The map's own errors are part of the look: every path's angles and delay may be off by what
+the map itself claims, alike in all echoes of that path.
+
+Takes channel maps and an `EchoBox`.
+Gives frequencies [rad/sample] of all echoes as a function of place and map errors.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from echoscape.channel_map import ChannelMap
+from echoscape.estimation.echo_box import EchoBox
+
+_PRESENT = 0.3  # paths less probable than this do not take part
+_LEAST = 1e-9  # deviation of a path that the map has no doubt about, in its own units squared
+_UNITS = (1.0, 1.0, 1e-9)  # of azimuth, zenith and delay: radians and nanoseconds
+
+
+class DirectView(eqx.Module):
+    """Maps of both ends; a single station has one map at both."""
+
+    sender: ChannelMap
+    """From the transmitting station."""
+    listener: ChannelMap | None
+    """From the receiving station; None where it is the same one."""
+    box: EchoBox
+    """How samples are arranged."""
+    paths: int = eqx.field(static=True)
+    """Most one-way paths of each map."""
+    reciprocal: bool = eqx.field(default=True, static=True)
+    """Whether the gain out along i and back along j is that of the reverse, at one station."""
+
+    @property
+    def mix(self) -> Float[Array, "echo gain"]:
+        """Which unknown gain each echo has."""
+        if self.listener is not None or not self.reciprocal:
+            return jnp.eye(self.echoes)
+        one, other = np.triu_indices(self.paths)
+        matrix = np.zeros((self.echoes, len(one)))
+        matrix[one * self.paths + other, np.arange(len(one))] = 1.0
+        matrix[other * self.paths + one, np.arange(len(one))] = 1.0
+        return jnp.asarray(matrix)
+
+    @property
+    def errors(self) -> int:
+        """How many numbers describe the maps' errors."""
+        return 3 * self.paths * (1 if self.listener is None else 2)
+
+    @property
+    def echoes(self) -> int:
+        """How many echoes at most."""
+        return self.paths**2
+
+    def held(self, place: Float[Array, "3"]) -> "HeldView":
+        """Choose the paths that take part near a place, and hold the choice."""
+        ends = [self.sender] if self.listener is None else [self.sender, self.listener]
+        return HeldView(
+            [_HeldMap.choose(end, place, self.paths) for end in ends], self.box, self.mix
+        )
+
+
+class _HeldMap(eqx.Module):
+    near: eqx.Module
+    slot: Array
+    present: Array
+    root: Array
+
+    @classmethod
+    def choose(cls, channel_map: ChannelMap, place, paths: int) -> "_HeldMap":
+        near = channel_map.around(place)
+        prior = near(place)
+        taken = prior.probability > _PRESENT
+        score = jnp.where(taken, prior.probability, -1.0)
+        # Probable paths first; among those alike, the stronger.
+        share = prior.power / jnp.maximum(jnp.max(prior.power), 1e-300)
+        slot = jnp.argsort(-(score + 1e-3 * share))[:paths]
+        unit = 1.0 / jnp.asarray(_UNITS)
+        covariance = prior.covariance[slot] * unit[None, :, None] * unit[None, None]
+        root = jnp.linalg.cholesky(covariance + _LEAST**2 * jnp.eye(3)[None])
+        extra = paths - slot.shape[0]
+        if extra > 0:
+            slot = jnp.pad(slot, (0, extra))
+            root = jnp.pad(root, ((0, extra), (0, 0), (0, 0)))
+        present = taken[slot] & (jnp.arange(paths) < paths - max(extra, 0))
+        return cls(near, slot, present, root)  # pyright: ignore[reportArgumentType]
+
+    def predict(self, place, error):
+        """Give every path's azimuth, zenith and delay at a place, its errors in deviations."""
+        prior = self.near(place)  # pyright: ignore[reportCallIssue]
+        off = jnp.einsum("lij,lj->li", self.root, error) * jnp.asarray(_UNITS)[None]
+        return (
+            prior.departure_azimuth[self.slot] + off[:, 0],
+            prior.departure_zenith[self.slot] + off[:, 1],
+            prior.delay[self.slot] + off[:, 2],
+        )
+
+
+class HeldView(eqx.Module):
+    """A view whose paths are chosen."""
+
+    end: list[_HeldMap]
+    """One for a single station, otherwise sender and listener."""
+    box: EchoBox
+    """How samples are arranged."""
+    mix: Float[Array, "echo gain"]
+    """Which unknown gain each echo has."""
+
+    @property
+    def present(self) -> Bool[Array, " echo"]:
+        """Which echoes take part: out along i and back along j is number ``i * paths + j``."""
+        return (self.end[0].present[:, None] & self.end[-1].present[None]).ravel()
+
+    def frequencies(
+        self, place: Float[Array, "3"], error: Float[Array, " error"]
+    ) -> Float[Array, "echo axis"]:
+        """Predict the frequencies of all echoes.
+
+        Args:
+            place: Of the target [m].
+            error: Errors of the maps, in their own deviations.
+        """
+        per_end = error.reshape(len(self.end), -1, 3)
+        told = [end.predict(place, miss) for end, miss in zip(self.end, per_end)]
+        out, back = told[0], told[-1]
+        count = out[0].shape[0]
+        i, j = jnp.repeat(jnp.arange(count), count), jnp.tile(jnp.arange(count), count)
+        return self.box.frequencies(
+            (out[0][i], out[1][i]), (back[0][j], back[1][j]), out[2][i] + back[2][j]
+        )

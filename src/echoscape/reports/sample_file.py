@@ -1,0 +1,147 @@
+"""Samples of echoes on disk, and the echoes that estimation found in them.
+
+Takes an ``.npz`` file as `docs/formats.md` describes it, or `EchoSnapshots`.
+Gives `EchoSnapshots`, the file, or `Echoes`.
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+
+from echoscape.checks import Refusal
+from echoscape.estimation import PathEstimates
+from echoscape.reports.archive import read_arrays, write_arrays
+from echoscape.reports.echo import Echoes
+from echoscape.scene import PlanarArray
+from echoscape.signals import EchoSnapshots, Waveform
+
+_KIND = "samples"
+_ARRAY_FIELDS = ("rows", "columns", "row_spacing", "column_spacing", "azimuth", "tilt")
+_NEEDED = ("received", "target", "time", "waveform", "transmit", "receive", "station")
+_OPTIONAL = ("noise_variance", "empty")
+
+
+def write_samples(snapshots: EchoSnapshots, path: str | os.PathLike[str]) -> None:
+    """Write samples as ``.npz``, whole or not at all."""
+    waveform = snapshots.waveform
+    values = {
+        "received": snapshots.received,
+        "target": snapshots.target,
+        "time": snapshots.time,
+        "waveform": np.array([waveform.subcarriers, waveform.spacing, waveform.symbols], float),
+        "transmit": _numbers(snapshots.transmit),
+        "receive": _numbers(snapshots.receive),
+        "station": np.array([snapshots.transmit_station, snapshots.receive_station]),
+    }
+    for name in _OPTIONAL:
+        if getattr(snapshots, name) is not None:
+            values[name] = np.asarray(getattr(snapshots, name))
+    write_arrays(path, _KIND, values)
+
+
+def _numbers(array: PlanarArray) -> np.ndarray:
+    return np.array([getattr(array, name) for name in _ARRAY_FIELDS], dtype=float)
+
+
+def read_samples(path: str | os.PathLike[str]) -> EchoSnapshots:
+    """Read samples from an ``.npz`` file, or refuse it in one sentence.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        Refusal: The file is damaged, of another kind, or its content does not fit together.
+    """
+    path = Path(path)
+    stored = read_arrays(path, _KIND, _NEEDED, _OPTIONAL)
+    kinds = {"received": ("fiuc", 4), "empty": ("fiuc", 3), "target": ("iu", 1), "time": ("fiu", 1),
+             "waveform": ("fiu", 1), "transmit": ("fiu", 1), "receive": ("fiu", 1),
+             "station": ("U", 1)}  # fmt: skip
+    lengths = {"waveform": 3, "transmit": 6, "receive": 6, "station": 2}
+    for name, (kind, rank) in kinds.items():
+        if name not in stored:
+            continue
+        value = stored[name]
+        if value.dtype.kind not in kind or value.ndim != rank:
+            raise Refusal(
+                f"{path}: {name} must be {'text' if kind == 'U' else 'numbers'} with {rank} axes, "
+                f"see docs/formats.md; got {value.dtype} of shape {value.shape}"
+            )
+        if name in lengths and len(value) != lengths[name]:
+            raise Refusal(f"{path}: {name} must have {lengths[name]} entries; got {len(value)}")
+    for name in ("target", "time"):
+        if len(stored[name]) != len(stored["received"]):
+            raise Refusal(
+                f"{path}: {name} must have an entry for each of {len(stored['received'])} "
+                f"snapshots; got {len(stored[name])}"
+            )
+    try:
+        noise = stored.get("noise_variance")
+        if noise is not None and (noise.size != 1 or noise.dtype.kind not in "fiu"):
+            raise Refusal("noise_variance must be one number for all samples")
+        empty = stored.get("empty")
+        return EchoSnapshots(
+            received=stored["received"].astype(complex),
+            target=stored["target"].astype(int),
+            time=stored["time"].astype(float),
+            waveform=_waveform(stored["waveform"]),
+            transmit=_array(stored["transmit"], "transmit"),
+            receive=_array(stored["receive"], "receive"),
+            transmit_station=str(stored["station"][0]),
+            receive_station=str(stored["station"][1]),
+            noise_variance=None if noise is None else float(noise.reshape(())),
+            empty=None if empty is None else empty.astype(complex),
+        )
+    except ValueError as problem:  # a Refusal, or an array or waveform that cannot be
+        raise Refusal(f"{path}: {problem}") from None
+
+
+def _waveform(numbers: np.ndarray) -> Waveform:
+    _whole(numbers[[0, 2]], "waveform")
+    return Waveform(int(numbers[0]), float(numbers[1]), int(numbers[2]))
+
+
+def _array(numbers: np.ndarray, name: str) -> PlanarArray:
+    _whole(numbers[:2], name)
+    if not np.all(np.isfinite(numbers)):
+        raise Refusal(f"{name} must be finite numbers; got {numbers.tolist()}")
+    return PlanarArray(int(numbers[0]), int(numbers[1]), *(float(value) for value in numbers[2:]))
+
+
+def _whole(numbers: np.ndarray, name: str) -> None:
+    if not np.all(np.isfinite(numbers)) or np.any(numbers != np.round(numbers)):
+        raise Refusal(f"{name} must count in whole numbers; got {numbers.tolist()}")
+
+
+def echoes_from_estimates(snapshots: EchoSnapshots, estimates: PathEstimates) -> Echoes:
+    """Give what was estimated from samples the targets, times and station of the samples.
+
+    A table of echoes needs every angle.  One that the array cannot tell gets the mean and the
+    deviation of an angle that nobody knows: a zenith pi/2 and pi/sqrt(12), an azimuth 0 and
+    pi/sqrt(3).
+
+    Raises:
+        Refusal: One station sends and another listens: echoes belong to a single one.
+    """
+    if snapshots.transmit_station != snapshots.receive_station:
+        raise Refusal(
+            f"echoes belong to one station, but '{snapshots.transmit_station}' sends and "
+            f"'{snapshots.receive_station}' listens; locate straight from the samples instead"
+        )
+    count = len(snapshots.target)
+    told = {}
+    for end in ("departure", "arrival"):
+        for kind, mean, std in (("zenith", 0.5, 12.0), ("azimuth", 0.0, 3.0)):
+            name = f"{end}_{kind}"
+            unknown = np.isinf(getattr(estimates, f"{name}_std"))
+            told[name] = np.where(unknown, mean * np.pi, getattr(estimates, name))
+            told[f"{name}_std"] = np.where(
+                unknown, np.pi / np.sqrt(std), getattr(estimates, f"{name}_std")
+            )
+    return Echoes(
+        estimates=dataclasses.replace(estimates, **told),
+        target=snapshots.target,
+        time=snapshots.time,
+        station_index=np.zeros(count, dtype=int),
+        station=(snapshots.receive_station,),
+    )
