@@ -73,8 +73,6 @@ def test_correlation_of_two_paths_is_the_mean_of_theirs_by_power():
     time, tone = jnp.arange(1200)[:, None], jnp.arange(1)[None]
     step = 2 * np.pi / 100 * np.array([3.0, 7.0])
     one, two = (amplitude * jnp.exp(1j * s * time) for amplitude, s in zip((2.0, 1.0), step))
-    found = time_frequency_correlation(one + two + 0.0 * tone, 100, 0)[100, 0]
-    assert found == pytest.approx(1.0, abs=1e-9)
     found = time_frequency_correlation(one + two + 0.0 * tone, 5, 0)[5, 0]
     assert found == pytest.approx((4 * np.exp(5j * step[0]) + np.exp(5j * step[1])) / 5, abs=0.02)
 

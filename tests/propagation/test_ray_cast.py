@@ -77,7 +77,7 @@ def block(low, high):
 def test_a_house_encloses_and_a_street_and_a_bridge_do_not():
     houses = block((0, 0, 0), (13, 21, 17)), block((25, 0, 0), (40, 60, 30))
     bridge = block((-9, -30, 5), (-5, -10, 6))  # four metres wide, a slope leads out below it
-    vertex = np.concatenate([corner for corner, _ in (*houses, bridge)])
+    vertex = np.concatenate([corner for corner, _ in (*houses, bridge)]).astype(float)
     face = np.concatenate([8 * k + np.array(f) for k, (_, f) in enumerate((*houses, bridge))])
     tree = build_tree(make_mesh(vertex, face))
     inside = [[3.1, 4.2, 1.2], [12.5, 20.3, 16.0], [39.0, 1.0, 1.2]]

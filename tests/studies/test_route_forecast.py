@@ -48,8 +48,9 @@ def test_spreads_ten_seconds_ahead_by_the_maps_walls(shared):
     wrong = []
     for instant in range(100, 700, 75):
         later = [instant + 100]
+        time, place = route.time[later], route.position[later]
         ahead = forecast_with_map(
-            found, power[instant], walls, CARRIER, route.time[later], instant=instant
+            found, power[instant], walls, CARRIER, time, place, instant=instant
         )
         strong = ahead.power > 10**-2.5 * ahead.power.max()
         each = spreads_over_time(ahead.path, np.where(strong, ahead.power, 0.0))
