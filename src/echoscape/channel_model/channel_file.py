@@ -82,6 +82,8 @@ def _write_hdf5(
 ) -> None:
     """Write one channel, version 2 of the layout: a group a snapshot, the first axis last."""
     require_hdf5()
+    if len(channel.time) < 2:
+        raise Refusal("an HDF5 file of a channel needs at least two times; take .npz for one")
     h5py = importlib.import_module("h5py")
     coefficient, delay = np.asarray(channel.coefficient), np.asarray(channel.delay)
     order = np.zeros(_ENTRIES, np.uint32)
@@ -103,12 +105,11 @@ def _write_hdf5(
                 "NumSnap": unsigned(len(coefficient)),
                 "rx_orientation": still,
                 "tx_orientation": still,
-                "rx_position": still if len(user) > 1 else user[0].astype(np.float32),
+                "rx_position": still,
                 "tx_position": np.asarray(station, np.float32),
             }
         )
-        if len(user) > 1:
-            group["rx_position"] = user.astype(np.float32)
+        group["rx_position"] = user.astype(np.float32)
         for k, (one, late) in enumerate(zip(coefficient, delay, strict=True)):
             snapshot = group.create_group(f"Snap_{k}")
             snapshot.attrs["NumPath"] = unsigned(len(late))

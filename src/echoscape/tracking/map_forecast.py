@@ -199,7 +199,7 @@ def _pair(
     apart = measured[None] - expected[slot, None]
     apart[..., [1, 3]] = wrap_angle(apart[..., [1, 3]])
     apart = np.abs(apart) / np.array(GATE)
-    outside = (apart > 1).any(axis=-1)
+    outside = np.asarray(np.any(apart > 1, axis=-1))
     cost = np.where(outside, 1e3, np.sum(apart**2, axis=-1))
     first, second = linear_sum_assignment(cost)
     good = ~outside[first, second]
