@@ -175,3 +175,22 @@ def test_options_that_do_not_go_together_are_refused(tmp_path, capsys, arguments
     assert code == 2
     assert message in err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_user_inside_a_building_is_refused(tmp_path, capsys):
+    observations, user, *_ = observe(np.random.default_rng(1), instants=3)
+    write_observations(observations, tmp_path / "seen.parquet")
+    x, y = user[0, :2]
+    corner = [[x + 4 * i, y + 5 * j, z] for i in (-1, 1) for j in (-1, 1) for z in (0, 9)]
+    far = [[-300, -300, 0], [300, -300, 0], [300, 300, 0]]
+    side = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (1, 5, 7, 3)]
+    face = [[a, b, c] for a, b, c, _ in side] + [[a, c, d] for a, _, c, d in side] + [[8, 9, 10]]
+    np.savez(tmp_path / "city.npz", vertices=np.array(corner + far), faces=np.array(face))
+    code, _, err = run(
+        capsys, "track", tmp_path / "seen.parquet", "--out", tmp_path / "out", "--station",
+        words(STATION), "--start", words(user[0]), "--mesh", tmp_path / "city.npz",
+    )  # fmt: skip
+    assert code == 2
+    assert "inside a building of" in err
+    assert "--start" in err
+    assert not (tmp_path / "out").exists()

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from echoscape.channel_model import ks_distance, ks_halves, spreads
-from echoscape.channel_model.statistic import level_crossings, time_correlation
+from echoscape.channel_model.spread import azimuth_deviation
+from echoscape.channel_model.statistic import (
+    level_crossings,
+    stationarity_distance,
+    time_correlation,
+    time_frequency_correlation,
+)
 
 
 def two(power, delay, azimuth, zenith):
@@ -53,3 +59,45 @@ def test_a_sine_crosses_once_a_period():
     assert crossings == pytest.approx(2.5)
     share = np.mean(envelope < 0.5 * np.sqrt(np.mean(envelope**2)))
     assert below == pytest.approx(share * 4.0 / 10)
+
+
+def test_correlation_of_one_path_turns_with_doppler_and_against_delay():
+    time, tone = jnp.arange(90)[:, None], jnp.arange(40)[None]
+    found = time_frequency_correlation(jnp.exp(1j * (0.31 * time - 0.17 * tone)), 3, 2)
+    lag, shift = np.arange(4)[:, None], np.arange(3)[None]
+    assert np.allclose(found, np.exp(1j * (0.31 * lag - 0.17 * shift)), atol=1e-12)
+
+
+def test_correlation_of_two_paths_is_the_mean_of_theirs_by_power():
+    # over whole periods the cross terms vanish
+    time, tone = jnp.arange(1200)[:, None], jnp.arange(1)[None]
+    step = 2 * np.pi / 100 * np.array([3.0, 7.0])
+    one, two = (amplitude * jnp.exp(1j * s * time) for amplitude, s in zip((2.0, 1.0), step))
+    found = time_frequency_correlation(one + two + 0.0 * tone, 5, 0)[5, 0]
+    assert found == pytest.approx((4 * np.exp(5j * step[0]) + np.exp(5j * step[1])) / 5, abs=0.02)
+
+
+def test_stationarity_distance_of_known_directions():
+    rng = np.random.default_rng(3)
+    angle = 0.4
+    steer = np.array([[1.0, 1.0j, -0.5], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    steer[1] = np.cos(angle) * steer[0] / 1.5 + np.sin(angle) * np.array([1.0, -1.0j, 0]) / 2**0.5
+    steer[2] = [1j, 1.0, 0.0]
+    steer[2] -= (steer[2] @ steer[0].conj()) / 2.25 * steer[0]  # orthogonal to the first
+    gain = rng.normal(size=(3, 8, 2)) @ [1.0, 1j]
+    parts = [gain[i][:, None] * steer[i] for i in range(3)] + [5.0 * gain[0][:, None] * steer[0]]
+    parts += [np.zeros((8, 3)), np.zeros((3, 3))]  # silence, and a rest
+    found = stationarity_distance(jnp.asarray(np.concatenate(parts)), 8)
+    assert found.shape == (5, 5)
+    assert found[0, 3] == pytest.approx(0.0, abs=1e-12)
+    assert found[0, 2] == pytest.approx(1.0, abs=1e-12)
+    share = abs(steer[0].conj() @ steer[1]) ** 2 / np.prod([np.vdot(s, s).real for s in steer[:2]])
+    assert found[0, 1] == pytest.approx(1 - share, abs=1e-12)
+    assert np.allclose(found[4, :4], 1.0)
+    assert found[4, 4] == 0.0
+
+
+def test_two_azimuths_deviate_from_their_circular_mean():
+    power, azimuth = jnp.array([1.0, 1.0]), jnp.array([3.0, -3.1])
+    half = 0.5 * (2 * np.pi - 6.1)  # the shorter way round, across the cut
+    assert azimuth_deviation(power, azimuth) == pytest.approx(half)

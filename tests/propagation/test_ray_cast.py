@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.propagation.ray_cast import build_tree, cast, sees
+from echoscape.propagation.ray_cast import build_tree, cast, enclosed, sees
 from echoscape.scene.mesh import make_mesh
 
 
@@ -64,3 +64,23 @@ def test_points_see_each_other_both_ways_or_not_at_all(soup):
     centre = mesh.triangle[3].mean(axis=0)
     near = centre + 0.05 * mesh.normal[3]
     assert sees(tree, jnp.asarray(centre[None]), jnp.asarray(near[None])).all()
+
+
+def block(low, high):
+    """Twelve triangles of a box."""
+    corner = np.array([[[x, y, z] for z in (low[2], high[2])] for y in (low[1], high[1])
+                       for x in (low[0], high[0])]).reshape(8, 3)  # fmt: skip
+    side = [(0, 2, 3, 1), (4, 5, 7, 6), (0, 1, 5, 4), (2, 6, 7, 3), (0, 4, 6, 2), (1, 3, 7, 5)]
+    return corner, [face for a, b, c, d in side for face in ((a, b, c), (a, c, d))]
+
+
+def test_a_house_encloses_and_a_street_and_a_bridge_do_not():
+    houses = block((0, 0, 0), (13, 21, 17)), block((25, 0, 0), (40, 60, 30))
+    bridge = block((-9, -30, 5), (-5, -10, 6))  # four metres wide, a slope leads out below it
+    vertex = np.concatenate([corner for corner, _ in (*houses, bridge)]).astype(float)
+    face = np.concatenate([8 * k + np.array(f) for k, (_, f) in enumerate((*houses, bridge))])
+    tree = build_tree(make_mesh(vertex, face))
+    inside = [[3.1, 4.2, 1.2], [12.5, 20.3, 16.0], [39.0, 1.0, 1.2]]
+    outside = [[19.0, 11.0, 1.2], [-7.0, -20.0, 1.2], [3.1, 4.2, 18.0], [24.9, 30.0, 1.2]]
+    found = enclosed(tree, jnp.array(inside + outside))
+    assert found.tolist() == [True] * 3 + [False] * 4

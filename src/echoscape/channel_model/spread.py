@@ -10,6 +10,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from echoscape.units import wrap_angle
+
 NAMES = ("delay", "departure_azimuth", "departure_zenith", "arrival_azimuth", "arrival_zenith")
 
 
@@ -65,3 +67,21 @@ def spreads(
         arrival_zenith=linear(arrival_zenith),
         dominance=jnp.where(rest > 0, strongest / jnp.where(rest > 0, rest, 1.0), math.inf),
     )
+
+
+def azimuth_deviation(
+    power: Float[Array, " path"], azimuth: Float[Array, " path"]
+) -> Float[Array, ""]:
+    """Measure an azimuth spread the other way in use: root mean square about the circular mean.
+
+    For comparison with programs that define it so, `quadriga-lib` among them; it never exceeds pi,
+    where the circular spread of `spreads` has no bound.
+
+    Args:
+        power: Of the paths [1].
+        azimuth: Of the paths [rad].
+    """
+    total = jnp.sum(power)
+    weight = power / jnp.where(total > 0, total, 1.0)
+    mean = jnp.angle(jnp.sum(weight * jnp.exp(1j * azimuth)))
+    return jnp.sqrt(weight @ wrap_angle(azimuth - mean) ** 2)

@@ -1,7 +1,7 @@
 """How two sets of numbers differ in distribution, and how a channel changes over time.
 
 Takes samples, coefficients over time.
-Gives Kolmogorov-Smirnov distances, correlations, level crossings.
+Gives Kolmogorov-Smirnov distances, correlations, stationarity distances, level crossings.
 """
 
 import jax.numpy as jnp
@@ -41,6 +41,56 @@ def time_correlation(coefficient: Complex[Array, " time"], longest: int) -> Comp
         for lag in range(longest + 1)
     ]
     return jnp.stack(later) / power
+
+
+def time_frequency_correlation(
+    response: Complex[Array, "time tone"], longest: int, widest: int
+) -> Complex[Array, "lag shift"]:
+    """Correlate a frequency response with itself later and at a higher tone, 1 at no lag [1].
+
+    Args:
+        response: One antenna pair, evenly sampled in time and frequency.
+        longest: Largest lag in time [sample].
+        widest: Largest shift in frequency [tone].
+    """
+    time, tone = response.shape
+    power = jnp.mean(jnp.abs(response) ** 2)
+    rows = [
+        jnp.stack(
+            [
+                jnp.mean(response[lag:, shift:] * response[: time - lag, : tone - shift].conj())
+                for shift in range(widest + 1)
+            ]
+        )
+        for lag in range(longest + 1)
+    ]
+    return jnp.stack(rows) / power
+
+
+def stationarity_distance(
+    coefficient: Complex[Array, "time antenna"], window: int
+) -> Float[Array, "window window"]:
+    """Measure how differently a channel's power lies in space from one window to another.
+
+    The correlation matrix distance of [herdin-distance]: 0 where two windows' correlation matrices
+    agree up to a factor, 1 where nothing of one lies where the other has power.
+
+    Args:
+        coefficient: Antennas, or antenna pairs, over time.
+        window: Samples in each window; a rest that fills none is left out.
+
+    Returns:
+        The distance of every window from every other; 0 between windows without power.
+    """
+    count = coefficient.shape[0] // window
+    parts = coefficient[: count * window].reshape(count, window, -1)
+    matrix = jnp.einsum("wta,wtb->wab", parts, parts.conj()).reshape(count, -1)
+    size = jnp.linalg.norm(matrix, axis=1)
+    both = size[:, None] * size[None]
+    alike = jnp.real(matrix @ matrix.conj().T) / jnp.where(both > 0, both, 1.0)
+    one_empty = (size[:, None] > 0) ^ (size[None] > 0)
+    distance = jnp.where(both > 0, jnp.clip(1 - alike, 0.0, 1.0), 0.0)
+    return jnp.where(one_empty, 1.0, distance)
 
 
 def level_crossings(

@@ -33,7 +33,7 @@ def channel(
 
     Args:
         tracks: Folder with tracks.parquet and user.parquet.
-        out: File to write, .npz.
+        out: File to write: .npz, arrays as Sionna has them, or .hdf5, which quadriga-lib reads.
         carrier: Carrier frequency [Hz].
         times: First and last time, such as 60,80 [s]; the whole track if not given.
         rate: Samples of the channel per second [Hz].
@@ -50,14 +50,18 @@ def channel(
     between = read_range(times, "--times")
     if not 1e6 < carrier < 1e15:
         raise Refusal(f"--carrier must be a frequency in Hz, such as 28e9; got {carrier:g}")
-    if out.suffix != ".npz":
-        raise Refusal(f"{out} must end in .npz, which tells the format")
+    from echoscape.channel_model.channel_file import HDF5_SUFFIXES, require_hdf5
+
+    if out.suffix in HDF5_SUFFIXES:
+        require_hdf5()
+    elif out.suffix != ".npz":
+        raise Refusal(f"{out} must end in .npz or .hdf5, which tells the format")
     arrays = read_array(transmit, "--transmit"), read_array(receive, "--receive")
     import jax
     import jax.numpy as jnp
     import numpy as np
 
-    from echoscape.channel_model import rays_from_tracks, read_motion, realize
+    from echoscape.channel_model import move, rays_from_tracks, read_motion, realize
     from echoscape.channel_model.channel_file import write_channel
     from echoscape.channel_model.coefficient import Polarisation
 
@@ -81,7 +85,8 @@ def channel(
     when = jnp.asarray(first + np.arange(count) / rate)
     change = Polarisation() if polarised else None
     made = realize(rays, motion, when, carrier, *arrays, change, key=jax.random.key(seed))
-    write_channel(made, out)
+    user = np.asarray(jax.vmap(lambda t: move(motion, t)[0])(when))
+    write_channel(made, out, station=np.asarray(rays.station), user=user)
     told = {
         "samples": count,
         "paths": len(rays.point),

@@ -91,6 +91,67 @@ def isac_channel(
         print_table(str(out), {name: str(value) for name, value in told.items()})
 
 
+@app.command(name="isac-forecast")
+def isac_forecast(
+    *,
+    out: Path,
+    route: Path | None = None,
+    mesh: Path | None = None,
+    noise: str = "1",
+    horizon: str = "5,10,18",
+    every: float = 10.0,
+    seconds: float | None = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Forecast the spreads of a channel from its last observation on: about three minutes.
+
+    An interrupted run goes on where it ended when it is called again.
+
+    Args:
+        out: Folder for rows.jsonl and the figure.
+        route: Ray-traced route as .npz; a walk through the sample city if not given.
+        mesh: Walls of that route, .npz or .obj.
+        noise: Errors as multiples of 0.3 m, 0.5 and 1 degree, such as 0.3,1,3.
+        horizon: How long after the last observation, such as 5,10,18 [s].
+        every: Time between instants from which it is forecast [s].
+        seconds: Length of the walk; all of it if not given [s].
+        seed: Seed of everything random; same seed, same result.
+        quiet: Show no progress.
+        json: Print JSON for programs.
+    """
+    use_double_precision()
+    from echoscape.checks import Refusal
+
+    levels, ahead = read_multiples(noise, "--noise"), read_multiples(horizon, "--horizon")
+    if (route is None) != (mesh is None):
+        raise Refusal("--route and --mesh go together: a forecast needs the walls of the route")
+    if not 0.1 <= every < 1e6:
+        raise Refusal(f"--every must be at least 0.1, in s; got {every:g}")
+    if seconds is not None and not seconds >= 5 + max(ahead):
+        raise Refusal(
+            f"--seconds must be at least {5 + max(ahead):g}, in s, for that --horizon; "
+            f"got {seconds:g}"
+        )
+    from echoscape.studies.draw_fixes import save_figure
+    from echoscape.studies.route_forecast import RouteForecast, draw_forecast, run
+
+    settings = RouteForecast(route, mesh, levels, ahead, every, seconds, seed)
+    with progress("forecasting", quiet) as tell:
+        rows = run(settings, out / "rows.jsonl", tell)
+    save_figure(draw_forecast(rows), out / "forecast.png")
+    told: dict[str, Any] = {}
+    for row in rows:
+        if row["median"] is not None:
+            case = f"noise {row['noise']:g}, {row['horizon']:g} s, user {row['user']}"
+            told.setdefault(f"{case}, {row['method']}", {})[row["spread"]] = round(row["median"], 3)
+    if json:
+        print_json(told)
+    else:
+        print_table(str(out), {name: str(value) for name, value in told.items()})
+
+
 @app.command(name="nlos-sensing")
 def nlos_sensing(
     *,
@@ -154,6 +215,23 @@ def nlos_sensing(
             )
     title = f"{out}: medians over layouts of RMSE / median / 90 %, and share beyond 10 m"
     print_table(title, told)
+
+
+def read_multiples(text: str, option: str) -> tuple[float, ...]:
+    """Read numbers above zero with commas between."""
+    from echoscape.checks import Refusal
+
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not all(0 < value < 100 for value in values):
+        raise Refusal(
+            f"{option} needs different numbers above zero and below 100, such as 5,10; got {text!r}"
+        )
+    if len(set(values)) < len(values):
+        raise Refusal(f"{option} names a number twice; got {text!r}")
+    return values
 
 
 def _told(found: "Found") -> dict[str, Any]:

@@ -88,6 +88,10 @@ def track(
 
     tree = None if mesh is None else read_tree(mesh, station_position)
     seen = read_observations(observations, angle_std, delay_std)
+    if tree is not None:
+        begin = seen.user_position[:1] if start_position is None else start_position[None]
+        if start_position is not None or seen.user_known[0]:
+            check_outdoors(tree, begin, mesh)
     with progress(f"follow {len(seen.time)} instants", quiet):
         if filter == "joint" or filter == "anchors":
             found = follow(
@@ -178,6 +182,21 @@ def read_tree(path: Path, station: "np.ndarray") -> "BoxTree":
             f"{low[0]:g} to {high[0]:g} and y {low[1]:g} to {high[1]:g} m; give both in one frame"
         )
     return build_tree(mesh)
+
+
+def check_outdoors(tree: "BoxTree", start: "np.ndarray", mesh: Path | None) -> None:
+    """Refuse a user that starts inside a building, where nothing of the map holds."""
+    import jax.numpy as jnp
+
+    from echoscape.checks import Refusal
+    from echoscape.propagation.ray_cast import enclosed
+
+    if bool(enclosed(tree, jnp.asarray(start))[0]):
+        place = ",".join(f"{value:g}" for value in start[0])
+        raise Refusal(
+            f"the user starts at {place} m, inside a building of {mesh}; give --start and the "
+            "station in the frame of the mesh, or leave --mesh out"
+        )
 
 
 def summarize(tracks: "Tracks", repeated: int) -> dict[str, int | float]:

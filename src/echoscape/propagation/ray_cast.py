@@ -191,6 +191,23 @@ def sees(
     return hit.face < 0
 
 
+def enclosed(tree: BoxTree, point: Float[Array, "point 3"]) -> Bool[Array, " point"]:
+    """Tell whether points lie inside a building: no way up from them leads out.
+
+    Straight up and along sixteen slopes around; a street has sky above, a bridge lets slopes pass.
+
+    Args:
+        tree: The boxes.
+        point: The points [m].
+    """
+    around = jnp.arange(16) * (jnp.pi / 8) + 0.1
+    low = jnp.stack([jnp.cos(around), jnp.sin(around), jnp.ones(16)], axis=1) / jnp.sqrt(2.0)
+    ahead = jnp.concatenate([jnp.array([[0.0, 0.0, 1.0]]), low])
+    count, ways = point.shape[0], len(ahead)
+    hit = cast(tree, jnp.repeat(point, ways, axis=0), jnp.tile(ahead, (count, 1)))
+    return (hit.face >= 0).reshape(count, ways).all(axis=1)
+
+
 def _walk(tree: BoxTree, start, direction, reach):
     """Carry one ray through the boxes."""
     octant = jnp.sum((direction < 0) * jnp.array([1, 2, 4]))
