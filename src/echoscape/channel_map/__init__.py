@@ -5,6 +5,7 @@ Gives a `ChannelMap`: position to `PathPrior`.
 """
 
 from echoscape.channel_map.anchors import AnchorMap, AnchorSettings, fit_anchors
+from echoscape.channel_map.carried import CarriedMap, CarriedSettings, fit_carried
 from echoscape.channel_map.nearest import NearestMap, NearestSettings, fit_nearest
 from echoscape.channel_map.network import NetworkMap
 from echoscape.channel_map.prior import ChannelMap, PathPrior
@@ -14,6 +15,8 @@ from echoscape.channel_map.training import NetworkSettings, fit_network
 __all__ = [
     "AnchorMap",
     "AnchorSettings",
+    "CarriedMap",
+    "CarriedSettings",
     "ChannelMap",
     "NearestMap",
     "NearestSettings",
@@ -22,6 +25,7 @@ __all__ = [
     "PathPrior",
     "data_hash",
     "fit_anchors",
+    "fit_carried",
     "fit_nearest",
     "fit_network",
     "load_manifest",

@@ -16,6 +16,7 @@ import numpy as np
 import pydantic
 
 from echoscape.channel_map.anchors import AnchorSettings, fit_anchors
+from echoscape.channel_map.carried import CarriedSettings, fit_carried
 from echoscape.channel_map.evaluation import evaluate, spatial_split
 from echoscape.channel_map.nearest import NearestSettings, fit_nearest
 from echoscape.channel_map.prior import ChannelMap
@@ -23,8 +24,8 @@ from echoscape.channel_map.training import NetworkSettings, fit_network
 from echoscape.checks import Refusal
 from echoscape.reports import Reports
 
-Model = Literal["anchors", "nearest", "network", "network-mse"]
-"""Names of the models: the geometric map, interpolation, a network by likelihood or by error."""
+Model = Literal["anchors", "nearest", "carried", "network", "network-mse"]
+"""Names of models: geometry, interpolation, small campaigns, networks by likelihood or error."""
 
 Progress = Callable[..., None]
 """Called with what is done, how much there is, and a few words."""
@@ -51,6 +52,8 @@ def fit_map(
         return fit_anchors(reports, station=station, seed=seed)
     if model == "nearest":
         return fit_nearest(reports, station=station)
+    if model == "carried":
+        return fit_carried(reports, station=station)
 
     def tell(done: int, total: int, loss: float) -> None:
         del loss
@@ -71,6 +74,7 @@ def model_settings(model: Model) -> dict[str, Any]:
     settings: dict[Model, type[pydantic.BaseModel]] = {
         "anchors": AnchorSettings,
         "nearest": NearestSettings,
+        "carried": CarriedSettings,
         "network": NetworkSettings,
         "network-mse": NetworkSettings,
     }
