@@ -17,6 +17,7 @@ from echoscape.cli import (
     demo,
     doctor,
     echoes,
+    follow,
     image,
     locate,
     maps,
@@ -41,6 +42,7 @@ app.command(reports.app)
 app.command(maps.app)
 app.command(echoes.app)
 app.command(locate.locate)
+app.command(follow.follow)
 app.command(bound.bound)
 app.command(track.track)
 app.command(channel.channel)

@@ -54,7 +54,14 @@ def square_reports(
     site: Site, place: Float[Array, "place 3"], key: PRNGKeyArray, station: int = 0
 ) -> Reports:
     """Report the strongest paths at places, exactly."""
-    paths = jax.tree.map(np.asarray, square_paths(site, place, key, station))
+    return reports_of_paths(site, place, square_paths(site, place, key, station), station)
+
+
+def reports_of_paths(
+    site: Site, place: Float[Array, "place 3"], paths: Paths, station: int = 0
+) -> Reports:
+    """Report paths at places, exactly, without arrival angles."""
+    paths = jax.tree.map(np.asarray, paths)
     exact = np.zeros(paths.delay.shape)
     unknown = np.full(paths.delay.shape, np.inf)
     zero = np.zeros(len(place))

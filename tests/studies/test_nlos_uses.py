@@ -1,0 +1,47 @@
+"""The studies of the map's further uses, in their quick setting."""
+
+import numpy as np
+import pytest
+
+from echoscape.studies import nlos_communication, nlos_moving, room_campaign
+
+
+def test_communication_gains_from_the_map():
+    settings = nlos_communication.points(True, 0)
+    rows = [
+        {**setting, **row} for setting in settings for row in nlos_communication.measure(setting)
+    ]
+    exact = next(row for row in rows if row["map"] == "exact")
+    assert exact["nmse"] < 0.5 * exact["nmse_without_map"]
+    assert exact["nmse_8_pilots"] < exact["nmse_without_map"]
+    assert 0 <= exact["loss"] < 0.1
+    assert exact["rate"] <= exact["rate_known"]
+    assert set(nlos_communication.draw(rows)) == {"communication"}
+
+
+@pytest.mark.slow
+def test_following_gains_over_single_looks():
+    settings = nlos_moving.points(True, 0)
+    rows = [{**setting, **row} for setting in settings for row in nlos_moving.measure(setting)]
+    rms = {
+        name: np.sqrt(np.mean([row[name] ** 2 for row in rows if row["time"] > 2.0]))
+        for name in ("followed", "alone")
+    }
+    assert rms["followed"] < 0.5 * rms["alone"]
+    assert set(nlos_moving.draw(rows)) == {"moving"}
+
+
+@pytest.mark.slow
+def test_a_campaign_has_what_it_says():
+    made = room_campaign.make_campaign(2, poses=12)
+    again = room_campaign.make_campaign(2, poses=12)
+    paths = made.reports.estimates
+    np.testing.assert_array_equal(paths.delay, again.reports.estimates.delay)
+    assert len(made.obstructed) == 12
+    assert 4 < paths.valid.sum(axis=1).mean() <= 8
+    away = made.reports.position - made.reports.station_position
+    shortest = np.where(paths.valid, 299_792_458.0 * paths.delay, np.inf).min(axis=1)
+    sight = ~made.obstructed
+    # Some direct paths are missed; the others have the sounder's error of 0.15 m.
+    gap = np.abs(shortest - np.linalg.norm(away, axis=1))[sight]
+    assert np.median(gap) < 0.3
