@@ -127,7 +127,7 @@ def structs(layout):
         return np.array([[*row, *[np.nan] * (3 - len(row))] for row in values])
 
     return {
-        "bs_pos": STATION, "bs_heading": LOOKS, "ue_pos": POSES.T, "ue_heading": FACES,
+        "bs_pos": STATION, "bs_heading": LOOKS, "ue_pos": POSES, "ue_heading": FACES,
         "tau": padded(LENGTH) / SPEED_OF_LIGHT, "aod": padded(OUT), "aoa": padded(BACK),
         "power": padded(POWER),
     }  # fmt: skip

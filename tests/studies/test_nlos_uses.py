@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from echoscape.studies import nlos_communication, nlos_moving, room_campaign
+from echoscape.studies import nlos_communication, nlos_moving, nlos_stations, room_campaign
 
 
 def test_communication_gains_from_the_map():
@@ -29,6 +29,16 @@ def test_following_gains_over_single_looks():
     }
     assert rms["followed"] < 0.5 * rms["alone"]
     assert set(nlos_moving.draw(rows)) == {"moving"}
+
+
+@pytest.mark.slow
+def test_a_second_station_helps_and_delays_alone_tell_no_more_than_everything():
+    settings = nlos_stations.points(True, 0)
+    one, two = ({**s, **row} for s in settings for row in nlos_stations.measure(s))
+    assert two["bound"] < one["bound"]
+    assert one["bound"] <= one["bound_delays"]
+    assert two["rmse"] < one["rmse"]
+    assert set(nlos_stations.draw([one, two])) == {"stations", "stations-area"}
 
 
 @pytest.mark.slow

@@ -67,7 +67,8 @@ def reports_of_paths(
     zero = np.zeros(len(place))
     return Reports(
         PathEstimates(
-            paths.departure_azimuth, paths.departure_zenith, exact, exact, paths.delay, paths.power,
+            paths.departure_azimuth, paths.departure_zenith, exact, exact, paths.delay,
+            np.asarray(paths.power),
             exact, exact, unknown, unknown, exact, paths.valid,
         ),
         np.asarray(place), zero, zero, np.arange(len(place)), zero.astype(int),
