@@ -32,6 +32,7 @@ def scene():
 SMALL = FollowSettings(particles=800)
 
 
+@pytest.mark.slow
 def test_after_two_seconds_a_track_is_twice_as_good_as_a_look(scene):
     learnt, truth, echoes = scene
     found = follow(echoes, learnt, key=jax.random.key(0), settings=SMALL)

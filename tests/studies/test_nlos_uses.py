@@ -6,6 +6,7 @@ import pytest
 from echoscape.studies import nlos_communication, nlos_moving, nlos_stations, room_campaign
 
 
+@pytest.mark.slow
 def test_communication_gains_from_the_map():
     settings = nlos_communication.points(True, 0)
     rows = [
@@ -19,16 +20,20 @@ def test_communication_gains_from_the_map():
     assert set(nlos_communication.draw(rows)) == {"communication"}
 
 
-@pytest.mark.slow
-def test_following_gains_over_single_looks():
+def test_ways_are_smooth_inside_the_square_and_drawn_from_rows():
     settings = nlos_moving.points(True, 0)
-    rows = [{**setting, **row} for setting in settings for row in nlos_moving.measure(setting)]
-    rms = {
-        name: np.sqrt(np.mean([row[name] ** 2 for row in rows if row["time"] > 2.0]))
-        for name in ("followed", "alone")
-    }
-    assert rms["followed"] < 0.5 * rms["alone"]
-    assert set(nlos_moving.draw(rows)) == {"moving"}
+    assert len({setting["scene"] for setting in nlos_moving.points(False, 0)}) == 2
+    way = nlos_moving.wander(5, 60)
+    assert way[:, :2].min() > 0
+    assert way[:, :2].max() < 100
+    speed = np.linalg.norm(np.diff(way, axis=0), axis=1) / nlos_moving.LOOK
+    assert np.ptp(speed) < 1e-9
+    assert 1.5 <= speed[0] <= 5.0
+    row = {"way": 0, "followed": 0.2, "alone": 0.5, "status": 1, "track": 0}
+    rows = [{**settings[0], **row, "time": 0.1 * k} for k in range(3)]
+    (line, other, _) = nlos_moving.draw(rows)["moving"].axes[0].lines
+    np.testing.assert_allclose(line.get_ydata(), 0.5)
+    np.testing.assert_allclose(other.get_ydata(), 0.2)
 
 
 @pytest.mark.slow

@@ -56,11 +56,11 @@ class CarriedSettings(pydantic.BaseModel):
 class _Near(eqx.Module):
     """What some reports predict at a place, in arrays of [report, path]."""
 
-    length: Array
-    log_weight: Array
-    azimuth_variance: Array
-    zenith_variance: Array
-    length_variance: Array
+    length: AnyArray
+    log_weight: AnyArray
+    azimuth_variance: AnyArray
+    zenith_variance: AnyArray
+    length_variance: AnyArray
 
 
 def _carry(paths: CarriedPaths, errors: Errors, position: Float[Array, "3"]) -> _Near:
@@ -229,7 +229,8 @@ def _learn(
     if count < 3 or steps == 0:
         return errors
     some = np.linspace(0, count - 1, min(count, _LEARNT_FROM)).astype(int)
-    near = KDTree(paths.position).query(paths.position[some], k=min(neighbours + 1, count))[1]
+    found = KDTree(paths.position).query(paths.position[some], k=min(neighbours + 1, count))
+    near = np.asarray(found[1]).reshape(len(some), -1)
     near = np.stack([row[row != k][: len(row) - 1] for k, row in zip(some, near)])
     low = np.log([2e-3, least_length, 0.3 * spacing, 0.02, 0.02, 0.02])
     high = np.log([1.0, 5.0 * max(spacing, 0.2), 20.0 * spacing, 3.0, 3.0, 8.0])
@@ -244,10 +245,10 @@ def _learn(
         return float(value), np.asarray(slope, float)
 
     options = {"maxiter": steps}
-    found = minimize(
+    best = minimize(
         cost, start, jac=True, method="L-BFGS-B", bounds=[*zip(low, high)], options=options
     )
-    return Errors(*(np.asarray(number) for number in np.exp(found.x)))
+    return Errors(*(np.asarray(number) for number in np.exp(best.x)))
 
 
 def _first_reading(paths: CarriedPaths) -> Bool[np.ndarray, "report path"]:
@@ -274,7 +275,7 @@ def _surprise(
 
     def one(report, others):
         few = jax.tree.map(lambda leaf: leaf[others], paths)
-        carried = _carry(few, errors, paths.position[report])
+        carried = _carry(few, errors, jnp.asarray(paths.position)[report])
         azimuth_variance = (carried.azimuth_variance + errors.azimuth**2)[None]
         length_variance = (carried.length_variance + errors.length**2)[None]
         turn = wrap_angle(paths.azimuth[report][:, None, None] - few.azimuth[None])

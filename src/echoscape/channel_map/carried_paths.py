@@ -25,12 +25,16 @@ _APART = 0.6  # between the two readings [rad]
 
 @storable("carried-errors")
 class Errors(eqx.Module):
-    """What is learnt from reports that must predict one another."""
+    """What is learnt from reports that must predict one another.
+
+    Where several reports are near, their own scatter does half of the spreading: widths come out
+    between half of and the whole of the errors that the sounder makes.
+    """
 
     azimuth: Float[AnyArray, ""]
-    """Deviation of a departure azimuth of one report [rad]."""
+    """Width of a report's departure azimuth, as its own error and as a neighbour's [rad]."""
     length: Float[AnyArray, ""]
-    """Deviation of a path's length in one report [m]."""
+    """Width of its length, likewise [m]."""
     reach: Float[AnyArray, ""]
     """Width of the reports' weights [m]."""
     turn: Float[AnyArray, ""]
@@ -79,7 +83,7 @@ def guess_arrivals(
     """
     place = paths.position
     count = min(_WITNESSES + 1, len(place))
-    near = KDTree(place).query(place, k=count)[1]
+    near = np.asarray(KDTree(place).query(place, k=count)[1]).reshape(len(place), -1)
     report, path = np.nonzero(unknown)
     angle = 2 * np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS
     towards = np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=-1)

@@ -74,7 +74,7 @@ def follow(
 
         drawing = draw_followed(found, maps)
     write_followed(found, out)
-    told = {
+    told: dict[str, float] = {
         "instants": len(found.time),
         "tracks": int(found.track.max() + 1),
         **{s.name.lower(): int((found.status == s).sum()) for s in FollowStatus},

@@ -135,7 +135,13 @@ def is_obstructed(reports: Reports, errors: Errors) -> Bool[np.ndarray, " report
     distance, bearing = np.linalg.norm(away, axis=1), np.arctan2(away[:, 1], away[:, 0])
     miss = SPEED_OF_LIGHT * paths.delay - shift - distance[:, None]
     angle = wrap_angle(paths.departure_azimuth - turn - bearing[:, None])
-    square = (miss / float(errors.length)) ** 2 + (angle / float(errors.azimuth)) ** 2
+    # In a sparse campaign errors and what changes within its spacing cannot be told apart: the sum;
+    # and widths are about the errors over the square root of two (`Errors`).
+    step = spacing_of(reports.position)
+    length_variance = errors.length**2 + 0.5 * (errors.stretch * step) ** 2
+    turned = errors.turn * step / np.maximum(distance, step)
+    angle_variance = (errors.azimuth**2 + 0.5 * turned**2)[:, None]
+    square = 0.5 * (miss**2 / float(length_variance) + angle**2 / angle_variance)
     return ~np.any(paths.valid & (square < _GATE**2), axis=1)
 
 

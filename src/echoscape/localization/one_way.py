@@ -85,7 +85,7 @@ def locate_one_way(
         )
     place, cell, reach = _grid(channel_map, height, settings)
     score = score_places(estimates, channel_map, place, settings)
-    heard = np.asarray(estimates.valid).any(axis=1)
+    heard = np.any(np.asarray(estimates.valid), axis=1).reshape(-1)
     support = channel_map.support(place)
     number = np.arange(len(heard)) if number is None else np.asarray(number)
     return _gather(place, cell, support > 0.95 * reach, score, heard, number, settings)

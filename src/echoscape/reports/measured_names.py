@@ -37,7 +37,7 @@ WORDS = {
 VECTORS = ("station_position", "user_position")
 """Quantities that a table spells out as x, y and z."""
 
-_COMPOUND = re.compile(r"(ao|do|to)[adf](?![a-z])", re.IGNORECASE)
+_COMPOUND = re.compile(r"(ao|do|to)[adf](?![^\W\d_])", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +67,9 @@ def words_of(name: str) -> list[str]:
     """Cut a name into lower-case words."""
     name = _COMPOUND.sub(lambda found: f"_{found[0].lower()}_", name)
     name = re.sub(
-        r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name.replace("dB", "_db")
+        r"(?<=[0-9a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][^\W\d_A-Z])", "_", name.replace("dB", "_db")
     )
-    return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    return [word for word in re.split(r"[^0-9a-z]+", name.lower()) if word]
 
 
 def meaning(name: str) -> Quantity | None:

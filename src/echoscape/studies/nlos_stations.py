@@ -142,9 +142,8 @@ def draw(rows: list[Row]) -> dict[str, Figure]:
         (row,) = (r for r in rows if r["layout"] == first and r["stations"] == count)
         values = np.array([np.nan if x is None else x for x in row["area"]]).reshape(20, 20)
         drawn = plan.imshow(values.T, origin="lower", extent=(0, 100, 0, 100), vmin=0, vmax=4)
-        plan.plot(
-            *np.array(STATIONS[:count]).T, "^", color="white", mec="black", ms=8, clip_on=False
-        )
+        x, y = np.array(STATIONS[:count]).T
+        plan.plot(x, y, "^", color="white", mec="black", ms=8, clip_on=False)
         plan.set(xlabel="x [m]", ylabel="y [m]", title=f"{count} station{'s' * (count > 1)}")
     area.colorbar(drawn, ax=area.axes, label="smallest error [m]")
     return {"stations": figure, "stations-area": area}

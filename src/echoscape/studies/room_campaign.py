@@ -19,7 +19,6 @@ from echoscape.estimation import PathEstimates
 from echoscape.propagation.ray_cast import build_tree
 from echoscape.propagation.wall_images import trace
 from echoscape.reports import Reports
-from echoscape.scene.direction import angles_of
 from echoscape.scene.mesh import Mesh, make_mesh
 from echoscape.units import SPEED_OF_LIGHT, wrap_angle
 
@@ -107,8 +106,8 @@ def make_campaign(
         mine = np.flatnonzero((paths.place == k) & (rng.random(len(paths.place)) > sounder.missed))
         power = np.abs(paths.gain[mine]) ** 2
         mine = mine[np.argsort(-power)][:width]
-        out = angles_of(paths.first[mine] - station)[0]
-        back = angles_of(paths.last[mine] - place[k])[0]
+        out = _azimuth(paths.first[mine] - station)
+        back = _azimuth(paths.last[mine] - place[k])
         length = paths.length[mine]
         power = np.abs(paths.gain[mine]) ** 2
         false = rng.poisson(sounder.false) if len(mine) else 0
@@ -144,6 +143,10 @@ def make_campaign(
         station_position=station[None], station=("bs",),
     )  # fmt: skip
     return Campaign(reports, obstructed, mesh)
+
+
+def _azimuth(away: Float[np.ndarray, "path 3"]) -> Float[np.ndarray, " path"]:
+    return np.arctan2(away[:, 1], away[:, 0])
 
 
 def _walk(mesh: Mesh, high, poses: int, step: float, rng) -> Float[np.ndarray, "pose 3"]:
