@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from echoscape.channel_map import fit_anchors, save_maps
+from echoscape.channel_map import save_maps
 from echoscape.checks import Refusal
 from echoscape.cli import main
 from echoscape.localization import localize
@@ -13,7 +13,7 @@ from echoscape.localization.follow import FollowSettings, FollowStatus, follow
 from echoscape.reports import write_echoes
 from echoscape.reports.echo_making import make_echoes
 from echoscape.studies.nlos_moving import scene_reports, wander
-from echoscape.studies.square_scene import square_places, square_site
+from echoscape.studies.square_scene import learn_square, square_places, square_site
 
 LOOKS = 36
 
@@ -21,7 +21,7 @@ LOOKS = 36
 @pytest.fixture(scope="module")
 def scene():
     site, key = square_site(3), jax.random.key(5)
-    learnt = fit_anchors(scene_reports(site, square_places(3, 120), key, True))
+    learnt = learn_square(scene_reports(site, square_places(3, 120), key, True))
     truth = wander(11, LOOKS)
     users = scene_reports(site, jax.numpy.asarray(truth), jax.random.key(6), True)
     users = eqx.tree_at(lambda r: r.time, users, 0.1 * np.arange(float(LOOKS)))

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from echoscape.channel_map import fit_anchors, fit_nearest
+from echoscape.channel_map import fit_nearest
 from echoscape.channel_map.beams import (
     _steer,
     expected_covariance,
@@ -35,6 +35,7 @@ from echoscape.scene.antenna import dft_codebook
 from echoscape.studies.square_scene import (
     LISTED,
     exact_map,
+    learn_square,
     square_paths,
     square_places,
     square_reports,
@@ -76,7 +77,7 @@ def measure(setting: Setting) -> list[Row]:
     believed = place + setting["position_std"] * shift
     maps: dict[str, Any] = {
         "exact": exact_map(site),
-        "anchors": fit_anchors(learnt),
+        "anchors": learn_square(learnt),
         "nearest report": fit_nearest(learnt, settings=NearestSettings(neighbours=1)),
     }
     array = site.array[0]

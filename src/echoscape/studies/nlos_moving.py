@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
-from echoscape.channel_map import fit_anchors
 from echoscape.localization import localize
 from echoscape.localization.follow import follow
 from echoscape.propagation.path import strongest
@@ -26,6 +25,7 @@ from echoscape.scene import Site
 from echoscape.studies.square_scene import (
     JITTER,
     LISTED,
+    learn_square,
     reports_of_paths,
     square_places,
     square_site,
@@ -90,7 +90,7 @@ def measure(setting: Setting) -> list[Row]:
     key = jax.random.key(setting["layout"] + 31)
     sight = setting["scene"] == "mixed"
     place = square_places(setting["layout"], setting["reports"])
-    learnt = fit_anchors(scene_reports(site, place, jax.random.fold_in(key, 0), sight))
+    learnt = learn_square(scene_reports(site, place, jax.random.fold_in(key, 0), sight))
     rows = []
     for way in range(setting["ways"]):
         truth = wander(setting["layout"] * 100 + way, setting["looks"])

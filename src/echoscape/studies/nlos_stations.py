@@ -13,13 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from echoscape.channel_map import ChannelMap, fit_anchors
+from echoscape.channel_map import ChannelMap
 from echoscape.localization import localize
 from echoscape.localization.bound_table import bound_of_maps
 from echoscape.reports import Echoes
 from echoscape.reports.echo_making import make_echoes
 from echoscape.scene import Site
-from echoscape.studies.square_scene import square_places, square_reports, square_site
+from echoscape.studies.square_scene import (
+    learn_square,
+    square_places,
+    square_reports,
+    square_site,
+)
 from echoscape.studies.sweep import Row, Setting
 
 ANGLE_STD, DELAY_STD = 0.1, 20e-9
@@ -59,7 +64,7 @@ def learn_maps(site: Site, layout: int, reports: int) -> dict[str, ChannelMap]:
     """Learn each station's map from its own users' reports."""
     key = jax.random.key(layout + 41)
     return {
-        name: fit_anchors(
+        name: learn_square(
             square_reports(
                 site, square_places(layout + 50 * k, reports), jax.random.fold_in(key, k), k
             )

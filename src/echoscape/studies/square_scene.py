@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from echoscape.channel_map import PathPrior
+from echoscape.channel_map import AnchorMap, AnchorSettings, PathPrior, fit_anchors
 from echoscape.estimation import PathEstimates
 from echoscape.propagation.path import Paths, strongest
 from echoscape.propagation.point_scatterer import jitter_scatterers, scatter, square_world
@@ -74,6 +74,15 @@ def reports_of_paths(
         np.asarray(place), zero, zero, np.arange(len(place)), zero.astype(int),
         np.asarray(site.station_position[station : station + 1]), (site.station[station],),
     )  # fmt: skip
+
+
+def learn_square(reports: Reports) -> AnchorMap:
+    """Reconstruct the scatterers, told that the world differs from report to report.
+
+    Reports state no error here; searched with a smaller one, each jittered scatterer falls apart
+    into many.
+    """
+    return fit_anchors(reports, settings=AnchorSettings(model_errors=(JITTER, 1.0, 3.0)))
 
 
 def exact_map(site: Site, station: int = 0) -> Callable[[Float[Array, "3"]], PathPrior]:
