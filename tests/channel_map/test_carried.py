@@ -49,9 +49,9 @@ def test_paths_are_carried_exactly_along_mirrors():
 def test_the_errors_of_a_campaign_are_learnt_from_itself():
     reports, _ = level_reports(120, length_std=0.2, angle_std=0.04)
     errors = fit_carried(reports).errors
-    # The neighbours' scatter does its part of the spreading: half to the whole of the errors.
-    assert 0.5 * 0.2 < float(errors.length) < 0.2
-    assert 0.5 * 0.04 < float(errors.azimuth) < 0.04
+    # The neighbours' scatter does its part of the spreading: widths below the errors themselves.
+    assert 0.4 * 0.2 < float(errors.length) < 0.2
+    assert 0.4 * 0.04 < float(errors.azimuth) < 0.04
     twice, _ = level_reports(120, length_std=0.4, angle_std=0.04)
     assert float(fit_carried(twice).errors.length) > 1.5 * float(errors.length)
     assert float(errors.unshared) < 0.5

@@ -28,7 +28,7 @@ class Errors(eqx.Module):
     """What is learnt from reports that must predict one another.
 
     Where several reports are near, their own scatter does half of the spreading: widths come out
-    between half of and the whole of the errors that the sounder makes.
+    roughly half to the whole of the errors that the sounder makes.
     """
 
     azimuth: Float[AnyArray, ""]

@@ -142,7 +142,7 @@ def is_obstructed(reports: Reports, errors: Errors) -> Bool[np.ndarray, " report
     turned = errors.turn * step / np.maximum(distance, step)
     angle_variance = (errors.azimuth**2 + 0.5 * turned**2)[:, None]
     square = 0.5 * (miss**2 / float(length_variance) + angle**2 / angle_variance)
-    return ~np.any(paths.valid & (square < _GATE**2), axis=1)
+    return ~np.asarray(paths.valid & (square < _GATE**2)).any(axis=1).reshape(-1)
 
 
 def summarize(found: LeftOut) -> dict[str, Any]:

@@ -8,6 +8,8 @@ Takes a layout's seed and a number of stations.
 Gives rows (some ten seconds a point) and figures: errors, and the bound over the square.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -128,12 +130,13 @@ def draw(rows: list[Row]) -> dict[str, Figure]:
     counts = sorted({row["stations"] for row in rows})
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     panel = figure.subplots()
-    for name, style in (
-        ("rmse", {"color": "#0072B2", "marker": "o"}),
-        ("median", {"color": "#0072B2", "marker": ".", "ls": ":"}),
-        ("bound_rms", {"color": "#000000"}),
-        ("bound_delays_rms", {"color": "#999999", "ls": "--"}),
-    ):
+    styles: dict[str, Any] = {
+        "rmse": {"color": "#0072B2", "marker": "o"},
+        "median": {"color": "#0072B2", "marker": ".", "ls": ":"},
+        "bound_rms": {"color": "#000000"},
+        "bound_delays_rms": {"color": "#999999", "ls": "--"},
+    }
+    for name, style in styles.items():
         values = [
             np.mean([r[name] for r in rows if r["stations"] == count and r[name] is not None])
             for count in counts
