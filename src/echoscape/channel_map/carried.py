@@ -257,7 +257,7 @@ def _first_reading(paths: CarriedPaths) -> Bool[np.ndarray, "report path"]:
         paths.length[:, :, None] == paths.length[:, None]
     )
     earlier = np.tril(same & (paths.share > 0)[:, None], -1)
-    return ~earlier.any(axis=-1)
+    return np.logical_not(earlier.any(axis=-1)).reshape(paths.share.shape)
 
 
 @jax.jit
