@@ -5,7 +5,7 @@ that the station believes, for the map learnt from 1,000 reports, the exact one,
 report.
 
 Takes a layout's seed and a position error.
-Gives rows (about five seconds a point) and a figure.
+Gives rows (one to two minutes a point) and a figure.
 """
 
 from typing import Any

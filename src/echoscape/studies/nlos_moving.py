@@ -5,7 +5,7 @@ second.  Out of sight every path bounces; in the mixed scene the station sees th
 Each look is also located on its own.
 
 Takes a layout's seed and a scene.
-Gives rows (about fifteen seconds a point) and a figure.
+Gives rows (about a minute a point) and a figure.
 """
 
 import equinox as eqx

@@ -5,7 +5,7 @@ echoes of the target; the errors of the places found and the bounds, from all of
 from its delay alone, over the same targets.
 
 Takes a layout's seed and a number of stations.
-Gives rows (some ten seconds a point) and figures: errors, and the bound over the square.
+Gives rows (up to a minute a point) and figures: errors, and the bound over the square.
 """
 
 from typing import Any
