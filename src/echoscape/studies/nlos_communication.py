@@ -185,16 +185,16 @@ def draw(rows: list[Row]) -> dict[str, Figure]:
         ])  # fmt: skip
         style = {"color": color, "marker": "o", "ms": 4}
         panels[0].plot(stds, 100 * mean("loss"), label=name, **style)
-        panels[1].plot(stds, 10 * np.log10(mean("nmse")), label=f"{name}, 64 pilots", **style)
-        panels[1].plot(
-            stds, 10 * np.log10(mean("nmse_8_pilots")), ls="--", label=f"{name}, 8", **style
-        )
+        panels[1].plot(stds, 10 * np.log10(mean("nmse")), label=name, **style)
+        panels[1].plot(stds, 10 * np.log10(mean("nmse_8_pilots")), ls="--", **style)
         panels[2].plot(stds, mean("rate"), label=name, **style)
         panels[2].plot(stds, mean("rate_all_paths"), ls=":", **style)
     panels[1].axhline(-10.0, color="#999999", lw=1, label="no map, 64")
     panels[0].set(ylabel="rate lost, three beams tried [%]", ylim=(0, None))
     panels[1].set(ylabel="channel error [dB]")
-    panels[2].set(ylabel="rate [bit/s/Hz]", title="solid: paths chosen by quadrature; dotted: all")
+    panels[1].set_title("solid: 64 pilots; dashed: 8", fontsize=9)
+    panels[2].set(ylabel="rate [bit/s/Hz]")
+    panels[2].set_title("solid: paths chosen; dotted: all paths", fontsize=9)
     for panel in panels:
         panel.set_xlabel("position error [m]")
         panel.legend(fontsize=7)
