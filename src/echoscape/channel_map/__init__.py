@@ -5,6 +5,7 @@ Gives a `ChannelMap`: position to `PathPrior`.
 """
 
 from echoscape.channel_map.anchors import AnchorMap, AnchorSettings, fit_anchors
+from echoscape.channel_map.carried import CarriedMap, CarriedSettings, fit_carried
 from echoscape.channel_map.nearest import NearestMap, NearestSettings, fit_nearest
 from echoscape.channel_map.network import NetworkMap
 from echoscape.channel_map.prior import ChannelMap, PathPrior
@@ -16,6 +17,8 @@ from echoscape.channel_map.training import NetworkSettings, fit_network
 __all__ = [
     "AnchorMap",
     "AnchorSettings",
+    "CarriedMap",
+    "CarriedSettings",
     "ChannelMap",
     "NearestMap",
     "NearestSettings",
@@ -26,6 +29,7 @@ __all__ = [
     "ScattererSettings",
     "data_hash",
     "fit_anchors",
+    "fit_carried",
     "fit_nearest",
     "fit_network",
     "fit_scatterers",

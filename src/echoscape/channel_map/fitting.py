@@ -16,6 +16,7 @@ import numpy as np
 import pydantic
 
 from echoscape.channel_map.anchors import AnchorSettings, fit_anchors
+from echoscape.channel_map.carried import CarriedSettings, fit_carried
 from echoscape.channel_map.evaluation import evaluate, spatial_split
 from echoscape.channel_map.nearest import NearestSettings, fit_nearest
 from echoscape.channel_map.prior import ChannelMap
@@ -24,9 +25,9 @@ from echoscape.channel_map.training import NetworkSettings, fit_network
 from echoscape.checks import Refusal
 from echoscape.reports import Reports
 
-Model = Literal["anchors", "scatterers", "nearest", "network", "network-mse"]
-"""Names of the models: the geometric map of walls and points, that of points alone for a world of
-single bounces, interpolation, a network by likelihood or by error."""
+Model = Literal["anchors", "scatterers", "nearest", "carried", "network", "network-mse"]
+"""Names of models: geometry of walls and points, points alone for a world of single bounces,
+interpolation, small campaigns, networks by likelihood or error."""
 
 Progress = Callable[..., None]
 """Called with what is done, how much there is, and a few words."""
@@ -55,6 +56,8 @@ def fit_map(
         return fit_scatterers(reports, station=station, seed=seed)
     if model == "nearest":
         return fit_nearest(reports, station=station)
+    if model == "carried":
+        return fit_carried(reports, station=station)
 
     def tell(done: int, total: int, loss: float) -> None:
         del loss
@@ -76,6 +79,7 @@ def model_settings(model: Model) -> dict[str, Any]:
         "anchors": AnchorSettings,
         "scatterers": ScattererSettings,
         "nearest": NearestSettings,
+        "carried": CarriedSettings,
         "network": NetworkSettings,
         "network-mse": NetworkSettings,
     }

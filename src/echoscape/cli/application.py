@@ -17,6 +17,7 @@ from echoscape.cli import (
     demo,
     doctor,
     echoes,
+    follow,
     image,
     locate,
     maps,
@@ -43,6 +44,7 @@ app.command(maps.app)
 app.command(echoes.app)
 app.command(sample.estimate)
 app.command(locate.locate)
+app.command(follow.follow)
 app.command(bound.bound)
 app.command(track.track)
 app.command(channel.channel)

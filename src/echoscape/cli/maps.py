@@ -5,7 +5,7 @@ Gives folders of maps, scores.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
@@ -19,7 +19,7 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
-from echoscape.cli.options import check_map_folder, check_stations
+from echoscape.cli.options import check_map_folder, check_stations, check_table
 from echoscape.cli.reports import read_site
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ def fit(
     /,
     *,
     out: Path,
-    model: Literal["anchors", "scatterers", "nearest", "network", "network-mse"] = "anchors",
+    model: Literal[
+        "anchors", "scatterers", "nearest", "carried", "network", "network-mse"
+    ] = "anchors",
     site: Path | None = None,
     score: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     seed: Seed = 0,
@@ -49,7 +51,8 @@ def fit(
     Args:
         reports: Reports as .parquet or .csv.
         out: Folder to write, or to replace the maps in.
-        model: The geometric map, the nearest reports, or a network by likelihood or squared error.
+        model: The geometric map, the nearest reports, the map for small campaigns, or a network by
+            likelihood or squared error.
         site: TOML file that places the stations where the reports do not.
         score: Also fit without a fifth of the area, evaluate there, and store the scores.
         seed: Seed of everything random.
@@ -119,6 +122,84 @@ def evaluate(
         return
     for name, each in found.items():
         print_table(f"{folder}, station {name}", _rows(each))
+
+
+@app.command(name="leave-one-out")
+def leave_one_out(
+    reports: Path,
+    /,
+    *,
+    out: Path,
+    model: Literal["anchors", "nearest", "carried", "network", "network-mse"] = "carried",
+    without_arrival: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    site: Path | None = None,
+    figure: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Locate every pose of a campaign by a map of all the others.
+
+    A pose is located by what its station measured, angles and delays, never by its own arrival
+    angles or powers.  Beside the map stand the report that matches best, and geometry alone: the
+    shortest path taken for the straight line.
+
+    Args:
+        reports: Reports as .parquet or .csv.
+        out: File of fixes to write, .parquet or .csv.
+        model: Which map, as for `echoscape map fit`.
+        without_arrival: Use the other reports' arrival angles no more than the pose's own.
+        site: TOML file that places the station where the reports do not.
+        figure: Also draw the fixes, as PNG and PDF beside the file.
+        seed: Seed of everything random.
+        quiet: Show no progress.
+        json: Print JSON for programs.
+    """
+    use_double_precision()
+    check_table(out)
+    from echoscape.localization import fix_columns
+    from echoscape.localization.leave_one_out import leave_one_out as leave
+    from echoscape.localization.leave_one_out import summarize
+    from echoscape.reports import read_reports, write_fixes
+
+    campaign = read_reports(reports, read_site(site))
+    with progress("leaving out", quiet) as tell:
+        found = leave(
+            campaign, model=model, use_arrival=not without_arrival, seed=seed, progress=tell
+        )
+    if figure:
+        from echoscape.studies.draw_campaign import draw_left_out
+        from echoscape.studies.draw_fixes import save_figure
+
+        drawing = draw_left_out(found, campaign.station_position)
+    write_fixes(fix_columns(found.fix, campaign.station, model), out)
+    told = summarize(found)
+    if json:
+        print_json(told)
+    else:
+        print_table(str(out), _left_out_rows(told))
+    if figure:
+        for path in save_figure(drawing, out):
+            if not json:
+                print(path)
+
+
+def _left_out_rows(told: "Mapping[str, Any]") -> dict[str, str]:
+    rows = {"poses": str(told["poses"])}
+    for kind in ("obstructed", "in sight"):
+        rows[kind] = f"{told[kind]['poses']} poses"
+        for name, error in told[kind].items():
+            if name != "poses":
+                rows[f"  {name}"] = (
+                    f"{error['median']:.2f} m median, {error['p90']:.2f} m at 90 %, "
+                    f"{error['rms']:.2f} m rms"
+                )
+    learnt = told["learnt"]
+    rows["learnt"] = (
+        f"{learnt['azimuth_std']:.3f} rad and {learnt['length_std']:.2f} m errors, "
+        f"{learnt['unshared_paths']:.1f} paths a pose that no other has"
+    )
+    return rows
 
 
 def _rows(found: "Evaluation") -> dict[str, str]:

@@ -62,6 +62,58 @@ def convert(
     print(f"{destination}: {len(reports.report)} reports with {count} paths")
 
 
+@app.command(name="import-measured")
+def import_measured(
+    source: Path,
+    destination: Path,
+    /,
+    *,
+    angle_std: float | None = None,
+    length_std: float | None = None,
+    clockwise: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    station: str = "bs",
+    json: Json = False,
+) -> None:
+    """Write the multipath lists of a measurement campaign as reports.
+
+    Args:
+        source: The lists as .csv or MATLAB .mat.
+        destination: Reports to write, .parquet or .csv.
+        angle_std: Standard deviation of every angle [rad]; not stated if not given.
+        length_std: Standard deviation of every path's length [m]; not stated if not given.
+        clockwise: The angles run clockwise from the headings.
+        station: Name of the base station.
+        json: Print JSON for programs.
+    """
+    from echoscape.cli.options import check_table
+
+    check_table(destination)
+    from echoscape.reports import direct_path_offsets, read_measured, write_reports
+
+    reports = read_measured(
+        source, angle_std=angle_std, length_std=length_std, clockwise=clockwise, station=station
+    )
+    write_reports(reports, destination)
+    offset = direct_path_offsets(reports)
+    count = int(reports.estimates.valid.sum())
+    if json:
+        print_json({"poses": len(reports.report), "paths": count, "direct": offset})
+    else:
+        print(f"{destination}: {len(reports.report)} poses with {count} paths")
+        if offset["poses"]:
+            print(
+                f"{offset['poses']:.0f} poses with a direct path: its length is off by "
+                f"{offset['length']:.2f} m, its angle by {offset['azimuth']:.3f} rad (medians)"
+            )
+    if offset["poses"] >= 5 and offset["scatter"] > 0.1:
+        if offset["scatter_mirrored"] < 0.5 * offset["scatter"]:
+            print_warning(
+                "the direct paths fit far better mirrored: try with --clockwise, or without"
+            )
+        else:
+            print_warning("the direct paths' angles do not fit the positions: check the headings")
+
+
 def read_site(file: Path | None) -> "Site | None":
     """Read a site file, if one was given."""
     if file is None:

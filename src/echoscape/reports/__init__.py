@@ -7,6 +7,7 @@ Gives `Reports`, `Echoes` and `Observations`.
 from echoscape.reports.echo import Echoes
 from echoscape.reports.files import atomic_folder, atomic_path
 from echoscape.reports.fix_table import read_fixes, write_fixes
+from echoscape.reports.measured import direct_path_offsets, read_measured
 from echoscape.reports.observation import Observations
 from echoscape.reports.observation_table import read_observations, write_observations
 from echoscape.reports.ray_traced import reports_from_ray_traced, reports_from_sionna
@@ -26,8 +27,10 @@ __all__ = [
     "Summary",
     "atomic_folder",
     "atomic_path",
+    "direct_path_offsets",
     "read_echoes",
     "read_fixes",
+    "read_measured",
     "read_observations",
     "read_reports",
     "reports_from_ray_traced",

@@ -20,7 +20,7 @@ from echoscape.localization import Fix, FixStatus
 from echoscape.localization.bounds import Bound
 from echoscape.reports import atomic_path
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -42,7 +42,7 @@ def draw_fixes(fix: Fix, maps: Mapping[str, ChannelMap]) -> Figure:
         fix: The fixes; targets without any echo are left out.
         maps: The maps that located them, for stations and reports.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _ground(maps)
         heard = fix.status != FixStatus.NO_ECHO
         sure = heard & (fix.status == FixStatus.LOCATED)
@@ -81,7 +81,7 @@ def draw_bound(bound: Bound, maps: Mapping[str, ChannelMap]) -> Figure:
         bound: The bound.
         maps: The maps that it is of, for stations and reports.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _ground(maps)
         x, y, _ = bound.position.T
         seen = bound.observed
@@ -109,7 +109,7 @@ def save_figure(figure: Figure, table: Path) -> list[Path]:
     written = []
     for suffix in (".png", ".pdf"):
         path = table.with_suffix(suffix)
-        with atomic_path(path) as temporary, matplotlib.rc_context(_STYLE):
+        with atomic_path(path) as temporary, matplotlib.rc_context(STYLE):
             figure.savefig(temporary, dpi=160)
         written.append(path)
     return written

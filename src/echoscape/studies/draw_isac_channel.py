@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from echoscape.channel_model.spread import NAMES
-from echoscape.studies.draw_fixes import _STYLE as STYLE
 from echoscape.studies.isac_channel import METHODS, Found
 
 TITLES = {

@@ -1,0 +1,242 @@
+"""A target that moves, followed through the map: particles of place and velocity.
+
+Between two instants a target keeps its velocity but for a random acceleration; at each, the
+echoes of every station weigh the particles by how well the map's paths there match (the
+likelihood that the grid of `localize` uses, so targets in sight, out of sight and in between go
+the same way).  A track starts from that grid, ends when the map has explained nothing for a
+while, and another may start then.
+
+Takes `Echoes` of one target over time and a `ChannelMap` for each station.
+Gives `Followed`.
+"""
+
+import enum
+from collections.abc import Mapping
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pydantic
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from echoscape.channel_map import ChannelMap
+from echoscape.checks import Refusal
+from echoscape.localization.echo_sets import group_sets, sets_of_targets
+from echoscape.localization.grid import _features_at, cell_features, lay_cells, score_cells
+from echoscape.localization.grouping import EchoModel, OneWayPaths
+from echoscape.localization.search import SearchSettings, height_range
+from echoscape.numerics.particles import Cloud, bootstrap_step, start_cloud
+from echoscape.reports import Echoes
+
+_UNKNOWN = float(np.log(1e-3))  # of a path that the map does not know, in `score_cells`
+
+
+class FollowStatus(enum.IntEnum):
+    """What to think of an instant."""
+
+    NO_TRACK = 0
+    """Nothing is followed; the position means nothing."""
+    FOLLOWED = 1
+    """The map explains the echoes near where the target was expected."""
+    COASTING = 2
+    """No echo, or none that the map explains there: the track goes on by its velocity."""
+
+
+class FollowSettings(pydantic.BaseModel):
+    """How a target moves and when a track starts and ends."""
+
+    model_config = pydantic.ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    particles: int = pydantic.Field(default=2000, ge=50)
+    """Particles of a track."""
+    acceleration_std: float = pydantic.Field(default=1.0, gt=0)
+    """Random acceleration in each coordinate, over a second [m/s^2]."""
+    speed_std: float = pydantic.Field(default=3.0, gt=0)
+    """Speed expected of a new target, in each coordinate [m/s]."""
+    patience: float = pydantic.Field(default=1.0, gt=0)
+    """How long a track goes on without echoes that the map explains [s]."""
+
+
+class Followed(eqx.Module):
+    """One target over time."""
+
+    time: Float[np.ndarray, " time"]
+    """When [s]."""
+    position: Float[np.ndarray, "time 3"]
+    """Where it was, from all echoes up to then [m]."""
+    covariance: Float[np.ndarray, "time 2 2"]
+    """Horizontal covariance [m^2]."""
+    velocity: Float[np.ndarray, "time 2"]
+    """Horizontal velocity [m/s]."""
+    track: Int[np.ndarray, " time"]
+    """Number of the track, from 0; -1 where there is none."""
+    status: Int[np.ndarray, " time"]
+    """A `FollowStatus`."""
+
+
+def follow(
+    echoes: Echoes,
+    maps: ChannelMap | Mapping[str, ChannelMap],
+    *,
+    key: PRNGKeyArray,
+    height: float | None = None,
+    settings: FollowSettings | None = None,
+    search: SearchSettings | None = None,
+) -> Followed:
+    """Follow one target through the maps of the stations that hear it.
+
+    Args:
+        echoes: Echoes of one target: one number of target and one time for each instant.
+        maps: The map, or one for each station by name.
+        key: Random key of the particles.
+        height: Height of the target [m]; the reports' own by default.
+        settings: How it moves.
+        search: The grid that tracks start from.
+
+    Raises:
+        Refusal: There is no echo, a station has no map, or times do not rise.
+    """
+    settings, search = settings or FollowSettings(), search or SearchSettings()
+    if isinstance(maps, ChannelMap):
+        maps = {maps.station: maps}
+    used = [name for k, name in enumerate(echoes.station) if np.any(echoes.station_index == k)]
+    if not used or not np.asarray(echoes.estimates.valid).any():
+        raise Refusal("there are no echoes to follow a target by; the set is empty")
+    for name in used:
+        if name not in maps:
+            raise Refusal(f"the echoes are of station {name!r}, of which there is no map; fit one")
+    target, sets = sets_of_targets(echoes, used)
+    time = np.zeros(len(target))
+    time[np.searchsorted(target, echoes.target)] = echoes.time
+    order = np.argsort(time, kind="stable")
+    if np.any(np.diff(time[order]) <= 0):
+        raise Refusal(
+            "a target that moves needs one number of target and one time [s] for each instant; two "
+            "instants have the same time"
+        )
+    station_maps = [maps[name] for name in used]
+    low, _ = height_range(station_maps, height)
+    guess = EchoModel(*(jnp.asarray(x, float) for x in (search.detection, 0.1, 0.25, 0.0)))
+    grouped = [group_sets(each, guess, search.chunk) for each in sets]
+    heard = [jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[order]), g) for g in grouped]
+    cells = lay_cells(station_maps, low, low, search)
+    features = [cell_features(one, np.asarray(cells.place)) for one in station_maps]
+    return _tracks(
+        time[order], station_maps, heard, cells.place, features, low, settings, search.cell, key
+    )
+
+
+def _tracks(time, maps, heard, place, features, level, settings, cell, key) -> Followed:
+    """Start, run and end tracks, one after the other."""
+    count = len(time)
+    mean, covariance = np.zeros((count, 4)), np.zeros((count, 2, 2))
+    track, status = np.full(count, -1), np.full(count, int(FollowStatus.NO_TRACK))
+    some = np.any([np.asarray(h.valid).any(axis=1) for h in heard], axis=0)
+    mean[:, :2] = np.asarray(place)[:, :2].mean(axis=0)
+    place = np.asarray(place)
+    first, number = 0, 0
+    while first < count:
+        if not some[first]:
+            first += 1
+            continue
+        now = [jax.tree.map(lambda leaf, k=first: leaf[k], h) for h in heard]
+        score = np.asarray(
+            sum(score_cells(f, h, jnp.float32(cell**2 / 8)) for f, h in zip(features, now)), float
+        )
+        key, draw, run = jax.random.split(key, 3)
+        if score.max() <= _null(now):
+            first += 1
+            continue
+        cloud = _new_cloud(place, score, cell, settings, draw)
+        found = _run(
+            maps, heard, jnp.asarray(time), jnp.asarray(first), cloud, jnp.asarray(level, float),
+            jnp.asarray(settings.acceleration_std, float), run,
+        )  # fmt: skip
+        here, spread, explained = (np.asarray(item) for item in found)
+        last = _last_instant(time, explained, first, settings.patience)
+        rows = slice(first, last + 1)
+        mean[rows], covariance[rows] = here[rows], spread[rows]
+        track[rows] = number
+        seen = explained[rows]
+        status[rows] = np.where(seen, int(FollowStatus.FOLLOWED), int(FollowStatus.COASTING))
+        first, number = last + 1, number + 1
+    position = np.concatenate([mean[:, :2], np.full((count, 1), level)], axis=1)
+    return Followed(time, position, covariance, mean[:, 2:], track, status)
+
+
+def _null(now: list[OneWayPaths]) -> float:
+    """Score of a place where the map knows none of the paths and expected none."""
+    return sum(_UNKNOWN * float(jnp.sum(h.valid)) for h in now)
+
+
+def _last_instant(time, explained, first, patience) -> int:
+    """End a track at the last instant that was explained before a silence longer than patience."""
+    last = first
+    for k in range(first, len(time)):
+        if explained[k]:
+            last = k
+        elif time[k] - time[last] > patience:
+            return last
+    return len(time) - 1
+
+
+def _new_cloud(place, score, cell, settings, key) -> Cloud:
+    choose, shift, speed = jax.random.split(key, 3)
+    size = (settings.particles,)
+    index = np.asarray(jax.random.categorical(choose, jnp.asarray(score), shape=size))
+    inside = cell * (jax.random.uniform(shift, (*size, 2)) - 0.5)
+    moving = settings.speed_std * jax.random.normal(speed, (*size, 2))
+    return start_cloud(jnp.concatenate([jnp.asarray(place[index, :2]) + inside, moving], axis=1))
+
+
+@eqx.filter_jit
+def _run(
+    maps: list[ChannelMap],
+    heard: list[OneWayPaths],
+    time: Float[Array, " time"],
+    first: Int[Array, ""],
+    cloud: Cloud,
+    level: Float[Array, ""],
+    acceleration: Float[Array, ""],
+    key: PRNGKeyArray,
+):
+    """Run particles over all instants from the first on; before it they stand still."""
+
+    def weigh(state, now):
+        place = jnp.concatenate([state[:, :2], jnp.full_like(state[:, :1], level)], axis=1)
+        scores = [
+            score_cells(_features_at(m, place), h, jnp.float32(0.0)) for m, h in zip(maps, now)
+        ]
+        return sum(scores[1:], scores[0]).astype(state.dtype)
+
+    def step(cloud, row):
+        index, lag, now, key = row
+        heard_any = jnp.any(jnp.stack([jnp.any(h.valid) for h in now]))
+        null = sum((_UNKNOWN * jnp.sum(h.valid) for h in now), jnp.zeros(()))
+
+        def move(key, state):
+            push = acceleration * jax.random.normal(key, (state.shape[0], 2), state.dtype)
+            push = push * jnp.sqrt(lag)  # white acceleration: over a second it is `acceleration`
+            place = state[:, :2] + lag * state[:, 2:] + 0.5 * lag * push
+            return jnp.concatenate([place, state[:, 2:] + push], axis=1)
+
+        def told(state):
+            return jnp.where(heard_any, weigh(state, now), 0.0)
+
+        moved, evidence = bootstrap_step(cloud, move, told, key=key)
+        # The first instant made the cloud: it must not count twice.
+        kept = jax.tree.map(lambda a, b: jnp.where(index > first, a, b), moved, cloud)
+        weight = jnp.exp(kept.log_weight)
+        mean = weight @ kept.state
+        apart = kept.state[:, :2] - mean[None, :2]
+        spread = (weight[:, None] * apart).T @ apart
+        explained = heard_any & ((evidence > null) | (index == first))
+        return kept, (mean, spread, explained)
+
+    count = time.shape[0]
+    lag = jnp.diff(time, prepend=time[:1])
+    rows = (jnp.arange(count), lag, heard, jax.random.split(key, count))
+    return jax.lax.scan(step, cloud, rows)[1]

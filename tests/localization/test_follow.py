@@ -1,0 +1,86 @@
+"""A moving target among mirrors: better than single looks, honest starts, silences and ends."""
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+
+from echoscape.channel_map import save_maps
+from echoscape.checks import Refusal
+from echoscape.cli import main
+from echoscape.localization import localize
+from echoscape.localization.follow import FollowSettings, FollowStatus, follow
+from echoscape.reports import write_echoes
+from echoscape.reports.echo_making import make_echoes
+from echoscape.studies.nlos_moving import scene_reports, wander
+from echoscape.studies.square_scene import learn_square, square_places, square_site
+
+LOOKS = 36
+
+
+@pytest.fixture(scope="module")
+def scene():
+    site, key = square_site(3), jax.random.key(5)
+    learnt = learn_square(scene_reports(site, square_places(3, 120), key, True))
+    truth = wander(11, LOOKS)
+    users = scene_reports(site, jax.numpy.asarray(truth), jax.random.key(6), True)
+    users = eqx.tree_at(lambda r: r.time, users, 0.1 * np.arange(float(LOOKS)))
+    made = make_echoes(users, jax.random.key(7), angle_std=0.1, delay_std=5e-9)
+    return learnt, truth, made.echoes
+
+
+SMALL = FollowSettings(particles=800)
+
+
+@pytest.mark.slow
+def test_after_two_seconds_a_track_is_twice_as_good_as_a_look(scene):
+    learnt, truth, echoes = scene
+    found = follow(echoes, learnt, key=jax.random.key(0), settings=SMALL)
+    late = found.time > 2.0
+    rms = lambda place: np.sqrt(np.mean(np.sum((place - truth)[late, :2] ** 2, axis=1)))  # noqa: E731
+    assert rms(found.position) < 0.5 * rms(localize(echoes, learnt).best)
+    assert (found.status == FollowStatus.FOLLOWED).all()
+    assert (found.track == 0).all()
+    miss = (found.position - truth)[late, :2]
+    square = np.einsum("ti,tij,tj->t", miss, np.linalg.inv(found.covariance[late]), miss)
+    assert np.median(square) < 9.0  # correlated in time: only a gross overclaim shows
+
+
+def test_a_short_silence_is_coasted_and_a_long_one_ends_the_track(scene):
+    learnt, truth, echoes = scene
+    for silent, tracks in ((4, 1), (14, 2)):
+        valid = np.array(echoes.estimates.valid)
+        valid[12 : 12 + silent] = False
+        quiet = eqx.tree_at(lambda e: e.estimates.valid, echoes, valid)
+        found = follow(quiet, learnt, key=jax.random.key(1), settings=SMALL)
+        assert found.track.max() + 1 == tracks
+        expected = FollowStatus.COASTING if tracks == 1 else FollowStatus.NO_TRACK
+        assert (found.status[12 : 12 + silent] == expected).all()
+        assert np.isfinite(found.position).all()
+        assert np.linalg.norm((found.position - truth)[-1, :2]) < 2.0
+
+
+def test_what_cannot_be_followed_is_refused(scene):
+    learnt, _, echoes = scene
+    still = eqx.tree_at(lambda e: e.time, echoes, np.zeros(LOOKS))
+    with pytest.raises(Refusal, match="two instants have the same time"):
+        follow(still, learnt, key=jax.random.key(0))
+    nothing = eqx.tree_at(
+        lambda e: e.estimates.valid, echoes, np.zeros_like(echoes.estimates.valid)
+    )
+    with pytest.raises(Refusal, match="no echoes to follow"):
+        follow(nothing, learnt, key=jax.random.key(0))
+    with pytest.raises(Refusal, match="of which there is no map"):
+        follow(echoes, {}, key=jax.random.key(0))
+
+
+def test_the_command_writes_a_table_and_a_figure(scene, tmp_path, capsys):
+    learnt, _, echoes = scene
+    save_maps({learnt.station: learnt}, tmp_path / "map")
+    write_echoes(echoes, tmp_path / "echoes.parquet")
+    words = ["follow", tmp_path / "echoes.parquet", "--map", tmp_path / "map"]
+    words += ["--out", tmp_path / "way.csv", "--figure"]
+    assert main([str(word) for word in words]) == 0
+    assert "claimed error" in capsys.readouterr().out
+    assert len((tmp_path / "way.csv").read_text().splitlines()) == LOOKS + 2
+    assert (tmp_path / "way.png").stat().st_size > 10_000
