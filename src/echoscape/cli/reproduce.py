@@ -156,7 +156,7 @@ def isac_forecast(
 def nlos_sensing(
     *,
     out: Path,
-    parts: str = "square,learning,city",
+    parts: str = "square,learning,city,samples,stations,moving,communication",
     quick: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     layouts: int | None = None,
     city: Path | None = None,

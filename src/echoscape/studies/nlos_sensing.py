@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from echoscape.checks import unknown_name
-from echoscape.studies import nlos_city, nlos_learning, nlos_square
+from echoscape.studies import (
+    nlos_city,
+    nlos_communication,
+    nlos_learning,
+    nlos_moving,
+    nlos_samples,
+    nlos_square,
+    nlos_stations,
+)
 from echoscape.studies.draw_nlos import draw_city, draw_learning, draw_square
 from echoscape.studies.sweep import Progress, Row, Setting, sweep
 
@@ -51,6 +59,19 @@ PARTS = {
     ),
     "city": Part(
         lambda o: nlos_city.points(o.quick, o.seed, o.city), nlos_city.measure, draw_city
+    ),
+    "samples": Part(
+        lambda o: nlos_samples.points(o.quick, o.seed), nlos_samples.measure, nlos_samples.draw
+    ),
+    "stations": Part(
+        lambda o: nlos_stations.points(o.quick, o.seed), nlos_stations.measure, nlos_stations.draw
+    ),
+    "moving": Part(
+        lambda o: nlos_moving.points(o.quick, o.seed), nlos_moving.measure, nlos_moving.draw
+    ),
+    "communication": Part(
+        lambda o: nlos_communication.points(o.quick, o.seed), nlos_communication.measure,
+        nlos_communication.draw,
     ),
 }  # fmt: skip
 """Parts by name, in the order in which they are measured."""
