@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from echoscape.channel_model.spread import NAMES
+from echoscape.studies.draw_fixes import STYLE
 from echoscape.studies.isac_channel import METHODS, Found
 
 TITLES = {

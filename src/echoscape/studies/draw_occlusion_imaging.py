@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from echoscape.studies.draw_fixes import _STYLE as STYLE
+from echoscape.studies.draw_fixes import STYLE
 from echoscape.studies.occlusion_imaging import METHODS, Row, point_name
 from echoscape.studies.occlusion_world import STANDARD
 

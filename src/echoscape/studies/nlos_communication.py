@@ -77,7 +77,7 @@ def measure(setting: Setting) -> list[Row]:
     believed = place + setting["position_std"] * shift
     maps: dict[str, Any] = {
         "exact": exact_map(site),
-        "anchors": learn_square(learnt),
+        "scatterers": learn_square(learnt),
         "nearest report": fit_nearest(learnt, settings=NearestSettings(neighbours=1)),
     }
     array = site.array[0]
@@ -176,7 +176,7 @@ def draw(rows: list[Row]) -> dict[str, Figure]:
     """Draw the three uses against the position error."""
     figure = Figure(figsize=(11.0, 3.4), layout="constrained")
     panels = figure.subplots(1, 3)
-    colors = {"exact": "#000000", "anchors": "#0072B2", "nearest report": "#E69F00"}
+    colors = {"exact": "#000000", "scatterers": "#0072B2", "nearest report": "#E69F00"}
     stds = sorted({row["position_std"] for row in rows})
     for name, color in colors.items():
         mean = lambda column, name=name: np.array([  # noqa: E731

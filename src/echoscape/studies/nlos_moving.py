@@ -92,7 +92,7 @@ def measure(setting: Setting) -> list[Row]:
     key = jax.random.key(setting["layout"] + 31)
     sight = setting["scene"] == "mixed"
     place = square_places(setting["layout"], setting["reports"])
-    learnt = learn_square(scene_reports(site, place, jax.random.fold_in(key, 0), sight))
+    learnt = learn_square(scene_reports(site, place, jax.random.fold_in(key, 0), sight), sight)
     rows = []
     for way in range(setting["ways"]):
         truth = wander(setting["layout"] * 100 + way, setting["looks"])

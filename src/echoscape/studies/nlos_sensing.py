@@ -107,11 +107,16 @@ def measure_parts(
 
 def draw_parts(rows: dict[str, list[Row]]) -> "dict[str, Figure]":
     """Draw every figure of the parts measured."""
-    return {
-        figure: drawn
-        for name, some in rows.items()
-        for figure, drawn in PARTS[name].draw(some).items()
-    }
+    import matplotlib
+
+    from echoscape.studies.draw_fixes import STYLE
+
+    with matplotlib.rc_context(STYLE):
+        return {
+            figure: drawn
+            for name, some in rows.items()
+            for figure, drawn in PARTS[name].draw(some).items()
+        }
 
 
 def table(rows: dict[str, list[Row]]) -> list[Row]:

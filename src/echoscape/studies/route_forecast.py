@@ -20,7 +20,7 @@ from echoscape.channel_model import Spreads
 from echoscape.channel_model.spread import NAMES
 from echoscape.checks import Refusal
 from echoscape.scene.mesh import read_mesh
-from echoscape.studies.draw_fixes import _STYLE as STYLE
+from echoscape.studies.draw_fixes import STYLE
 from echoscape.studies.draw_isac_channel import TITLES
 from echoscape.studies.isac_channel import IsacChannel, _cut, seen_again, track_powers
 from echoscape.studies.route_world import CARRIER, Route, read_route, sample_route

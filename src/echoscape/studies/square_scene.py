@@ -12,7 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from echoscape.channel_map import AnchorMap, AnchorSettings, PathPrior, fit_anchors
+from echoscape.channel_map import (
+    AnchorSettings,
+    ChannelMap,
+    PathPrior,
+    fit_anchors,
+    fit_scatterers,
+)
 from echoscape.estimation import PathEstimates
 from echoscape.propagation.path import Paths, strongest
 from echoscape.propagation.point_scatterer import jitter_scatterers, scatter, square_world
@@ -76,12 +82,14 @@ def reports_of_paths(
     )  # fmt: skip
 
 
-def learn_square(reports: Reports) -> AnchorMap:
-    """Reconstruct the scatterers, told that the world differs from report to report.
+def learn_square(reports: Reports, sight: bool = False) -> ChannelMap:
+    """Reconstruct the scatterers; with anchors where some users see the station.
 
-    Reports state no error here; searched with a smaller one, each jittered scatterer falls apart
-    into many.
+    Reports state no error here.  Anchors searched with a smaller one than the jitter would let each
+    scatterer fall apart into many.
     """
+    if not sight:
+        return fit_scatterers(reports)
     return fit_anchors(reports, settings=AnchorSettings(model_errors=(JITTER, 1.0, 3.0)))
 
 
