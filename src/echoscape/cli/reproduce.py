@@ -23,7 +23,7 @@ from echoscape.cli.reproduce_imaging import occlusion_imaging
 if TYPE_CHECKING:
     from echoscape.studies.isac_channel import Found
 
-_UNITS = {"delay": "ns", "reports": "reports"}
+_UNITS = {"delay": "ns", "reports": "reports", "stations": "stations", "snr_db": "dB"}
 
 app = cyclopts.App(name="reproduce", help="Reproduce the figures of papers.")
 app.command(occlusion_imaging, name="occlusion-imaging")

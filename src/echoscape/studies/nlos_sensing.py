@@ -125,27 +125,24 @@ def table(rows: dict[str, list[Row]]) -> list[Row]:
     for part, some in rows.items():
         groups: dict[tuple, list[Row]] = {}
         for row in some:
-            if "rmse" not in row:
+            if any(name not in row for name in ("method", *_ERRORS)):
                 continue
-            names = (
-                "kind",
-                "angle",
-                "delay",
-                "paths",
-                "reports",
-                "position_std",
-                "wrong",
-                "quality",
-            )
-            key = tuple((name, row[name]) for name in names if name in row)
+            key = tuple((name, row[name]) for name in _LEVELS if name in row)
             groups.setdefault((*key, ("method", row["method"])), []).append(row)
         for key, group in groups.items():
             line: Row = {"part": part, **dict(key), "layouts": len(group)}
-            for name in ("rmse", "median", "p90", "beyond_10"):
+            for name in _ERRORS:
                 line[name] = _median([row[name] for row in group])
             line["worst_rmse"] = max(row["rmse"] for row in group)
             lines.append(line)
     return lines
+
+
+_ERRORS = ("rmse", "median", "p90", "beyond_10")
+_LEVELS = (
+    "kind", "angle", "delay", "paths", "reports", "position_std", "wrong", "quality", "stations",
+    "snr_db",
+)  # fmt: skip
 
 
 def _median(values: list[float]) -> float:

@@ -107,10 +107,11 @@ def measure(setting: Setting) -> list[Row]:
     truth = np.asarray(place)
     error = np.linalg.norm((found.best - truth)[:, :2], axis=1)
     row: Row = {
+        "method": "scatterers",
         "rmse": float(np.sqrt(np.mean(error**2))),
         "median": float(np.median(error)),
         "p90": float(np.quantile(error, 0.9)),
-        "beyond_10m": float(np.mean(error > 10.0)),
+        "beyond_10": float(np.mean(error > 10.0)),
     }
     for name, angle in (("bound", ANGLE_STD), ("bound_delays", _NO_ANGLE)):
         told = bound_of_maps(maps, truth, angle_std=angle, delay_std=DELAY_STD)
