@@ -84,6 +84,16 @@ def test_presence_is_being_among_the_strongest():
     np.testing.assert_allclose(prior.probability, expected, atol=1e-6)
 
 
+def test_the_predictor_predicts_the_same_and_then_paths_that_do_not_exist():
+    one, filled = _map(), _map().predictor()
+    first, other = (_predict(each, jnp.asarray(PLACE)) for each in (one, filled))
+    assert len(other.delay) == 8
+    np.testing.assert_allclose(other.delay[:5], first.delay, rtol=1e-12)
+    np.testing.assert_allclose(other.probability[:5], first.probability, rtol=1e-12)
+    np.testing.assert_array_equal(other.probability[5:], 0.0)
+    assert np.isfinite(np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(other)])).all()
+
+
 def test_slopes_in_position_are_those_of_finite_differences():
     channel_map = _map()
 

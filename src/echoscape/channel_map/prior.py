@@ -55,6 +55,13 @@ class ChannelMap(eqx.Module):
     def support(self, position: Float[np.ndarray, "place 3"]) -> Float[np.ndarray, " place"]:
         """Measure the horizontal distance from each position to the nearest report [m]."""
 
+    def predictor(self) -> "ChannelMap":
+        """Give a map that predicts the same, in a shape that many maps share: compiled once.
+
+        Where reports are no part of the prediction, or slots may be padded, a map overrides this.
+        """
+        return self
+
     def around(self, position: Float[Array, "3"]) -> Callable[[Float[Array, "3"]], PathPrior]:
         """Hold the slots' identities as they are at a position [m], for a search near it.
 

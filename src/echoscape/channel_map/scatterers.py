@@ -21,6 +21,7 @@ from echoscape.channel_map.storage import storable
 from echoscape.estimation import AnyArray
 from echoscape.units import SPEED_OF_LIGHT
 
+_TOGETHER = 8  # scatterers that a compiled program has at least, and in steps
 _NEAR = 1e-3  # nearer to a scatterer nothing has a direction [m]
 
 
@@ -81,6 +82,27 @@ class ScattererMap(ChannelMap):
             covariance=covariance * (unit[:, None] * unit[None])[None],
             power=jnp.exp(log_power),
             log_power_std=deviation,
+        )
+
+    def predictor(self) -> ChannelMap:
+        """Leave the reports out and fill up with scatterers that nobody hears."""
+        extra = -len(self.scatterer) % _TOGETHER
+        fill = lambda leaf, value: np.pad(  # noqa: E731
+            np.asarray(leaf, dtype=float), ((0, extra),) + ((0, 0),) * (np.ndim(leaf) - 1),
+            constant_values=value,
+        )  # fmt: skip
+        beside = np.asarray(self.station_position) + 1e3
+        return ScattererMap(
+            scatterer=np.concatenate([self.scatterer, np.broadcast_to(beside, (extra, 3))]),
+            covariance=fill(self.covariance, 0.0),
+            log_gain=fill(self.log_gain, -200.0),
+            log_power_std=fill(self.log_power_std, 0.01),
+            seen=fill(self.seen, 0.0),
+            report_position=np.zeros((1, 3)),
+            station_position=self.station_position,
+            station=self.station,
+            listed=self.listed,
+            planar=self.planar,
         )
 
     def support(self, position: Float[np.ndarray, "place 3"]) -> Float[np.ndarray, " place"]:

@@ -16,6 +16,7 @@ import pydantic
 from jaxtyping import Array, Float
 
 from echoscape.channel_map import ChannelMap
+from echoscape.channel_map.station_reports import distance_to_nearest
 from echoscape.checks import Refusal
 from echoscape.localization.climb import Found, climb_steps
 from echoscape.localization.fix import Fix
@@ -77,6 +78,8 @@ class OneWaySearch(eqx.Module):
 
     channel_map: ChannelMap
     """Predicts paths."""
+    report_position: Float[np.ndarray, "report 3"]
+    """Where the map's reports were [m]."""
     cells: Cells
     """The grid."""
     near: NearPaths
@@ -108,10 +111,12 @@ def prepare_one_way(
     settings = settings or OneWaySettings()
     low, high = height_range([channel_map], height)
     cells = lay_cells([channel_map], low, high, settings)
-    features = cell_features(channel_map, np.asarray(cells.place))
+    predictor = channel_map.predictor()
+    features = cell_features(predictor, np.asarray(cells.place))
     cells = jax.tree.map(jnp.asarray, cells)
-    near = _near_all(channel_map, cells.place, paths + 1)
-    return OneWaySearch(channel_map, cells, near, features, paths, (low, high), settings)
+    near = _near_all(predictor, cells.place, paths + 1)
+    support = np.asarray(channel_map.report_position)
+    return OneWaySearch(predictor, support, cells, near, features, paths, (low, high), settings)
 
 
 def localize_one_way(
@@ -159,14 +164,15 @@ def localize_one_way(
         valid = echoes.valid & np.eye(need, dtype=bool)
         echoes = eqx.tree_at(lambda e: e.valid, echoes, valid)
     errors = jnp.asarray(angle_std, float), jnp.asarray(delay_std, float)
+    compiled = eqx.tree_at(lambda s: s.report_position, search, search.report_position[:1])
     chunk, parts = min(settings.chunk, 1 << (count - 1).bit_length()), []
     for first in range(0, count, chunk):
         index = np.minimum(np.arange(first, first + chunk), count - 1)
         some = jax.tree.map(lambda leaf, index=index: jnp.asarray(leaf[index]), echoes)
-        part, kept = _search(search, some, *errors, ranks), min(chunk, count - first)
+        part, kept = _search(compiled, some, *errors, ranks), min(chunk, count - first)
         parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], part))
     found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    support = search.channel_map.support(found.place.reshape(-1, 3))
+    support = distance_to_nearest(found.place.reshape(-1, 3), search.report_position)
     return gather_places(
         np.arange(count), found, support.reshape(found.place.shape[:2]),
         search.heights[0] < search.heights[1], reach=settings.reach,
