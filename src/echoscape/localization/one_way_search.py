@@ -22,7 +22,6 @@ from echoscape.localization.climb import Found, climb_steps
 from echoscape.localization.fix import Fix
 from echoscape.localization.grid import (
     CellFeatures,
-    Cells,
     cell_features,
     find_peaks,
     lay_cells,
@@ -44,6 +43,8 @@ from echoscape.localization.paired import Pairs
 from echoscape.localization.paired_scores import PairedEchoes
 from echoscape.localization.places import gather_places
 from echoscape.localization.search import height_range
+
+_ROUND = 1024  # cells
 
 
 class OneWaySettings(pydantic.BaseModel):
@@ -80,8 +81,8 @@ class OneWaySearch(eqx.Module):
     """Predicts paths."""
     report_position: Float[np.ndarray, "report 3"]
     """Where the map's reports were [m]."""
-    cells: Cells
-    """The grid."""
+    cells: Float[Array, "cell 3"]
+    """Centres of the grid's cells, the last repeated to a round number of them [m]."""
     near: NearPaths
     """The map's ranked paths at every cell."""
     features: CellFeatures
@@ -110,11 +111,13 @@ def prepare_one_way(
     """
     settings = settings or OneWaySettings()
     low, high = height_range([channel_map], height)
-    cells = lay_cells([channel_map], low, high, settings)
+    cells = np.asarray(lay_cells([channel_map], low, high, settings).place)
     predictor = channel_map.predictor()
-    features = cell_features(predictor, np.asarray(cells.place))
-    cells = jax.tree.map(jnp.asarray, cells)
-    near = _near_all(predictor, cells.place, paths + 1)
+    # Grids of much the same size share one compiled program.
+    full = np.minimum(np.arange(-(-len(cells) // _ROUND) * _ROUND), len(cells) - 1)
+    cells = jnp.asarray(cells[full])
+    features = cell_features(predictor, np.asarray(cells))
+    near = _near_all(predictor, cells, paths + 1)
     support = np.asarray(channel_map.report_position)
     return OneWaySearch(predictor, support, cells, near, features, paths, (low, high), settings)
 
@@ -189,7 +192,7 @@ def _near_all(channel_map: ChannelMap, place: Float[Array, "place 3"], count: in
 def _search(search: OneWaySearch, echoes: PairedEchoes, angle_std, delay_std, ranks) -> Found:
     settings = search.settings
     zenith = echoes.departure_zenith is not None
-    heights = jnp.asarray(search.heights, search.cells.place.dtype)
+    heights = jnp.asarray(search.heights, search.cells.dtype)
     width = settings.candidates if ranks == "ignored" else search.paths + 1
 
     def one(echo):
@@ -199,7 +202,7 @@ def _search(search: OneWaySearch, echoes: PairedEchoes, angle_std, delay_std, ra
             score = score_cells(search.features, heard, (0.3 * settings.cell) ** 2)
         else:
             score = _ranked_scores(search.near, target, ranks, zenith, settings.cell)
-        cell = find_peaks(score, search.cells.place, settings.starts, 1.5 * settings.cell)
+        cell = find_peaks(score, search.cells, settings.starts, 1.5 * settings.cell)
 
         def at(place):
             near = near_paths(search.channel_map, place, width)
@@ -216,7 +219,7 @@ def _search(search: OneWaySearch, echoes: PairedEchoes, angle_std, delay_std, ra
             information, known = at(place)[1]
             return place, value, information, known
 
-        place, value, information, known = jax.lax.map(climb, search.cells.place[cell])
+        place, value, information, known = jax.lax.map(climb, search.cells[cell])
         heard = jnp.broadcast_to(1.0 * jnp.sum(target.heard), value.shape)
         level = jnp.full((*value.shape, 1), jnp.nan)
         return Found(place, value, information, 1.0 * known, heard, level)
