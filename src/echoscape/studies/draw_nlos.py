@@ -24,7 +24,7 @@ _STYLE = {
     "likelihood network": ("tab:brown", "D", "network by likelihood"),
     "scatterers": ("tab:blue", "o", "ours, ranks doubted"),
     "scatterers, no ranks": ("tab:cyan", "s", "ours, no ranks"),
-    "scatterers, reciprocal": ("tab:blue", "v", "ours, reciprocal echoes"),
+    "scatterers, reciprocal": ("#8ab6d6", "v", "ours, reciprocal echoes"),
     "bound, all": ("black", None, "bound, all pairs"),
     "bound, reciprocal": ("black", None, "bound, reciprocal"),
     "nearest reports": ("tab:green", "s", "nearest reports"),
