@@ -203,9 +203,6 @@ def test_a_class_without_a_name_is_a_mistake_of_the_programmer(tmp_path):
         def __call__(self, position):
             raise NotImplementedError
 
-        def support(self, position):
-            raise NotImplementedError
-
     with pytest.raises(TypeError, match="Nameless has no @storable name"):
         save_maps(Nameless(np.zeros(3), np.zeros((1, 3))), tmp_path / "map")
     assert list(tmp_path.iterdir()) == []

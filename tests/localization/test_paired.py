@@ -57,13 +57,10 @@ class SquareMap(ChannelMap):
             power=1.0 / (out * leg) ** 2,
         )
 
-    def support(self, position):
-        return np.zeros(len(position))
-
 
 @pytest.fixture(scope="module")
 def square():
-    corners = [[0.0, 0.0, 0.0], [100.0, 0.0, 0.0], [0.0, 100.0, 0.0], [100.0, 100.0, 0.0]]
+    corners = [[x, y, 0.0] for x in range(0, 101, 20) for y in range(0, 101, 20)]
     return SquareMap(jnp.asarray(corners))
 
 

@@ -25,7 +25,7 @@ from echoscape.channel_map.anchor_search import (
 from echoscape.channel_map.anchor_table import AnchorSet, tabulate
 from echoscape.channel_map.presence import learn_presence, presence_raster
 from echoscape.channel_map.prior import ChannelMap, PathPrior
-from echoscape.channel_map.station_reports import distance_to_nearest, reports_of_station
+from echoscape.channel_map.station_reports import reports_of_station
 from echoscape.channel_map.storage import storable
 from echoscape.channel_map.unfolded import UnfoldedPaths, unfold
 from echoscape.estimation import AnyArray
@@ -149,10 +149,6 @@ class AnchorMap(ChannelMap):
     def __call__(self, position: Float[Array, "3"]) -> PathPrior:
         """Predict the paths at one position [m]."""
         return self.around(position)(position)
-
-    def support(self, position: Float[np.ndarray, "place 3"]) -> Float[np.ndarray, " place"]:
-        """Measure the horizontal distance from each position to the nearest report [m]."""
-        return distance_to_nearest(position, self.report_position)
 
 
 def fit_anchors(

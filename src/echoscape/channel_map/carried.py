@@ -27,7 +27,7 @@ from scipy.spatial import KDTree
 
 from echoscape.channel_map.carried_paths import CarriedPaths, Errors, guess_arrivals
 from echoscape.channel_map.prior import ChannelMap, PathPrior
-from echoscape.channel_map.station_reports import distance_to_nearest, reports_of_station
+from echoscape.channel_map.station_reports import reports_of_station
 from echoscape.channel_map.storage import storable
 from echoscape.estimation import AnyArray
 from echoscape.reports import Reports
@@ -116,10 +116,6 @@ class CarriedMap(ChannelMap):
         prior = self.around(position)(position)
         order = jnp.argsort(-prior.probability)
         return jax.tree.map(lambda leaf: leaf[order], prior)
-
-    def support(self, position: Float[np.ndarray, "place 3"]) -> Float[np.ndarray, " place"]:
-        """Measure the horizontal distance from each position to the nearest report [m]."""
-        return distance_to_nearest(position, self.report_position)
 
 
 class CarriedAround(eqx.Module):

@@ -20,7 +20,6 @@ from scipy.spatial import KDTree
 
 from echoscape.channel_map.prior import ChannelMap, PathPrior
 from echoscape.channel_map.station_reports import (
-    distance_to_nearest,
     reports_of_station,
     unfolded_point,
 )
@@ -129,10 +128,6 @@ class NearestMap(ChannelMap):
         candidate = jnp.asarray(self.candidate)[column, row]
         away = jnp.asarray(self.report_position, position.dtype)[candidate] - position[None]
         return candidate[jnp.argmin(jnp.sum(away**2, axis=-1))]
-
-    def support(self, position: Float[np.ndarray, "place 3"]) -> Float[np.ndarray, " place"]:
-        """Measure the horizontal distance from each position to the nearest report [m]."""
-        return distance_to_nearest(position, self.report_position)
 
 
 def _predict_path(

@@ -18,7 +18,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from echoscape.channel_map.prior import ChannelMap, PathPrior
-from echoscape.channel_map.station_reports import distance_to_nearest
 from echoscape.channel_map.storage import storable
 from echoscape.estimation import AnyArray
 from echoscape.units import wrap_angle
@@ -168,6 +167,6 @@ class NetworkMap(ChannelMap):
         order = jnp.argsort(-prior.probability)
         return jax.tree.map(lambda leaf: leaf[order], prior)
 
-    def support(self, position: Float[np.ndarray, "place 3"]) -> Float[np.ndarray, " place"]:
-        """Measure the horizontal distance from each position to the nearest report [m]."""
-        return distance_to_nearest(position, self.report_position)
+    def predictor(self) -> ChannelMap:
+        """Leave the reports out."""
+        return eqx.tree_at(lambda m: m.report_position, self, np.zeros((1, 3)))

@@ -11,6 +11,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
+from echoscape.channel_map.station_reports import distance_to_nearest
 from echoscape.estimation import AnyArray
 
 
@@ -51,9 +52,9 @@ class ChannelMap(eqx.Module):
     def __call__(self, position: Float[Array, "3"]) -> PathPrior:
         """Predict the paths at one position [m]; pure, differentiable in position, `vmap`-able."""
 
-    @abc.abstractmethod
     def support(self, position: Float[np.ndarray, "place 3"]) -> Float[np.ndarray, " place"]:
         """Measure the horizontal distance from each position to the nearest report [m]."""
+        return distance_to_nearest(position, self.report_position)
 
     def predictor(self) -> "ChannelMap":
         """Give a map that predicts the same, in a shape that many maps share: compiled once.

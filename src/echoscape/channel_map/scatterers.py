@@ -16,7 +16,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from echoscape.channel_map.prior import ChannelMap, PathPrior
-from echoscape.channel_map.station_reports import distance_to_nearest
 from echoscape.channel_map.storage import storable
 from echoscape.estimation import AnyArray
 from echoscape.units import SPEED_OF_LIGHT
@@ -104,10 +103,6 @@ class ScattererMap(ChannelMap):
             listed=self.listed,
             planar=self.planar,
         )
-
-    def support(self, position: Float[np.ndarray, "place 3"]) -> Float[np.ndarray, " place"]:
-        """Measure the horizontal distance from each position to the nearest report [m]."""
-        return distance_to_nearest(position, self.report_position)
 
 
 def path_by_way_of(

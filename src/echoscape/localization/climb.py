@@ -86,7 +86,7 @@ def _climb(near, echo, heard, model, level, slack, heights, steps) -> Found:
         parts = [value_gradient_curvature(c, e, model, place) for c, e in zip(chosen, echo)]
         return tuple(sum(column) for column in zip(*parts))
 
-    place, value = climb_steps(evaluate, start, heights, steps)
+    place, value, _ = climb_steps(evaluate, start, heights, steps)
     parts = [position_information(c, e, model, place) for c, e in zip(chosen, echo)]
     information, explained, count = (
         functools.reduce(operator.add, column) for column in zip(*parts)
@@ -95,17 +95,24 @@ def _climb(near, echo, heard, model, level, slack, heights, steps) -> Found:
     return Found(place, value, information, explained, 1.0 * count, levels)
 
 
-def climb_steps(evaluate, start: Float[Array, "3"], heights: Float[Array, "2"], steps: int):
+def climb_steps(
+    evaluate, start: Float[Array, "3"], heights: Float[Array, "2"], steps: int, *,
+    secant: bool = False,
+):  # fmt: skip
     """Climb by damped Gauss-Newton steps, keeping only those that lead upwards.
+
+    Where a likelihood is a mixture, Gauss-Newton takes its ridges for narrower than they are and
+    creeps along them; there the curvature can be learnt from the gradients met (BFGS).
 
     Args:
         evaluate: Place to log-likelihood, gradient and Gauss-Newton curvature.
         start: Where to begin [m].
         heights: Lowest and highest z [m]; equal where the height is given.
         steps: Steps, the first of which evaluates the start.
+        secant: Learn the curvature from the gradients, with Gauss-Newton's to begin with.
 
     Returns:
-        The highest place found [m] and its log-likelihood.
+        The highest place found [m], its log-likelihood and the curvature there [1/m^2].
     """
     free = jnp.where(heights[1] > heights[0], 1.0, 0.0)
     move = jnp.concatenate([jnp.ones(2, start.dtype), free[None].astype(start.dtype)])
@@ -120,6 +127,11 @@ def climb_steps(evaluate, start: Float[Array, "3"], heights: Float[Array, "2"], 
         trial = trial.at[2].set(jnp.clip(trial[2], heights[0], heights[1]))
         new = evaluate(trial)
         better = new[0] > value
+        if secant:
+            learnt = _secant(curvature, trial - place, gradient - new[1])
+            first = jnp.isneginf(value)
+            new = (new[0], new[1], jnp.where(first, new[2], learnt))
+            curvature = jnp.where(first, curvature, learnt)
         keep = lambda a, b: jnp.where(better, a, b)  # noqa: E731
         return (
             keep(trial, place), keep(new[0], value), keep(new[1], gradient),
@@ -130,8 +142,17 @@ def climb_steps(evaluate, start: Float[Array, "3"], heights: Float[Array, "2"], 
         start, jnp.full_like(start[0], -jnp.inf), jnp.zeros_like(start),
         jnp.eye(3, dtype=start.dtype), jnp.full_like(start[0], 5e-2),
     )  # fmt: skip
-    place, value, *_ = jax.lax.scan(step, carry, None, steps)[0]
-    return place, value
+    place, value, _, curvature, _ = jax.lax.scan(step, carry, None, steps)[0]
+    return place, value, curvature
+
+
+def _secant(curvature, moved, lost):
+    """Make the curvature explain by how much the gradient fell over a move, where it did."""
+    along = curvature @ moved
+    fell, expected = lost @ moved, along @ moved
+    change = jnp.outer(lost, lost) / jnp.where(fell > 0, fell, 1.0)
+    change = change - jnp.outer(along, along) / jnp.where(expected > 0, expected, 1.0)
+    return curvature + jnp.where((fell > 1e-3 * expected) & (expected > 0), change, 0.0)
 
 
 def _solve(matrix, right):

@@ -64,6 +64,10 @@ class OneWaySettings(pydantic.BaseModel):
     """Peaks of the grid that are climbed from."""
     steps: int = pydantic.Field(default=12, ge=2)
     """Steps of each climb."""
+    kept: int = pydantic.Field(default=2, ge=1)
+    """Best ends of the climbs that are climbed from again, where the valley is long and flat."""
+    further: int = pydantic.Field(default=10, ge=2)
+    """Steps of such a second climb."""
     candidates: int = pydantic.Field(default=12, ge=1)
     """Most paths of the map compared at a place, where ranks say nothing."""
     chunk: int = pydantic.Field(default=200, ge=1)
@@ -209,17 +213,20 @@ def _search(search: OneWaySearch, echoes: PairedEchoes, angle_std, delay_std, ra
             value, _, curvature, known = evaluate(near, target, place, ranks, zenith)
             return value, (curvature, known)
 
-        def climb(start):
+        def climb(start, steps, secant=False):
             # The map's variances change from place to place: their slope is part of the gradient.
             def step(place):
                 (value, (curvature, _)), gradient = jax.value_and_grad(at, has_aux=True)(place)
                 return value, gradient, curvature
 
-            place, value = climb_steps(step, start, heights, settings.steps)
-            information, known = at(place)[1]
-            return place, value, information, known
+            place, value, _ = climb_steps(step, start, heights, steps, secant=secant)
+            return place, value
 
-        place, value, information, known = jax.lax.map(climb, search.cells[cell])
+        place, value = jax.lax.map(lambda x: climb(x, settings.steps), search.cells[cell])
+        _, best = jax.lax.top_k(value, min(settings.kept, settings.starts))
+        better = jax.lax.map(lambda x: climb(x, settings.further, secant=True), place[best])
+        place, value = place.at[best].set(better[0]), value.at[best].set(better[1])
+        information, known = jax.lax.map(lambda x: at(x)[1], place)
         heard = jnp.broadcast_to(1.0 * jnp.sum(target.heard), value.shape)
         level = jnp.full((*value.shape, 1), jnp.nan)
         return Found(place, value, information, 1.0 * known, heard, level)

@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pydantic
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from echoscape.channel_map import ChannelMap
+from echoscape.channel_map.station_reports import distance_to_nearest
 from echoscape.checks import Refusal
 from echoscape.estimation import AnyArray
 from echoscape.localization.climb import Found, climb_steps
@@ -36,6 +37,9 @@ from echoscape.localization.places import gather_places
 from echoscape.localization.search import height_range
 
 Pairs = Literal["all", "reciprocal"]
+
+_ROUND, _BLOCK = 1024, 64  # cells
+_NEVER = -1e20  # weight of a look along the first path at a cell that is not there
 
 
 class PairedSettings(pydantic.BaseModel):
@@ -70,8 +74,10 @@ class PairedSearch(eqx.Module):
 
     channel_map: ChannelMap
     """Predicts paths."""
+    report_position: Float[np.ndarray, "report 3"]
+    """Where the map's reports were [m]."""
     cells: Float[AnyArray, "cell 3"]
-    """Centres [m]."""
+    """Centres, the last repeated to a round number of them [m]."""
     paths: RankedPaths
     """The map's paths at every cell."""
     weight: Float[Array, "sum cell"]
@@ -123,12 +129,19 @@ def prepare_paired(
                 f"zero, in {unit}; got {value}"
             )
     low, high = height_range([channel_map], height)
-    cells = jnp.asarray(lay_cells([channel_map], low, high, settings).place)
-    ranked = _ranked_at(channel_map, cells, paths)
+    cells = np.asarray(lay_cells([channel_map], low, high, settings).place)
+    count, predictor = len(cells), channel_map.predictor()
+    # Grids of much the same size share one compiled program; a repeated cell is never chosen.
+    full = np.minimum(np.arange(-(-count // _ROUND) * _ROUND), count - 1)
+    cells = jnp.asarray(cells[full])
+    ranked = _ranked_at(predictor, cells, paths, low == high)
     # Arrays: as plain numbers every other error would compile the search anew.
     errors = jnp.asarray(angle_std, float), jnp.asarray(delay_std, float)
-    weight = cell_weights(ranked, *errors, zenith)
-    return PairedSearch(channel_map, cells, ranked, weight, *errors, zenith, (low, high), settings)
+    weight = cell_weights(ranked, *errors, zenith).at[0, count:].set(_NEVER)
+    return PairedSearch(
+        predictor, np.asarray(channel_map.report_position), cells, ranked, weight, *errors, zenith,
+        (low, high), settings,
+    )  # fmt: skip
 
 
 def localize_paired(echoes: PairedEchoes, search: PairedSearch, *, pairs: Pairs = "all") -> Fix:
@@ -160,15 +173,16 @@ def localize_paired(echoes: PairedEchoes, search: PairedSearch, *, pairs: Pairs 
     if pairs == "reciprocal":
         diagonal = np.eye(need, dtype=bool)
         echoes = eqx.tree_at(lambda e: e.valid, echoes, echoes.valid & diagonal)
+    compiled = eqx.tree_at(lambda s: s.report_position, search, search.report_position[:1])
     # Few sizes compile: the next power of two of the targets, or the whole chunk.
     chunk, parts = min(settings.chunk, 1 << (count - 1).bit_length()), []
     for first in range(0, count, chunk):
         index = np.minimum(np.arange(first, first + chunk), count - 1)
         some = jax.tree.map(lambda leaf, index=index: jnp.asarray(leaf[index]), echoes)
-        part, kept = _search(search, some), min(chunk, count - first)
+        part, kept = _search(compiled, some), min(chunk, count - first)
         parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], part))
     found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    support = search.channel_map.support(found.place.reshape(-1, 3))
+    support = distance_to_nearest(found.place.reshape(-1, 3), search.report_position)
     return gather_places(
         np.arange(count), found, support.reshape(found.place.shape[:2]),
         search.heights[0] < search.heights[1], reach=settings.reach,
@@ -177,36 +191,58 @@ def localize_paired(echoes: PairedEchoes, search: PairedSearch, *, pairs: Pairs 
 
 
 @eqx.filter_jit
-def _ranked_at(channel_map: ChannelMap, place: Float[Array, "place 3"], count: int) -> RankedPaths:
-    return jax.vmap(lambda where: ranked_paths(channel_map, where, count))(place)
+def _ranked_at(
+    channel_map: ChannelMap, place: Float[Array, "place 3"], count: int, level: bool
+) -> RankedPaths:
+    return jax.vmap(lambda where: ranked_paths(channel_map, where, count, level=level))(place)
 
 
 @eqx.filter_jit
 def _search(search: PairedSearch, echoes: PairedEchoes) -> Found:
     settings = search.settings
     sums = jax.vmap(target_sums)(echoes)
-    score = sums.astype(jnp.float32) @ search.weight
-    _, cell = jax.lax.top_k(score, min(settings.starts, score.shape[1]))
-    heights = jnp.asarray(search.heights, search.cells.dtype)
+    cell = _best(sums.astype(jnp.float32) @ search.weight, settings.starts)
 
     def climb(start, paths, echo):
-        def evaluate(place):
-            return log_likelihood(paths, echo, search.angle_std, search.delay_std, place)
+        angle_std, delay_std, heights = (
+            jnp.asarray(value, start.dtype)
+            for value in (search.angle_std, search.delay_std, search.heights)
+        )
 
-        place, value = climb_steps(evaluate, start, heights, settings.steps)
-        return place, value, evaluate(place)[2]
+        def evaluate(place):
+            return log_likelihood(paths, echo, angle_std, delay_std, place)
+
+        return climb_steps(evaluate, start, heights, settings.steps)
 
     every = jax.vmap(jax.vmap(climb, in_axes=(0, 0, None)))
-    paths = jax.tree.map(lambda leaf: leaf[cell], search.paths)
-    # The first climb follows tangents made once; the second asks the map where it matters.
-    place, value, _ = every(search.cells[cell], paths, echoes)
+    # The first climb follows tangents made once, and single precision is enough for it; the
+    # second asks the map where it matters.
+    place, value, _ = every(*_single((search.cells[cell], _take(search.paths, cell), echoes)))
     _, best = jax.lax.top_k(value, min(settings.kept, value.shape[1]))
-    place = jnp.take_along_axis(place, best[..., None], 1)
-    ask = jax.vmap(
-        lambda where: ranked_paths(search.channel_map, where, search.paths.mean.shape[1])
-    )
+    place = jnp.take_along_axis(place, best[..., None], 1).astype(search.cells.dtype)
+    count, level = search.paths.mean.shape[1], search.heights[0] == search.heights[1]
+    ask = jax.vmap(lambda where: ranked_paths(search.channel_map, where, count, level=level))
     paths = jax.vmap(ask)(place)
     place, value, information = every(place, paths, echoes)
     heard = jnp.broadcast_to(jnp.sum(echoes.valid, axis=(1, 2))[:, None], value.shape)
-    level = jnp.full((*value.shape, 1), jnp.nan)
-    return Found(place, value, information, 1.0 * heard, 1.0 * heard, level)
+    unknown = jnp.full((*value.shape, 1), jnp.nan)
+    return Found(place, value, information, 1.0 * heard, 1.0 * heard, unknown)
+
+
+def _best(score: Float[Array, "target cell"], count: int) -> Int[Array, "target start"]:
+    """Find the best cells of every target: they are in the blocks whose best cells are best."""
+    count = min(count, score.shape[1])
+    blocks = score.reshape(len(score), -1, _BLOCK)
+    _, block = jax.lax.top_k(blocks.max(axis=-1), min(count, blocks.shape[1]))
+    some = jnp.take_along_axis(blocks, block[..., None], 1)
+    _, index = jax.lax.top_k(some.reshape(len(score), -1), count)
+    return jnp.take_along_axis(block, index // _BLOCK, 1) * _BLOCK + index % _BLOCK
+
+
+def _take(paths: RankedPaths, index: Int[Array, "target start"]) -> RankedPaths:
+    return jax.tree.map(lambda leaf: leaf[index], paths)
+
+
+def _single(tree):
+    numbers, rest = eqx.partition(tree, eqx.is_inexact_array)
+    return eqx.combine(jax.tree.map(lambda leaf: leaf.astype(jnp.float32), numbers), rest)

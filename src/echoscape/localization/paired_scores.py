@@ -63,7 +63,9 @@ class RankedPaths(eqx.Module):
     """Variance of each."""
 
 
-def ranked_paths(channel_map: ChannelMap, place: Float[Array, "3"], count: int) -> RankedPaths:
+def ranked_paths(
+    channel_map: ChannelMap, place: Float[Array, "3"], count: int, *, level: bool = False
+) -> RankedPaths:
     """Ask a map for its strongest paths at a place.
 
     Paths less probable than not come last; their claimed values are kept, but hardly trusted.
@@ -72,6 +74,7 @@ def ranked_paths(channel_map: ChannelMap, place: Float[Array, "3"], count: int) 
         channel_map: Predicts paths.
         place: Where [m].
         count: How many paths; padded where the map has fewer.
+        level: The height is given: spare its derivatives, which come out as zeros.
     """
     near = channel_map.around(place)
     prior = near(place)
@@ -87,7 +90,10 @@ def ranked_paths(channel_map: ChannelMap, place: Float[Array, "3"], count: int) 
     spread = jnp.diagonal(prior.covariance, axis1=-2, axis2=-1)[order] * unit[None]
     absent = jnp.array([_ABSENT_ANGLE, _ABSENT_ANGLE, _ABSENT_LENGTH], place.dtype) ** 2
     spread = spread + jnp.where(present[order][:, None], 0.0, absent[None])
-    mean, slope = measurement(place), jax.jacfwd(measurement)(place)
+    free = 2 if level else 3
+    there = lambda moved: measurement(jnp.concatenate([moved, place[free:]]))  # noqa: E731
+    mean, slope = measurement(place), jax.jacfwd(there)(place[:free])
+    slope = jnp.pad(slope, ((0, 0), (0, 0), (0, 3 - free)))
     extra = count - order.shape[0]
     return RankedPaths(
         place=place,

@@ -143,8 +143,7 @@ def _prepare(maps: dict[str, ChannelMap]) -> dict[str, Run]:
 
     def paired(channel_map: ChannelMap, pairs: Any) -> Run:
         def run(layout, echoes, angle, delay):
-            paths = echoes.delay.shape[1]
-            search = prepare_paired(channel_map, paths=paths, angle_std=angle, delay_std=delay)
+            search = prepare_paired(channel_map, paths=LISTED, angle_std=angle, delay_std=delay)
             return localize_paired(echoes, search, pairs=pairs).best
 
         return run
@@ -190,7 +189,7 @@ def _in_sight(layout: Layout, echoes: PairedEchoes, angle: float, delay: float) 
 
 def _shortest(layout: Layout, echoes: PairedEchoes, angle: float, delay: float) -> np.ndarray:
     """Place targets by their shortest echo, believed direct."""
-    own = np.diagonal(np.asarray(echoes.delay), axis1=1, axis2=2)
+    own = np.diagonal(np.where(echoes.valid, echoes.delay, np.inf), axis1=1, axis2=2)
     return _as_direct(np.asarray(layout.site.station_position[0]), echoes, own.argmin(axis=1))
 
 

@@ -126,17 +126,18 @@ def echoes_of(
         angle_std: Error of every angle [rad].
         delay_std: Error of every delay [s].
         seed: Seed of the errors; the same draws at every level, scaled.
-        paths: How many of their paths echo.
+        paths: How many of their paths echo; of the others nothing is heard.
     """
     rng = np.random.default_rng(seed)
     shape = (*targets.delay.shape, targets.delay.shape[1])
-    out, back, late = (rng.normal(size=shape)[:, :paths, :paths] for _ in range(3))
-    azimuth, delay = targets.azimuth[:, :paths], targets.delay[:, :paths]
+    out, back, late = (rng.normal(size=shape) for _ in range(3))
+    heard = np.arange(shape[1]) < paths
+    azimuth, delay = targets.azimuth, targets.delay
     return PairedEchoes(
         departure_azimuth=azimuth[:, :, None] + angle_std * out,
         arrival_azimuth=azimuth[:, None, :] + angle_std * back,
         delay=delay[:, :, None] + delay[:, None, :] + delay_std * late,
-        valid=np.ones_like(out, dtype=bool),
+        valid=np.broadcast_to(heard[:, None] & heard, shape),
     )
 
 
