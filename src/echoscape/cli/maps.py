@@ -202,6 +202,62 @@ def _left_out_rows(told: "Mapping[str, Any]") -> dict[str, str]:
     return rows
 
 
+@app.command(name="signal-strength")
+def signal_strength(
+    readings: Path,
+    /,
+    *,
+    transmitters: Path,
+    out: Path,
+    block: float = 1.0,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Map received power alone, and locate every reading by a map that was not told of its square.
+
+    Beside the map stand the readings whose levels match best.
+
+    Args:
+        readings: Columns x, y [m] and rssi_1, rssi_2 ... [dBm] as .csv or .parquet.
+        transmitters: Columns id, x, y, z [m] as .csv or .parquet.
+        out: File of fixes to write, .parquet or .csv.
+        block: Side of the squares left out together [m].
+        seed: Seed of everything random.
+        quiet: Show no progress.
+        json: Print JSON for programs.
+    """
+    check_table(out)
+    from echoscape.localization import fix_columns
+    from echoscape.localization.by_strength import leave_blocks_out, summarize_blocks
+    from echoscape.reports import write_fixes
+    from echoscape.reports.strength_file import read_strength
+
+    campaign = read_strength(readings, transmitters)
+    with progress("leaving squares out", quiet) as tell:
+        found = leave_blocks_out(
+            campaign.position, campaign.level, campaign.transmitter, block=block, seed=seed,
+            progress=tell,
+        )  # fmt: skip
+    write_fixes(fix_columns(found.fix, ["all"], "signal-strength"), out)
+    told = summarize_blocks(found)
+    if json:
+        print_json(told)
+        return
+    rows = {
+        "readings": str(told["readings"]),
+        "level": f"{told['level_rms']:.2f} dB rms off",
+        "inside 90 %": f"{told['inside_90']:.1%}",
+    }
+    for name in found.distances():
+        error = told[name]
+        rows[name] = (
+            f"{error['median']:.2f} m median, {error['p90']:.2f} m at 90 %, "
+            f"{error['rms']:.2f} m rms"
+        )
+    print_table(str(out), rows)
+
+
 def _rows(found: "Evaluation") -> dict[str, str]:
     def pair(name: str, unit: str, factor: float = 1.0) -> str:
         rms, median = getattr(found, f"{name}_rms"), getattr(found, f"{name}_median")
