@@ -65,9 +65,7 @@ class OneWaySettings(pydantic.BaseModel):
     steps: int = pydantic.Field(default=12, ge=2)
     """Steps of each climb."""
     kept: int = pydantic.Field(default=2, ge=1)
-    """Best ends of the climbs that are climbed from again, where the valley is long and flat."""
-    further: int = pydantic.Field(default=10, ge=2)
-    """Steps of such a second climb."""
+    """Best ends of the climbs that are climbed from again."""
     candidates: int = pydantic.Field(default=12, ge=1)
     """Most paths of the map compared at a place, where ranks say nothing."""
     chunk: int = pydantic.Field(default=200, ge=1)
@@ -213,19 +211,25 @@ def _search(search: OneWaySearch, echoes: PairedEchoes, angle_std, delay_std, ra
             value, _, curvature, known = evaluate(near, target, place, ranks, zenith)
             return value, (curvature, known)
 
-        def climb(start, steps, secant=False):
+        def climb(ends, number):
+            # Every start once, then the best ends again: a valley may be long and flat.
+            place, value, fresh = ends
+            again = jnp.argmax(jnp.where(fresh, value, -jnp.inf))
+            slot = jnp.where(number < settings.starts, number, again)
+
             # The map's variances change from place to place: their slope is part of the gradient.
             def step(place):
                 (value, (curvature, _)), gradient = jax.value_and_grad(at, has_aux=True)(place)
                 return value, gradient, curvature
 
-            place, value, _ = climb_steps(step, start, heights, steps, secant=secant)
-            return place, value
+            end, top, _ = climb_steps(step, place[slot], heights, settings.steps, secant=True)
+            fresh = fresh.at[slot].set(number < settings.starts)
+            return (place.at[slot].set(end), value.at[slot].set(top), fresh), None
 
-        place, value = jax.lax.map(lambda x: climb(x, settings.steps), search.cells[cell])
-        _, best = jax.lax.top_k(value, min(settings.kept, settings.starts))
-        better = jax.lax.map(lambda x: climb(x, settings.further, secant=True), place[best])
-        place, value = place.at[best].set(better[0]), value.at[best].set(better[1])
+        start = search.cells[cell]
+        ends = (start, jnp.full_like(start[:, 0], -jnp.inf), jnp.ones(len(start), bool))
+        rounds = jnp.arange(settings.starts + min(settings.kept, settings.starts))
+        (place, value, _), _ = jax.lax.scan(climb, ends, rounds)
         information, known = jax.lax.map(lambda x: at(x)[1], place)
         heard = jnp.broadcast_to(1.0 * jnp.sum(target.heard), value.shape)
         level = jnp.full((*value.shape, 1), jnp.nan)
