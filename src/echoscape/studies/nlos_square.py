@@ -61,6 +61,15 @@ def points(quick: bool, seed: int = 0, layouts: int | None = None) -> list[Setti
     return [{"part": "square", "layout": n, "seed": seed, **size} for n in range(count)]
 
 
+def paper_points(layouts: int = 10, seed: int = 0) -> list[Setting]:
+    """List the layouts of the paper's figure 7 alone: its five methods, errors of delay."""
+    size: Setting = {"reports": 10_000, "targets": 200, "epochs": 500, "levels": "delays"}
+    return [
+        {"part": "square", "layout": n, "seed": seed, "methods": "paper", **size}
+        for n in range(layouts)
+    ]
+
+
 def measure(setting: Setting) -> list[Row]:
     """Measure one layout."""
     layout = make_layout(
@@ -75,6 +84,8 @@ def measure(setting: Setting) -> list[Row]:
     levels += [("paths", ANGLE, DELAY, paths) for paths in range(2, LISTED)]
     if setting["levels"] == "few":
         levels = [levels[k] for k in (2, 4, 6, 11, 13)]
+    if setting["levels"] == "delays":
+        levels = levels[: len(DELAYS)]
     for kind, angle, delay, paths in levels:
         echoes = echoes_of(
             layout.targets, angle_std=angle, delay_std=delay * 1e-9, paths=paths,
@@ -87,12 +98,13 @@ def measure(setting: Setting) -> list[Row]:
             )
             rows.append(shared | {"method": f"bound, {pairs}"} | summary(bound))
         for name, run in runs.items():
-            if paths != LISTED and name not in PAPER:
+            if name not in PAPER and (paths != LISTED or "scatterers" not in maps):
                 continue
             found = run(layout, echoes, angle, delay * 1e-9)
             error = np.linalg.norm(found[:, :2] - layout.targets.position[:, :2], axis=1)
             rows.append(shared | {"method": name} | summary(error))
-    rows += [_searched(layout, maps["scatterers"], setting, ranks) for ranks in _RANKS]
+    if "scatterers" in maps:
+        rows += [_searched(layout, maps["scatterers"], setting, ranks) for ranks in _RANKS]
     return rows
 
 
@@ -127,11 +139,15 @@ def _maps(layout: Layout, setting: Setting) -> dict[str, ChannelMap]:
     reports, few = reports_of(layout, setting["reports"]), max(100, setting["reports"] // 10)
     key = jax.random.fold_in(jax.random.key(setting["seed"]), layout.number)
     how = NetworkSettings(planar=True, epochs=setting["epochs"], batch=128, jitter=0.0)
-    return {
+    maps: dict[str, ChannelMap] = {
         "network": fit_network(reports, loss="squared", settings=how, key=key),
+        "exact map": exact_map(layout, few),
+    }
+    if setting.get("methods") == "paper":
+        return maps
+    return maps | {
         "likelihood network": fit_network(reports, loss="likelihood", settings=how, key=key),
         "scatterers": fit_scatterers(reports_of(layout, few)),
-        "exact map": exact_map(layout, few),
     }
 
 
@@ -159,13 +175,17 @@ def _prepare(maps: dict[str, ChannelMap]) -> dict[str, Run]:
 
         return run
 
-    return {
+    runs = {
         "line of sight": _in_sight,
         "shortest echo": _shortest,
         "network, reciprocal": paired(maps["network"], "reciprocal"),
         "network, all pairs": paired(maps["network"], "all"),
         "exact map, all pairs": paired(maps["exact map"], "all"),
         "exact map, reciprocal": paired(maps["exact map"], "reciprocal"),
+    }
+    if "scatterers" not in maps:
+        return runs
+    return runs | {
         "likelihood network": paired(maps["likelihood network"], "all"),
         "scatterers": one_way(maps["scatterers"], "doubted"),
         "scatterers, reciprocal": one_way(maps["scatterers"], "doubted", "reciprocal"),
