@@ -79,7 +79,9 @@ def step(
     prior = state.prior.learn(
         jax.tree.map(lambda leaf: jnp.reshape(leaf, -1)[: grid.voxels], posterior), reached
     )
-    learnt = state.iteration >= 2
+    # While the coefficients explain less than nothing would, learning from them runs away.
+    explains = misfit < power
+    learnt = (state.iteration >= 2) & explains
     prior = jax.tree.map(lambda n, o: jnp.where(learnt, n, o), prior, state.prior)
     mean = damped(posterior.mean, state.mean)
     state = state._replace(
@@ -97,7 +99,7 @@ def step(
     )
     if settings.sight is Sight.GIVEN:
         return state
-    return _look(state, evidence, grid, view, settings)
+    return _look(state, evidence, grid, view, settings, explains)
 
 
 class _Evidence(NamedTuple):
@@ -149,15 +151,15 @@ def _estimate(state, cascade, residual, precision, settings):
     return found, _Evidence(user, station, reached)
 
 
-def _look(state, evidence, grid, view, settings):
+def _look(state, evidence, grid, view, settings, explains):
     """Move the mask: shadows of what is there, then bits."""
     room = listed_voxels(grid)
     mean, present = (jnp.reshape(leaf, -1)[: grid.voxels] for leaf in (state.mean, state.present))
     typical = jnp.sqrt(jnp.abs(state.prior.mean) ** 2 + state.prior.variance)
     stands = jnp.abs(mean) > settings.threshold * typical
-    due = state.iteration > settings.first_update
+    due = (state.iteration > settings.first_update) & explains
     if settings.sight is Sight.GEOMETRY:
-        wanted = jnp.where(stands, 1.0, 0.0)
+        wanted = jnp.where(stands & (present > 0.5), 1.0, 0.0)
     else:
         chance = jnp.where(stands & (present > 0.1), jnp.minimum(present, 0.999), 0.0)
         wanted = jnp.log1p(-chance)

@@ -337,9 +337,7 @@ def _doubtful(problem, scene, best, in_vain: int) -> bool:
     misfit = _reduced_misfit(scene, best)
     if misfit > _limit(problem, 1.5) or least < 8.0:
         return True
-    if misfit > _limit(problem, 0.5):
-        return in_vain < 2
-    return bool(painted.unexplained > 0) and in_vain < 1
+    return (misfit > _limit(problem, 1.0) or bool(painted.unexplained > 0)) and in_vain < 1
 
 
 def _resize(found: support.Support, slots: int) -> support.Support:
