@@ -173,16 +173,16 @@ def _look(state, evidence, grid, view, settings, explains):
     state = state._replace(shadow=shadow, cast=cast)
 
     if settings.sight is Sight.BITS:
-        legs = jnp.concatenate([evidence.user, evidence.station], 1)
-        legs = jnp.moveaxis(legs, 1, 0).reshape(legs.shape[1], -1)[:, : grid.voxels]
         seen = jnp.nonzero(present > settings.believed, size=room, fill_value=0)[0]
         count = jnp.minimum(jnp.sum(present > settings.believed), room)
+        size = state.mean.shape[1]
+        both = (leg[seen // size, :, seen % size].T for leg in (evidence.user, evidence.station))
         new = lay_blame(
             grid,
             view,
             seen,
             count,
-            legs[:, seen],
+            jnp.concatenate(list(both)),
             present[seen],
             shadow[:, seen],
             cast,
@@ -246,7 +246,7 @@ def run(
     Args:
         received: Samples.
         cascade: Channels of every voxel.
-        mask: What is in sight, or is taken to be at first.
+        mask: What is in sight, or is taken to be at first; one view of each kind stands for all.
         noise: Mean squared noise of a sample, or a first guess.
         grid: The voxels.
         view: Where the users are, then the centres of the stations.
@@ -254,6 +254,9 @@ def run(
         is_complex: Whether coefficients are complex.
         guess: Coefficients to start from.
     """
+    chunks, size = cascade.padded
+    legs = ((mask.user, received.shape[1]), (mask.station, received.shape[2]))
+    mask = Mask(*(jnp.broadcast_to(leg, (chunks, views, size)) for leg, views in legs))
     start = init(received, cascade, mask, noise, settings, grid.voxels, is_complex)
     sure = jnp.abs(guess.mean) > 0
     share = jnp.where(guess.given, 0.1, 1.0)
