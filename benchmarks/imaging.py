@@ -7,23 +7,33 @@ iterations with the geometry's mask (GAMP-MVSVR) against the number of voxels.  
 apart, of the operators and shadows the median of five runs counts.
 
     XLA_FLAGS=--xla_cpu_multi_thread_eigen=false python benchmarks/imaging.py [--sides 10 22]
+
+One solve from end to end by the default solver, scored beside least squares that is told support
+and mask, and drawn:
+
+    ... python benchmarks/imaging.py --sides 46 --occupied 200 --whole --figure image.png
 """
 
 import argparse
 import resource
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from echoscape.imaging import OcclusionAwareGamp, make_problem
+from echoscape.imaging import OcclusionAwareGamp, VisibilityBits, make_problem
 from echoscape.imaging.cascade import adjoint, forward
+from echoscape.imaging.image import picture
+from echoscape.imaging.known import told_truth
 from echoscape.imaging.occlusion import hidden_by_pairs
 from echoscape.imaging.shadows import cast_by_cones
 from echoscape.imaging.simulation import random_users, simulate
 from echoscape.scene.voxel_grid import VoxelGrid
 from echoscape.scene.voxel_shapes import random_voxels
+from echoscape.studies.draw_image import draw_image
+from echoscape.studies.occlusion_imaging import score
 from echoscape.units import SPEED_OF_LIGHT
 
 USERS, FREQUENCY, ITERATIONS = 16, 28e9, 40
@@ -48,7 +58,7 @@ def scene(side: int, occupied: int):
     snapshots, truth = simulate(
         grid, coefficient, users, np.array(stations), np.array([FREQUENCY]), snr=100.0, seed=5
     )
-    return make_problem(snapshots, grid), index, truth
+    return make_problem(snapshots, grid), index, truth, snapshots
 
 
 def timed(work, runs: int = 5) -> float:
@@ -101,6 +111,32 @@ def shadows(problem, index) -> tuple[float, float]:
     return timed(lambda: cones(listed)), timed(pairs, 1)
 
 
+def whole(side: int, occupied: int, figure: Path | None):
+    """Solve once by the default solver, compiling included, and score and draw the image."""
+    problem, _, truth, snapshots = scene(side, occupied)
+    genie = score(picture(problem, told_truth(truth).solve(problem), snapshots), truth)
+    began = time.perf_counter()
+
+    def tell(done, total):
+        print(f"  start {done} of at most {total}, {time.perf_counter() - began:.0f} s", flush=True)
+
+    found = picture(problem, VisibilityBits().solve(problem, tell), snapshots)
+    spent, peak = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if figure is not None:
+        station = snapshots.antenna_position.mean(1)
+        draw_image(found, figure, user_position=snapshots.user_position, station_position=station)
+    marks, seen = score(found, truth), truth.in_range & (truth.coefficient != 0)
+    hit = found.occupied().ravel() & (truth.coefficient != 0)
+    print(
+        f"{side**3} voxels, {occupied} occupied, {int(seen.sum())} of them in range: error "
+        f"{marks['error_db']:.1f} dB (told support and mask {genie['error_db']:.1f} dB), "
+        f"F1 {marks['f1']:.3f}, {int(hit.sum())} found and "
+        f"{int(found.occupied().sum() - hit.sum())} false, misfit {marks['misfit']:.3f} of at most "
+        f"{marks['limit']:.3f}, least log-odds {marks['least_worth']:.1f}, "
+        f"{found.iterations} iterations, {spent:.0f} s, peak {peak / 1e6:.2f} GB", flush=True,
+    )  # fmt: skip
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=[10, 22], help="voxels a side")
@@ -111,10 +147,17 @@ def main():
         default=20_000,
         help="largest dense matrix; ten times as much for pairs",
     )
+    parser.add_argument("--whole", action="store_true", help="only solve, by the default solver")
+    parser.add_argument("--figure", type=Path, help="draw the image of --whole to this file")
     options = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)  # as every command does
+    if options.whole:
+        for side in options.sides:
+            whole(side, options.occupied, options.figure)
+        return
     print("   voxels |  operator: ours, dense, ratio  |  shadows: ours, pairs, ratio   | solve")
     for side in options.sides:
-        problem, index, truth = scene(side, options.occupied)
+        problem, index, truth, _ = scene(side, options.occupied)
         line = f"{side**3:9d} |"
         for compare, asked, largest in (
             (operators, (problem,), options.densest),

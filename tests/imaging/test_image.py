@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from voxel_scenes import GRID, error_db, scene
@@ -22,6 +24,8 @@ from echoscape.imaging import (
     write_image,
     write_snapshots,
 )
+from echoscape.imaging.messages import PassingSettings, Sight, init
+from echoscape.imaging.passing import step
 from echoscape.imaging.simulation import simulate
 
 
@@ -137,6 +141,20 @@ def test_a_solver_that_fails_is_a_code_and_no_nan():
     assert found.status in (ImageStatus.ITERATION_LIMIT, ImageStatus.DIVERGED)
     assert np.all(np.isfinite(found.mean))
     assert not found.certificate.holds
+
+
+def test_nothing_is_learnt_from_coefficients_that_explain_less_than_nothing(case):
+    """From those a rate of a half is learnt, and with it the next are worse."""
+    problem = make_problem(case[0], GRID)
+    settings = PassingSettings(sight=Sight.GEOMETRY)
+    mask = problem.everything_seen()
+    start = init(problem.received, problem.cascade, mask, problem.noise, settings, GRID.voxels)
+    start = start._replace(mean=jnp.full_like(start.mean, 3.0), iteration=jnp.array(9, "int32"))
+    made = (problem.received, problem.cascade, problem.grid, problem.view, settings)
+    after = eqx.filter_jit(step)(start, *made)
+    assert float(after.misfit) > float(jnp.mean(jnp.abs(problem.received) ** 2))
+    assert float(after.prior.rate) == float(start.prior.rate)
+    assert not np.any(after.cast)
 
 
 def broken(case, **changes):

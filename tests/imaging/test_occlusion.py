@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.imaging.occlusion import blame_all_voxels, hidden_by_pairs, hides
+from echoscape.imaging.occlusion import blame_all_voxels, blame_of, hidden_by_pairs, hides
 from echoscape.imaging.shadows import blame_by_tubes, cast_by_cones, cast_shadows, lay_blame
 from echoscape.imaging.simulation import open_legs
 from echoscape.scene.voxel_grid import VoxelGrid
@@ -72,20 +72,28 @@ def test_cones_hold_all_that_the_pair_rule_hides(seed, precision):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_tubes_hold_all_that_can_hide_a_voxel(seed):
+def test_tubes_hold_all_that_can_hide_a_voxel(seed, monkeypatch):
     rng = np.random.default_rng(seed)
     seen = jnp.asarray(listed(seed, 20))
     legs = (len(VIEWS), 20)
+    cast = -0.2 * rng.uniform(size=GRID.voxels) * (rng.uniform(size=GRID.voxels) < 0.3)
     known = (
         jnp.asarray(rng.normal(size=legs) * 9), jnp.asarray(rng.uniform(size=20)),
-        jnp.asarray(-rng.uniform(size=legs)), jnp.asarray(-0.2 * rng.uniform(size=GRID.voxels)),
-        0.05, 5.0,
+        jnp.asarray(-rng.uniform(size=legs)), jnp.asarray(cast), 0.05, 5.0,
     )  # fmt: skip
     radius, count = [0.45, 0.78, 1.3][seed % 3], 16 if seed % 2 else 20
+    monkeypatch.setattr("echoscape.imaging.occlusion.CASTING", 37)  # several blocks, a part of one
+    # Every leg against every voxel, as the rule is written.
+    evidence, present, shadow = (part[..., None] for part in known[:3])
+    centre = jnp.asarray(GRID.centres())
+    between = hides(VIEWS[:, None, None], centre[seen][None, :, None], centre[None, None], radius)
+    message = blame_of(evidence, present[None], shadow, known[3][None, None], 0.05, 5.0)
+    plain = jnp.sum(jnp.where(between, message, 0.0)[:, :count], (0, 1))
     blame = blame_by_tubes(GRID, VIEWS, seen, jnp.array(count), known, radius)
     asked = blame_all_voxels(GRID, VIEWS, seen, jnp.array(count), known, radius)
     assert np.array_equal(blame != 0, asked != 0)
     assert np.allclose(blame, asked, rtol=0, atol=1e-12)  # sums in another order
+    assert np.allclose(blame, plain, rtol=0, atol=1e-12)
 
 
 def test_shadows_can_be_taken_back():

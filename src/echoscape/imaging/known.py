@@ -8,6 +8,7 @@ Takes a `Problem`, a support and a mask.
 Gives a `Solution`.
 """
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -22,6 +23,10 @@ from echoscape.scene.voxel_grid import VoxelGrid
 
 _WIDE = 100.0
 """Prior variance of a coefficient: hardly pulls, keeps unseen voxels regular."""
+_SLOTS = 64
+"""Lists are padded to a multiple of this, so that few lengths are compiled."""
+
+_refit, _misfit = eqx.filter_jit(support.refit), eqx.filter_jit(support.misfit_of)
 
 
 class KnownSupport(Solver):
@@ -51,30 +56,34 @@ class KnownSupport(Solver):
             radius=problem.radius,
             surprise=0.05,
         )
+        count = len(listed)
+        slots = -(-count // _SLOTS) * _SLOTS
+        padded = np.pad(listed, (0, slots - count))
         first = support.Support(
-            index=jnp.asarray(listed),
-            valid=jnp.ones(len(listed), bool),
-            value=jnp.zeros(len(listed), kind),
-            user=jnp.asarray(self.user[:, listed]),
-            station=jnp.asarray(self.station[:, listed]),
-            variance=jnp.zeros(len(listed), real),
+            index=jnp.asarray(padded),
+            valid=jnp.arange(slots) < count,
+            value=jnp.zeros(slots, kind),
+            user=jnp.asarray(self.user[:, padded]),
+            station=jnp.asarray(self.station[:, padded]),
+            variance=jnp.zeros(slots, real),
             residual=problem.received,
             score=jnp.zeros((), real),
         )
-        found = support.refit(scene, first)
+        found = _refit(scene, first)
         mean, variance = np.zeros(voxels, np.asarray(found.value).dtype), np.zeros(voxels)
-        mean[listed], variance[listed] = np.asarray(found.value), np.asarray(found.variance)
+        mean[listed] = np.asarray(found.value)[:count]
+        variance[listed] = np.asarray(found.variance)[:count]
         occupancy = np.zeros(voxels)
         occupancy[listed] = 1.0
         size = problem.received.size
-        spent = len(listed) * (1.0 if problem.is_complex else 0.5)
+        spent = count * (1.0 if problem.is_complex else 0.5)
         return Solution(
             mean=mean,
             variance=variance,
             occupancy=occupancy,
             visibility=np.concatenate([self.user, self.station]),
             noise=float(problem.noise),
-            misfit=float(support.misfit_of(scene, found)) * size / max(size - spent, 1.0),
+            misfit=float(_misfit(scene, found)) * size / max(size - spent, 1.0),
             iterations=0,
             status=ImageStatus.CONVERGED,
         )

@@ -17,6 +17,9 @@ from echoscape.scene.voxel_grid import VoxelGrid
 NEARER = 1 - 1e-6
 """A nearer blocker is so by this factor of the squared distance; none hides itself by rounding."""
 
+CASTING = 256
+"""Voxels that cast shadows are blamed this many at a time."""
+
 
 def hides(
     view: Float[Array, "*#batch 3"],
@@ -96,15 +99,51 @@ def blame_of(evidence, present, shadow, cast, surprise, most):
 
 def blame_all_voxels(grid, view, seen, count, known, radius):
     """Ask all voxels whether they stand in legs shown open, or closed: for small grids."""
-    evidence, present, shadow, cast, surprise, most = known
+    message = blame_if_nothing_cast(known)
     centre = centres_of(grid, jnp.arange(grid.voxels))
     listed = centres_of(grid, seen)
 
     def one(i, total):
         between = hides(view[:, None], listed[i], centre[None], radius)
-        message = blame_of(
-            evidence[:, i, None], present[i], shadow[:, i, None], cast[None], surprise, most
-        )
-        return total + jnp.sum(jnp.where(between, message, 0.0), 0).astype(total.dtype)
+        return total + jnp.where(between, message[:, i, None], 0.0)
 
-    return jax.lax.fori_loop(0, count, one, jnp.zeros(grid.voxels, shadow.dtype))
+    # Summed over views in the end: that runs faster.
+    total = jnp.zeros((len(view), grid.voxels), message.dtype)
+    total = jnp.sum(jax.lax.fori_loop(0, count, one, total), 0)
+    return blame_what_casts(total, grid, view, seen, count, known, radius)
+
+
+def blame_if_nothing_cast(known) -> Float[Array, "view listed"]:
+    """Make the messages to voxels that have no part in the shadows."""
+    evidence, present, shadow, _, surprise, most = known
+    return blame_of(evidence, present[None], shadow, 0.0, surprise, most).astype(shadow.dtype)
+
+
+def blame_what_casts(total, grid, view, seen, count, known, radius):
+    """Put right the blame of voxels that cast shadows, whose own must not count against them.
+
+    They are few, and the messages, all different, are what costs.
+    """
+    evidence, present, shadow, cast, surprise, most = known
+    listed, room = centres_of(grid, seen), min(CASTING, grid.voxels)
+    first = jnp.argsort(cast == 0, stable=True)  # those that cast come first
+    casting = jnp.sum(cast != 0)
+
+    def block(j, total):
+        number = j * room + jnp.arange(room)
+        voxel = first[jnp.minimum(number, grid.voxels - 1)]
+        centre, own = centres_of(grid, voxel), cast[voxel]
+
+        def one(i, part):
+            between = hides(view[:, None], listed[i], centre[None], radius)
+            message = blame_of(
+                evidence[:, i, None], present[i], shadow[:, i, None], own[None], surprise, most
+            )
+            return part + jnp.where(between, message, 0.0).astype(part.dtype)
+
+        part = jnp.zeros((len(view), room), total.dtype)
+        part = jnp.sum(jax.lax.fori_loop(0, count, one, part), 0)
+        place = jnp.where(number < casting, voxel, grid.voxels)
+        return total.at[place].set(part, mode="drop")
+
+    return jax.lax.fori_loop(0, -(-casting // room), block, total)

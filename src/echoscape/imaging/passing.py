@@ -79,7 +79,9 @@ def step(
     prior = state.prior.learn(
         jax.tree.map(lambda leaf: jnp.reshape(leaf, -1)[: grid.voxels], posterior), reached
     )
-    learnt = state.iteration >= 2
+    # While the coefficients explain less than nothing would, learning from them runs away.
+    explains = misfit < power
+    learnt = (state.iteration >= 2) & explains
     prior = jax.tree.map(lambda n, o: jnp.where(learnt, n, o), prior, state.prior)
     mean = damped(posterior.mean, state.mean)
     state = state._replace(
@@ -97,7 +99,7 @@ def step(
     )
     if settings.sight is Sight.GIVEN:
         return state
-    return _look(state, evidence, grid, view, settings)
+    return _look(state, evidence, grid, view, settings, explains)
 
 
 class _Evidence(NamedTuple):
@@ -149,15 +151,15 @@ def _estimate(state, cascade, residual, precision, settings):
     return found, _Evidence(user, station, reached)
 
 
-def _look(state, evidence, grid, view, settings):
+def _look(state, evidence, grid, view, settings, explains):
     """Move the mask: shadows of what is there, then bits."""
     room = listed_voxels(grid)
     mean, present = (jnp.reshape(leaf, -1)[: grid.voxels] for leaf in (state.mean, state.present))
     typical = jnp.sqrt(jnp.abs(state.prior.mean) ** 2 + state.prior.variance)
     stands = jnp.abs(mean) > settings.threshold * typical
-    due = state.iteration > settings.first_update
+    due = (state.iteration > settings.first_update) & explains
     if settings.sight is Sight.GEOMETRY:
-        wanted = jnp.where(stands, 1.0, 0.0)
+        wanted = jnp.where(stands & (present > 0.5), 1.0, 0.0)
     else:
         chance = jnp.where(stands & (present > 0.1), jnp.minimum(present, 0.999), 0.0)
         wanted = jnp.log1p(-chance)
@@ -171,16 +173,16 @@ def _look(state, evidence, grid, view, settings):
     state = state._replace(shadow=shadow, cast=cast)
 
     if settings.sight is Sight.BITS:
-        legs = jnp.concatenate([evidence.user, evidence.station], 1)
-        legs = jnp.moveaxis(legs, 1, 0).reshape(legs.shape[1], -1)[:, : grid.voxels]
         seen = jnp.nonzero(present > settings.believed, size=room, fill_value=0)[0]
         count = jnp.minimum(jnp.sum(present > settings.believed), room)
+        size = state.mean.shape[1]
+        both = (leg[seen // size, :, seen % size].T for leg in (evidence.user, evidence.station))
         new = lay_blame(
             grid,
             view,
             seen,
             count,
-            legs[:, seen],
+            jnp.concatenate(list(both)),
             present[seen],
             shadow[:, seen],
             cast,
@@ -244,7 +246,7 @@ def run(
     Args:
         received: Samples.
         cascade: Channels of every voxel.
-        mask: What is in sight, or is taken to be at first.
+        mask: What is in sight, or is taken to be at first; one view of each kind stands for all.
         noise: Mean squared noise of a sample, or a first guess.
         grid: The voxels.
         view: Where the users are, then the centres of the stations.
@@ -252,6 +254,9 @@ def run(
         is_complex: Whether coefficients are complex.
         guess: Coefficients to start from.
     """
+    chunks, size = cascade.padded
+    legs = ((mask.user, received.shape[1]), (mask.station, received.shape[2]))
+    mask = Mask(*(jnp.broadcast_to(leg, (chunks, views, size)) for leg, views in legs))
     start = init(received, cascade, mask, noise, settings, grid.voxels, is_complex)
     sure = jnp.abs(guess.mean) > 0
     share = jnp.where(guess.given, 0.1, 1.0)

@@ -48,11 +48,11 @@ class Problem(eqx.Module):
     is_complex: bool = eqx.field(default=False, static=True)
     """Whether coefficients are complex."""
 
-    def everything_seen(self) -> Mask:
-        """Make the mask in which nothing hides anything."""
+    def everything_seen(self, *, alike: bool = False) -> Mask:
+        """Make the mask in which nothing hides anything; `alike` has one view stand for all."""
         chunks, size = self.cascade.padded
         real = jnp.real(self.cascade.user).dtype
-        _, user, station, _ = self.cascade.samples
+        _, user, station, _ = (1, 1, 1, 1) if alike else self.cascade.samples
         return Mask(jnp.ones((chunks, user, size), real), jnp.ones((chunks, station, size), real))
 
     def mask_of(self, user: Array, station: Array) -> Mask:

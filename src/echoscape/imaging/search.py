@@ -67,18 +67,20 @@ def survey(scene: Scene, support: Support) -> Survey:
     grid, real = scene.grid, support.variance.dtype
     users = support.user.shape[0]
     nothing = jnp.zeros((len(scene.view), grid.voxels), real)
-    standing, listed = support.valid.astype(real), len(support.index)
-    hidden = cast_shadows(nothing, grid, scene.view, support.index, standing, listed, scene.radius)
+    first = jnp.argsort(~support.valid, stable=True)  # free slots last, where none is asked
+    index, listed = support.index[first], jnp.sum(support.valid)
+    standing = support.valid[first].astype(real)
+    hidden = cast_shadows(nothing, grid, scene.view, index, standing, listed, scene.radius)
     hidden = hidden > 0
-    bits = jnp.concatenate([support.user, support.station])
+    bits = jnp.concatenate([support.user, support.station])[:, first]
     blame = lay_blame(
         grid,
         scene.view,
-        support.index,
+        index,
         listed,
         jnp.where(bits, 30.0, -30.0),
         standing,
-        jnp.where(hidden[:, support.index], -30.0, 0.0).astype(real),
+        jnp.where(hidden[:, index], -30.0, 0.0).astype(real),
         jnp.zeros(grid.voxels, real),
         scene.surprise,
         BLOCKED,
@@ -107,27 +109,28 @@ def survey(scene: Scene, support: Support) -> Survey:
                 return total / jnp.maximum(jnp.abs(total), 1e-30)
             return jnp.where(jnp.real(scene.prior.mean) < 0, -1.0, 1.0) * jnp.ones(size)
 
-        def explained(station, phase):
+        def explained(station, phase, soften):
             """Best size, its gain, and the bits of the users."""
             a = jnp.einsum("kbn,bn->kn", jnp.real(jnp.conj(phase)[None, None] * link), station)
             w = jnp.einsum("kbn,bn->kn", power, station)
 
             def at(x):
-                gain = jnp.logaddexp(2 * x * a - x**2 * w + for_user, 0)
-                return jnp.sum(gain - jnp.logaddexp(for_user, 0), 0)
+                return jnp.sum(soften(2 * x * a - x**2 * w + for_user), 0)
 
             gain = jax.lax.map(at, level)
             x = level[jnp.argmax(gain, 0)]
-            return jnp.max(gain, 0), x, 2 * x[None] * a - (x**2)[None] * w + for_user > 0
+            gain = jnp.max(gain, 0) - jnp.sum(jax.nn.softplus(for_user), 0)
+            return gain, x, 2 * x[None] * a - (x**2)[None] * w + for_user > 0
 
         phase = turned(link, station, (for_user > 0) * 1.0)
-        gain, x, seen = explained(station, phase)
-        for _ in range(2):
+        _, x, seen = explained(station, phase, jax.nn.relu)
+        gain = jnp.zeros(size, real)
+        for soften in (jax.nn.relu, jax.nn.softplus):  # the last alone needs the exact sum
             x_ = x[None, None]
             q = 2 * x_ * jnp.real(jnp.conj(phase)[None, None] * link) - x_**2 * power
             station = (jnp.einsum("kbn,kn->bn", q, seen * 1.0) + for_station > 0) * 1.0
             phase = turned(link, station, seen * 1.0)
-            gain, x, seen = explained(station, phase)
+            gain, x, seen = explained(station, phase, soften)
         gain -= jnp.sum(jnp.logaddexp(0, jnp.where(station > 0, -for_station, for_station)), 0)
         sure = jnp.einsum("kbn,bn,kn->n", power, station, seen * 1.0)
         half = 1.0 if jnp.iscomplexobj(support.value) else 0.5
@@ -218,8 +221,9 @@ def search(
 
     def going(carry):
         support, miss, move, value = carry
-        room = tries + 2 * jnp.sum(value < 60.0)
-        doubtful = (misfit_of(scene, support) > enough) | (jnp.min(value) < 15.0) | (miss <= 2)
+        left = misfit_of(scene, support) > enough
+        room = tries + 2 * jnp.sum(value < jnp.where(left, 60.0, 15.0))
+        doubtful = left | (jnp.min(value) < 15.0) | (miss <= 2)
         return (miss <= room) & (move < moves) & doubtful
 
     def attempt(carry):

@@ -19,7 +19,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from echoscape.imaging.occlusion import (
     blame_all_voxels,
-    blame_of,
+    blame_if_nothing_cast,
+    blame_what_casts,
     cast_on_all_voxels,
     centres_of,
     hides,
@@ -148,20 +149,18 @@ def blame_by_tubes(
     radius: float,
 ) -> Float[Array, " voxel"]:
     """Lay blame by asking only inside the tubes around the legs."""
-    evidence, present, shadow, cast, surprise, most = known
+    message, present = blame_if_nothing_cast(known), known[1]
     listed = centres_of(grid, seen)
 
     def add(total, at, item, voxel, asked):
         between = hides(view[at], listed[item], centres_of(grid, voxel), radius) & asked
-        message = blame_of(
-            evidence[at, item], present[item], shadow[at, item], cast[voxel], surprise, most
-        )
         place = jnp.where(between, voxel, grid.voxels)
-        return total.at[place].add(message.astype(total.dtype), mode="drop")
+        return total.at[place].add(message[at, item], mode="drop")
 
     wanted = (present != 0) & (jnp.arange(len(seen)) < count)
-    total = jnp.zeros(grid.voxels, shadow.dtype)
-    return _visit(total, grid, view, listed, wanted, count, radius, _tube, add)
+    total = jnp.zeros(grid.voxels, message.dtype)
+    total = _visit(total, grid, view, listed, wanted, count, radius, _tube, add)
+    return blame_what_casts(total, grid, view, seen, count, known, radius)
 
 
 def _cone(aim: _Aim, along: Float[Array, "pair slice"], radius: float) -> _Bounds:

@@ -72,7 +72,7 @@ class IgnoreOcclusion(Solver):
         """Solve a problem."""
         del progress
         settings = _settings(problem, sight=Sight.GIVEN, iterations=self.iterations)
-        return _passed(problem, settings, problem.everything_seen())
+        return _passed(problem, settings, problem.everything_seen(alike=True))
 
 
 class KnownMask(Solver):
@@ -103,7 +103,7 @@ class UnknownMask(Solver):
         """Solve a problem."""
         del progress
         settings = _settings(problem, sight=Sight.FREE, iterations=self.iterations)
-        return _passed(problem, settings, problem.everything_seen())
+        return _passed(problem, settings, problem.everything_seen(alike=True))
 
 
 class OcclusionAwareGamp(Solver):
@@ -125,7 +125,7 @@ class OcclusionAwareGamp(Solver):
             threshold=self.threshold,
             first_update=5.0,
         )
-        return _passed(problem, settings, problem.everything_seen())
+        return _passed(problem, settings, problem.everything_seen(alike=True))
 
 
 class VisibilityBits(Solver):
@@ -156,7 +156,7 @@ class VisibilityBits(Solver):
             changes = dict(_STARTS[start % len(_STARTS)])
             settings = _settings(problem, sight=Sight.BITS, iterations=self.iterations, **changes)
             if best is None or scene is None or start % 2 == 0:
-                outcome = _pass(problem, settings, problem.everything_seen())
+                outcome = _pass(problem, settings, problem.everything_seen(alike=True))
             else:
                 outcome = _pass_on(problem, settings, scene, best)
             iterations += int(outcome.iterations)
@@ -337,9 +337,7 @@ def _doubtful(problem, scene, best, in_vain: int) -> bool:
     misfit = _reduced_misfit(scene, best)
     if misfit > _limit(problem, 1.5) or least < 8.0:
         return True
-    if misfit > _limit(problem, 0.5):
-        return in_vain < 2
-    return bool(painted.unexplained > 0) and in_vain < 1
+    return (misfit > _limit(problem, 1.0) or bool(painted.unexplained > 0)) and in_vain < 1
 
 
 def _resize(found: support.Support, slots: int) -> support.Support:

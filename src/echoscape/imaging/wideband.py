@@ -139,7 +139,8 @@ def _step(state: _State, problem: Problem, step: Array, learn_noise: bool) -> _S
     voxels = problem.grid.voxels
     count = jnp.sum(jnp.reshape(found.present, -1)[:voxels])
     common = jnp.sum(found.present * found.power) / jnp.maximum(jnp.sum(found.present), 1e-6)
-    learnt = state.iteration >= 2
+    # While the coefficients explain less than nothing would, learning from them runs away.
+    learnt = (state.iteration >= 2) & (misfit < jnp.mean(jnp.abs(received) ** 2))
     # Each voxel's own size, drawn towards what all have in common as far as it is unsure.
     own = found.present * found.power + (1 - found.present) * common
     size = jnp.where(learnt, jnp.maximum(own, 0.02 * common), state.size)
