@@ -247,3 +247,19 @@ def test_later_instants_steady_the_users_motion(walk):
         np.mean(error(found, user) ** 2)
     )
     assert (np.diagonal(better.record.user_covariance, axis1=1, axis2=2) > 0).all()
+
+
+def test_more_of_the_future_steadies_more(walk):
+    observations, user, _, found = walk
+    start = {"start": user[0], "start_velocity": user[1] - user[0], "settings": SMALL}
+    true = (user[2:] - user[:-2]) / (2 * observations.time[1])
+
+    def wrong(each):
+        return np.sqrt(np.mean((np.asarray(each.record.user)[1:-1, 3:5] - true[:, :2]) ** 2))
+
+    late = track(observations, STATION, smooth=True, lag=2.0, **start)
+    whole = track(observations, STATION, smooth=True, lag=1e3, **start)
+    best = track(observations, STATION, smooth=True, **start)
+    assert np.allclose(whole.record.user, best.record.user, atol=1e-8)
+    assert wrong(best) < 1.05 * wrong(late) < 0.85 * wrong(found)
+    assert np.allclose(late.record.user[-1], best.record.user[-1])

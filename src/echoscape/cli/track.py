@@ -42,6 +42,7 @@ def track(
         "joint", "anchors", "paper", "bootstrap", "rao-blackwellised", "ekf", "ukf"
     ] = "joint",
     smooth: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    lag: float | None = None,
     forecast: float | None = None,
     particles: int = 500,
     seed: int = 0,
@@ -66,6 +67,8 @@ def track(
             own copy of the user, which drifts, and anchors are several times closer.
         smooth: Let later observations correct the user's motion, for channels; without, every
             instant rests on what came before.
+        lag: With --smooth, let only observations within this long after an instant correct it, as
+            a system that answers so late can; the whole walk if not given [s].
         forecast: Go on for this long after the last observation, the user straight on and anchors
             standing still; written as forecast.parquet and forecast_user.parquet [s].
         particles: How many for paper, bootstrap and rao-blackwellised.
@@ -77,7 +80,7 @@ def track(
     """
     use_double_precision()
     check_deviations(angle_std, delay_std)
-    check_bounces(filter, smooth, forecast, particles, start or start_velocity)
+    check_bounces(filter, smooth, lag, forecast, particles, start or start_velocity)
     station_position = read_triple(station, "--station", "m")
     assert station_position is not None  # --station is required
     start_position = read_triple(start, "--start", "m")
@@ -96,7 +99,7 @@ def track(
         if filter == "joint" or filter == "anchors":
             found = follow(
                 seen, station_position, filter, start=start_position, start_velocity=velocity,
-                smooth=smooth,
+                smooth=smooth, lag=lag,
             )  # fmt: skip
         else:
             found = follow_bounces(seen, station_position, filter, tree, particles, seed)
@@ -120,13 +123,20 @@ def track(
 
 
 def check_bounces(
-    filter: str, smooth: bool, forecast: float | None, particles: int, start: str | None
+    filter: str,
+    smooth: bool,
+    lag: float | None,
+    forecast: float | None,
+    particles: int,
+    start: str | None,
 ) -> None:
     """Refuse options that make no sense together, before the work and not after it."""
     from echoscape.checks import Refusal
 
     if forecast is not None and not 0 < forecast < 1e6:
         raise Refusal(f"--forecast must be above zero and below 1e6, in s; got {forecast:g}")
+    if lag is not None and not (smooth and 0 < lag < 1e6):
+        raise Refusal(f"--lag must be above zero, in s, and needs --smooth; got {lag:g}")
     if not 2 <= particles <= 1_000_000:
         raise Refusal(f"--particles must lie between 2 and 1000000; got {particles}")
     if filter in ("joint", "anchors"):
