@@ -171,7 +171,9 @@ def test_a_fixed_lag_equals_conditioning_everything_at_once(key, lag):
     look = np.kron(np.eye(steps), np.eye(4)[:2])
     for k in range(steps):
         rows = look[: 2 * min(k + lag + 1, steps)]
-        gain = spread @ rows.T @ np.linalg.inv(rows @ spread @ rows.T + ERROR**2 * np.eye(len(rows)))
+        gain = (
+            spread @ rows.T @ np.linalg.inv(rows @ spread @ rows.T + ERROR**2 * np.eye(len(rows)))
+        )
         value = np.asarray(measured).reshape(-1)[: len(rows)]
         part = slice(4 * k, 4 * k + 4)
         assert np.allclose(found.mean[k], (mean + gain @ (value - rows @ mean))[part], atol=1e-9)
