@@ -180,7 +180,9 @@ def test_an_update_equals_the_textbook(key):
     measured = predicted[jnp.array(chosen)] + 0.003
     std = jnp.full((3, 5), 0.1)
     detection = jnp.full(8, -1).at[jnp.array(chosen)].set(jnp.arange(3))
-    match = Match(detection, jnp.zeros(8), jnp.zeros(8), jnp.zeros((8, 5)), predicted, jnp.ones(3, bool))
+    match = Match(
+        detection, jnp.zeros(8), jnp.zeros(8), jnp.zeros((8, 5)), predicted, jnp.ones(3, bool)
+    )
     seen = Detections(measured, std, jnp.ones(3, bool))
     after = update_joint(state, seen, match, jnp.asarray(STATION), settings)
     rows = np.zeros((15, state.mean.shape[0]))

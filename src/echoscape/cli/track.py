@@ -44,6 +44,7 @@ def track(
     smooth: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     lag: float | None = None,
     forecast: float | None = None,
+    animate: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     particles: int = 500,
     seed: int = 0,
     angle_std: float | None = None,
@@ -71,6 +72,8 @@ def track(
             a system that answers so late can; the whole walk if not given [s].
         forecast: Go on for this long after the last observation, the user straight on and anchors
             standing still; written as forecast.parquet and forecast_user.parquet [s].
+        animate: Write the walk as a film too: route.html, one file with its own player, and
+            route.mp4, or route.gif where ffmpeg is not installed.
         particles: How many for paper, bootstrap and rao-blackwellised.
         seed: Seed of their random numbers.
         angle_std: Standard deviation of angles that the file states none for [rad].
@@ -108,12 +111,21 @@ def track(
     from echoscape.studies.draw_tracks import draw_tracks
 
     drawing = draw_tracks(found, seen)
+    film = None
+    if animate:
+        from echoscape.scene.mesh import read_mesh
+        from echoscape.studies.animation import make_film, write_film, write_html
+
+        film = make_film(found, seen, tree, None if mesh is None else read_mesh(mesh))
     with atomic_folder(out, "user.parquet") as folder:
         write_tracks(found, seen, folder / "tracks.parquet", tree)
         save_figure(drawing, folder / "tracks.parquet")
         if later is not None:
             write_tracks(later, None, folder / "forecast.parquet", tree)
             write_user(later, folder / "forecast_user.parquet")
+        if film is not None:
+            write_html(film, folder / "route.html")
+            write_film(film, folder)
         write_user(found, folder / "user.parquet")
     told = summarize(found, seen.repeated)
     if json:
