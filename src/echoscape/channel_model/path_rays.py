@@ -9,7 +9,7 @@ Gives `RaySet` and `Motion`.
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from echoscape.channel_model.ray import Motion, RaySet
 from echoscape.checks import Refusal
@@ -122,7 +122,7 @@ def departure_error(
 
     Sloping roofs turn the image in a way that azimuths alone do not say.
     """
-    ray_image = cKDTree(np.asarray(rays.point))
+    ray_image = KDTree(np.asarray(rays.point))
     first, last = between or (-np.inf, np.inf)
     inside = (route.time >= first) & (route.time <= last)
     instant, slot = np.nonzero(np.asarray(route.paths.valid) & inside[:, None])
@@ -148,8 +148,8 @@ def _link(instant: np.ndarray, place: np.ndarray, identity: np.ndarray) -> np.nd
         now = np.arange(begin[k], begin[k + 1])
         if k and len(now) and begin[k] > begin[k - 1]:
             past = np.arange(begin[k - 1], begin[k])
-            away, near = cKDTree(place[past]).query(place[now])
-            _, mutual = cKDTree(place[now]).query(place[past])
+            away, near = KDTree(place[past]).query(place[now])
+            _, mutual = KDTree(place[now]).query(place[past])
             good = (away < LINK) & (mutual[near] == np.arange(len(now)))
             good &= identity[past][near] == identity[now]
             label[now[good]] = label[past[near[good]]]

@@ -151,10 +151,10 @@ def traced_table(route: TracedRoute) -> dict[str, np.ndarray]:
     }
     table = {name: np.asarray(values)[valid] for name, values in columns.items()}
     if route.jones is None:
-        table |= {"a_re": amplitude.real, "a_im": amplitude.imag}
+        table |= {"a_re": np.real(amplitude), "a_im": np.imag(amplitude)}
     else:
         matrix = route.jones[valid]
-        table |= {"A_re": matrix.real, "A_im": matrix.imag}
+        table |= {"A_re": np.real(matrix), "A_im": np.imag(matrix)}
     # first and last bounce of several are the ends of a row; those between are not kept
     ends = np.stack([np.asarray(paths.first_bounce), np.asarray(paths.last_bounce)], axis=-2)[valid]
     depth = max(int(table["nb"].max(initial=1)), 1)

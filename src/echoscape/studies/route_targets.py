@@ -12,6 +12,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -147,7 +148,7 @@ def run(
     return sweep(points, measure, file, progress)
 
 
-def _row(quantity: str, value: float, limit: float, count: int, **more) -> Row:
+def _row(quantity: str, value: Any, limit: float, count: int, **more) -> Row:
     return {"quantity": quantity, "value": float(value), "limit": limit, "count": int(count)} | more
 
 

@@ -94,11 +94,9 @@ def paths_of(tracks: Tracks) -> Float[np.ndarray, "time slot 5"]:
 
 @jax.jit
 def _after(record: Record, user, station) -> Float[Array, "time slot 5"]:
-    def at(user, *points):
-        return jax.vmap(lambda *p: _one(user, *p, station))(*points)
-
+    slots = jax.vmap(_one, (None, 0, 0, 0, 0, 0, None))
     points = (record.anchor, record.turn, record.kind, record.sign, record.flip)
-    return jax.vmap(at)(user, *points)
+    return jax.vmap(slots, (0, 0, 0, 0, 0, 0, None))(user, *points, station)
 
 
 def _one(position, anchor, turn, kind, sign, flip, station):

@@ -38,7 +38,7 @@ def smooth_user(
     """
     density = jnp.array([settings.acceleration, settings.acceleration, settings.climb]) ** 2
 
-    def ahead(filtered, step):
+    def onward(filtered, step):
         one = jnp.array([[1.0, 0.0], [0.0, 1.0]]).at[0, 1].set(step)
         push = jnp.stack([jnp.stack([step**3 / 3, step**2 / 2]), jnp.stack([step**2 / 2, step])])
         forward = jnp.kron(one, jnp.eye(3))
@@ -46,13 +46,14 @@ def smooth_user(
 
     filtered = Gaussian(mean, covariance)
     before = Gaussian(mean[:-1], covariance[:-1])
-    predicted, forward = jax.vmap(ahead)(before, jnp.diff(time))
+    predicted, forward = jax.vmap(onward)(before, jnp.diff(time))
     if lag is not None:
         found = fixed_lag(filtered, predicted, forward, lag)
         return found.mean, found.covariance
 
     def back(later, instant):
-        belief = smooth(*instant[:2], later, instant[2])
+        own, ahead, forward = instant
+        belief = smooth(own, ahead, later, forward)
         return belief, belief
 
     last = Gaussian(mean[-1], covariance[-1])
