@@ -49,7 +49,14 @@ ahead = rng.normal(size=(100_000, 3)) * [1, 1, 0.3]
 ahead = jnp.asarray(ahead / np.linalg.norm(ahead, axis=1, keepdims=True))
 origin = jnp.tile(jnp.asarray(route.station), (100_000, 1))
 spent = seconds(lambda: cast(tree, origin, ahead).distance)
-print(f"ray casting, {len(mesh.face)} triangles: {100_000 / spent:,.0f} rays/s")
+print(f"ray casting, {len(mesh.face)} triangles: {100_000 / spent:,.0f} rays/s"
+      f" ({'Embree' if tree.native is not None else 'built in'})")  # fmt: skip
+if tree.native is not None:
+    own = build_tree(mesh, native=False)
+    slow = seconds(lambda: cast(own, origin, ahead).distance)
+    print(
+        f"the same by the built-in tree: {100_000 / slow:,.0f} rays/s, Embree {slow / spent:.1f} times"
+    )
 
 sequences = launch(mesh, tree, route.station, 100_000, 3)
 place = route.position[::10]
