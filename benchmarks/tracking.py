@@ -54,9 +54,7 @@ print(f"ray casting, {len(mesh.face)} triangles: {100_000 / spent:,.0f} rays/s"
 if tree.native is not None:
     own = build_tree(mesh, native=False)
     slow = seconds(lambda: cast(own, origin, ahead).distance)
-    print(
-        f"the same by the built-in tree: {100_000 / slow:,.0f} rays/s, Embree {slow / spent:.1f} times"
-    )
+    print(f"built in: {100_000 / slow:,.0f} rays/s; Embree is {slow / spent:.1f} times as fast")
 
 sequences = launch(mesh, tree, route.station, 100_000, 3)
 place = route.position[::10]

@@ -128,6 +128,10 @@ def track(
             write_film(film, folder)
         write_user(found, folder / "user.parquet")
     told = summarize(found, seen.repeated)
+    if tree is not None:
+        out_of = count_outside(tree, found)
+        if out_of:
+            told["instants outside the mesh, without bounces of the map"] = out_of
     if json:
         print_json(told)
     else:
@@ -219,6 +223,15 @@ def check_outdoors(tree: "BoxTree", start: "np.ndarray", mesh: Path | None) -> N
             f"the user starts at {place} m, inside a building of {mesh}; give --start and the "
             "station in the frame of the mesh, or leave --mesh out"
         )
+
+
+def count_outside(tree: "BoxTree", tracks: "Tracks") -> int:
+    """Count the instants at which the user is beside the map, seen from above."""
+    import numpy as np
+
+    user = np.asarray(tracks.record.user)[:, :2]
+    low, high = np.asarray(tree.low)[0, :2], np.asarray(tree.high)[0, :2]
+    return int(np.sum(~np.all((user >= low) & (user <= high), axis=1)))
 
 
 def summarize(tracks: "Tracks", repeated: int) -> dict[str, int | float]:
