@@ -1,7 +1,8 @@
 """How fast are tracking and the channel model, beside tracing every position anew?
 
-One core, warm.  The peer traces positions of the sample city by images in its walls, the built-in
-way to get a channel without a model; a full ray tracer takes tens of milliseconds a position.
+One core, warm, in seconds of the processor, so that other work beside it does not count.  The peer
+traces positions of the sample city by images in its walls, the built-in way to get a channel
+without a model; a full ray tracer takes tens of milliseconds a position.
 
     python benchmarks/tracking.py
 """
@@ -31,9 +32,9 @@ def seconds(call, repeat=3):
     jax.block_until_ready(call())
     best = np.inf
     for _ in range(repeat):
-        begin = time.perf_counter()
+        begin = time.process_time()
         jax.block_until_ready(call())
-        best = min(best, time.perf_counter() - begin)
+        best = min(best, time.process_time() - begin)
     return best
 
 

@@ -1,7 +1,8 @@
 """How fast are the particle filter and channel generation, beside libraries that do the same?
 
 Peers are `particles` (bootstrap filter) and `quadriga-lib` (channels of spherical waves); each is
-left out, with a sentence, where it is not installed.  One core, warm, one run.
+left out, with a sentence, where it is not installed.  One core, warm, one run, in seconds of the
+processor.
 
     python benchmarks/tracking_peers.py
 """
@@ -31,9 +32,9 @@ def seconds(call, repeat=5):
     jax.block_until_ready(call())
     best = np.inf
     for _ in range(repeat):
-        begin = time.perf_counter()
+        begin = time.process_time()
         jax.block_until_ready(call())
-        best = min(best, time.perf_counter() - begin)
+        best = min(best, time.process_time() - begin)
     return best
 
 
