@@ -65,9 +65,9 @@ class JointSettings(eqx.Module):
     """Log-ratio from which on an image after an odd number of walls becomes that of one wall."""
     refuted: float = -6.0
     """Log-ratio at which one wall is taken back."""
-    scatterers: float = 0.05
+    scatterers: float = 0.02
     """Share of paths taken to come from points that reradiate, before any is looked at [1]."""
-    scattered: float = 6.0
+    scattered: float = 8.0
     """Log-odds from which on a path is taken to come from such a point."""
     detection: float = 0.85
     """Probability that an anchor in sight is detected."""

@@ -98,7 +98,7 @@ def weigh_scatterers(
     # an image about to be let go is a scatterer on less, rather than nothing
     bias = slots.bias + settings.lean * (match.residual - slots.bias)
     leaning = jnp.sum(bias**2, axis=1) * (2 - settings.lean) / settings.lean
-    failing = (leaning > 0.5 * settings.leaning) & (odds > 0.0)
+    failing = (leaning > 0.5 * settings.leaning) & (odds > 1.0)
     found = open_ & ((odds > settings.scattered) | failing)
     count = slots.kind.shape[0]
     turn = jnp.zeros((count, 1))
