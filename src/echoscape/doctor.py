@@ -42,6 +42,8 @@ class Diagnosis:
     """What every command needs."""
     extras: dict[str, tuple[str, ...]]
     """What each extra still lacks."""
+    ray_tracing: str
+    """Whether Sionna RT can run, and if not why not."""
     problems: tuple[str, ...]
     """What must be repaired, one sentence each."""
 
@@ -72,6 +74,7 @@ def diagnose() -> Diagnosis:
         devices=devices,
         packages=packages,
         extras=extras,
+        ray_tracing=_ray_tracing(),
         problems=(*problems, *failure),
     )
 
@@ -129,3 +132,11 @@ def _devices() -> tuple[tuple[str, ...], tuple[str, ...]]:
         return tuple(f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.devices()), ()
     except Exception as error:  # a broken installation fails in many ways
         return (), (f"JAX finds no device to compute on ({error}); install jax again",)
+
+
+def _ray_tracing() -> str:
+    try:
+        from echoscape.propagation.sionna_rt import find_llvm, why_not
+    except ImportError as error:  # what every command needs is missing; that is said elsewhere
+        return f"not known ({error})"
+    return why_not() or f"Sionna RT runs, with {find_llvm()}"

@@ -8,6 +8,7 @@ import pytest
 from echoscape.numerics.kalman import (
     Gaussian,
     extended_update,
+    fixed_lag,
     predict,
     smooth,
     unscented_update,
@@ -136,3 +137,45 @@ def test_smoothing_the_last_but_one_equals_conditioning_on_both(key):
     direct = extended_update(first, value, noise, lambda x: (FORWARD @ x)[:2])
     assert np.allclose(found.mean, direct.mean, atol=1e-9)
     assert np.allclose(found.covariance, direct.covariance, atol=1e-9)
+
+
+@pytest.mark.parametrize("lag", [1, 3, 20])
+def test_a_fixed_lag_equals_conditioning_everything_at_once(key, lag):
+    steps = 6
+    measured = walk(key, steps)
+    noise = SPREAD @ SPREAD.T + 1e-3 * jnp.eye(4)
+    start = Gaussian(jnp.array([0.0, 1.0, 0.6, -0.2]), 0.3 * jnp.eye(4))
+    onward = jax.jit(lambda belief, noise: predict(belief, FORWARD, noise))
+    taken_in = jax.jit(
+        lambda belief, value: extended_update(belief, value, ERROR**2 * jnp.eye(2), measure)
+    )
+    filtered, predicted, belief = [], [], start
+    for k, value in enumerate(measured):
+        if k:
+            belief = onward(belief, noise)
+            predicted.append(belief)
+        belief = taken_in(belief, value)
+        filtered.append(belief)
+    lay = [jax.tree.map(lambda *x: jnp.stack(x), *each) for each in (filtered, predicted)]
+    found = jax.jit(fixed_lag, static_argnums=3)(*lay, jnp.stack([FORWARD] * (steps - 1)), lag)
+    # the twin: all states in one Gaussian, built from the start and every push
+    size = 4 * steps
+    push = np.zeros((size, size))
+    grow = np.zeros((size, size))
+    for k in range(steps):
+        push[4 * k : 4 * k + 4, 4 * k : 4 * k + 4] = noise if k else start.covariance
+        for j in range(k + 1):
+            power = np.linalg.matrix_power(np.asarray(FORWARD), k - j)
+            grow[4 * k : 4 * k + 4, 4 * j : 4 * j + 4] = power
+    mean, spread = grow[:, :4] @ start.mean, grow @ push @ grow.T
+    look = np.kron(np.eye(steps), np.eye(4)[:2])
+    for k in range(steps):
+        rows = look[: 2 * min(k + lag + 1, steps)]
+        gain = (
+            spread @ rows.T @ np.linalg.inv(rows @ spread @ rows.T + ERROR**2 * np.eye(len(rows)))
+        )
+        value = np.asarray(measured).reshape(-1)[: len(rows)]
+        part = slice(4 * k, 4 * k + 4)
+        assert np.allclose(found.mean[k], (mean + gain @ (value - rows @ mean))[part], atol=1e-9)
+        exact = (spread - gain @ rows @ spread)[part, part]
+        assert np.allclose(found.covariance[k], exact, atol=1e-9)

@@ -8,13 +8,15 @@ from echoscape.propagation.ray_cast import build_tree, cast, enclosed, sees
 from echoscape.scene.mesh import make_mesh
 
 
-@pytest.fixture(scope="module")
-def soup():
+@pytest.fixture(scope="module", params=["built-in", "embree"])
+def soup(request):
     """Triangles in disorder, of all sizes and slopes."""
+    if request.param == "embree":
+        pytest.importorskip("embreex")
     rng = np.random.default_rng(4)
     corner = rng.uniform(-50, 50, (70, 1, 3)) + rng.normal(0, 9, (70, 3, 3))
     mesh = make_mesh(corner.reshape(-1, 3), np.arange(210).reshape(70, 3))
-    return mesh, build_tree(mesh)
+    return mesh, build_tree(mesh, native=request.param == "embree")
 
 
 def brute(mesh, start, direction):

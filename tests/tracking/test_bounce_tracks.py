@@ -76,5 +76,7 @@ def test_gaps_are_steps_unseen_and_uneven_times_are_refused():
     tick, step = _raster(np.array([1.0, 1.1, 1.4, 1.5]))
     assert tick.tolist() == [0, 1, 4, 5]
     assert step == pytest.approx(0.1)
+    long = (0.1 * np.arange(4000)).astype(np.float32).astype(float)  # round-off of 1e-5 s a gap
+    assert _raster(long)[0][-1] == 3999
     with pytest.raises(Refusal, match=r"multiples of one step, in s, but the shortest, 0\.1 s"):
         _raster(np.array([0.0, 0.1, 0.25, 0.35]))

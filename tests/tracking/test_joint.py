@@ -180,7 +180,9 @@ def test_an_update_equals_the_textbook(key):
     measured = predicted[jnp.array(chosen)] + 0.003
     std = jnp.full((3, 5), 0.1)
     detection = jnp.full(8, -1).at[jnp.array(chosen)].set(jnp.arange(3))
-    match = Match(detection, jnp.zeros(8), jnp.zeros((8, 5)), predicted, jnp.ones(3, bool))
+    match = Match(
+        detection, jnp.zeros(8), jnp.zeros(8), jnp.zeros((8, 5)), predicted, jnp.ones(3, bool)
+    )
     seen = Detections(measured, std, jnp.ones(3, bool))
     after = update_joint(state, seen, match, jnp.asarray(STATION), settings)
     rows = np.zeros((15, state.mean.shape[0]))
@@ -247,3 +249,19 @@ def test_later_instants_steady_the_users_motion(walk):
         np.mean(error(found, user) ** 2)
     )
     assert (np.diagonal(better.record.user_covariance, axis1=1, axis2=2) > 0).all()
+
+
+def test_more_of_the_future_steadies_more(walk):
+    observations, user, _, found = walk
+    start = {"start": user[0], "start_velocity": user[1] - user[0], "settings": SMALL}
+    true = (user[2:] - user[:-2]) / (2 * observations.time[1])
+
+    def wrong(each):
+        return np.sqrt(np.mean((np.asarray(each.record.user)[1:-1, 3:5] - true[:, :2]) ** 2))
+
+    late = track(observations, STATION, smooth=True, lag=2.0, **start)
+    whole = track(observations, STATION, smooth=True, lag=1e3, **start)
+    best = track(observations, STATION, smooth=True, **start)
+    assert np.allclose(whole.record.user, best.record.user, atol=1e-8)
+    assert wrong(best) < 1.05 * wrong(late) < 0.85 * wrong(found)
+    assert np.allclose(late.record.user[-1], best.record.user[-1])

@@ -60,11 +60,25 @@ def route(instants, rate=5.0):
     return time, np.array([-14.0, -21.0, 1.3]) + place, first
 
 
-def observe(rng, *, instants=120, missed=0.1, false=0.05, std=(0.3, 1.0, 0.5), hidden=(0.2, 0.8)):
-    """Observe the walk with noise, misses and false alarms; line of sight is hidden in between."""
+def scattered_path(user, point):
+    """Give length, arrival and departure angles of the path that one point scatters."""
+    back, out = point - user, point - STATION
+    angles = [
+        [np.arctan2(leg[1], leg[0]), np.arccos(leg[2] / np.linalg.norm(leg))] for leg in (back, out)
+    ]
+    return np.array([np.linalg.norm(back) + np.linalg.norm(out), *angles[0], *angles[1]])
+
+
+def observe(
+    rng, *, instants=120, missed=0.1, false=0.05, std=(0.3, 1.0, 0.5), hidden=(0.2, 0.8), points=()
+):
+    """Observe the walk with noise, misses and false alarms; line of sight is hidden in between.
+
+    Paths that `points` scatter have numbers from 100 on.
+    """
     time, user, velocity = route(instants)
     deviation = np.array([std[0], *np.radians([std[1], std[1], std[2], std[2]])])
-    width = 2 * len(sequences())
+    width = 2 * (len(sequences()) + len(points))
     measured, valid = np.zeros((instants, width, 5)), np.zeros((instants, width), bool)
     truth = np.full((instants, width), -1)
     for k in range(instants):
@@ -75,6 +89,11 @@ def observe(rng, *, instants=120, missed=0.1, false=0.05, std=(0.3, 1.0, 0.5), h
                 continue
             exact = image_path(user[k], planes)[0]
             rows.append((exact + deviation * rng.normal(size=5), number))
+        for number, point in enumerate(points, 100):
+            if rng.random() >= missed:
+                rows.append(
+                    (scattered_path(user[k], point) + deviation * rng.normal(size=5), number)
+                )
         for _ in range(rng.binomial(len(rows), false)):
             low, high = [20, -np.pi, 1.3, -np.pi, 1.3], [200, np.pi, 1.8, np.pi, 1.8]
             rows.append((rng.uniform(low, high), -1))

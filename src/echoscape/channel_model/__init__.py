@@ -1,6 +1,6 @@
 """Channels that evolve with the environment: from anchors and scatterers to coefficients.
 
-Takes tracks, and the motion of a user among them.
+Takes tracks or ray-traced paths, and the motion of a user among them.
 Gives `ChannelRealization`: coefficients and delays at any rate, spreads, distributions.
 """
 
@@ -9,6 +9,7 @@ from echoscape.channel_model.coefficient import (
     frequency_response,
     realize,
 )
+from echoscape.channel_model.path_rays import motion_of, rays_from_paths
 from echoscape.channel_model.ray import Motion, RaySet, RayState, evolve, move
 from echoscape.channel_model.spread import Spreads, spreads
 from echoscape.channel_model.statistic import ks_distance, ks_halves
@@ -24,7 +25,9 @@ __all__ = [
     "frequency_response",
     "ks_distance",
     "ks_halves",
+    "motion_of",
     "move",
+    "rays_from_paths",
     "rays_from_tracks",
     "read_motion",
     "realize",

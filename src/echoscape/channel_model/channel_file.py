@@ -60,7 +60,7 @@ def write_channel(
     with atomic_path(path) as temporary:
         np.savez_compressed(
             temporary,
-            a=a.astype(np.complex64),
+            a=a,
             tau=tau,
             delay=np.asarray(channel.delay),
             time=np.asarray(channel.time),

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from echoscape.channel_model.ray import Motion, RaySet, evolve, move
+from echoscape.channel_model.ray import Motion, RaySet, evolve, jones_at, move
 from echoscape.scene import PlanarArray, distance
 from echoscape.units import SPEED_OF_LIGHT, from_db
 
@@ -175,7 +175,8 @@ def realize(
     The line of sight, where it is present, is one of the rays; so the K-factor follows from the
     powers instead of being drawn.  With `polarisation` every element is a pair, vertical before
     horizontal, and reflections draw their Jones matrices; without, all elements are vertical and
-    reflections leave the phase to the delay.
+    reflections leave the phase to the delay.  Jones matrices that the rays bring, from ray tracing,
+    take the place of what would be drawn.
 
     Args:
         rays: The rays.
@@ -190,7 +191,9 @@ def realize(
     wavelength = SPEED_OF_LIGHT / carrier_frequency
     start, end = (array.positions() * wavelength for array in (transmit, receive))
     count = rays.point.shape[0]
-    if polarisation is not None:
+    jones = jnp.zeros(0)
+    traced = rays.jones is not None and rays.jones.shape[-1] == 2
+    if polarisation is not None and not traced:
         direct = distance(rays.point - rays.station[None]) < 1e-6
         straight = jnp.diag(jnp.array([1.0, -1.0], complex))  # Eq. (3)
         jones = jones_matrices(count, polarisation, key=key)
@@ -204,8 +207,9 @@ def realize(
         amplitude = jax.lax.optimization_barrier(jnp.sqrt(state.power))
         wave = phasor(_lengths(position[None] + end, *imaged) / wavelength, amplitude)
         if polarisation is None:
-            return wave, state.delay
-        pairs = jnp.einsum("rsp,pij->risjp", wave, jones)
+            change = 1.0 if rays.jones is None else jones_at(rays, time)[None, None, :, 0, 0]
+            return wave * change, state.delay
+        pairs = jnp.einsum("rsp,pij->risjp", wave, jones_at(rays, time) if traced else jones)
         shape = (pairs.shape[0] * pairs.shape[1], pairs.shape[2] * pairs.shape[3], count)
         return pairs.reshape(shape), state.delay
 

@@ -12,7 +12,7 @@ Gives `RayState`.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Int
 
 from echoscape.scene import distance
 from echoscape.tracking.anchor import Kind, predict_path
@@ -40,6 +40,9 @@ class RaySet(eqx.Module):
     """Power gain times squared length, in decibels [dB m^2]."""
     presence: Float[Array, "instant ray"]
     """How much of the ray's amplitude is there, 0 to 1."""
+    jones: Complex[Array, "instant ray pol pol"] | None = None
+    """What a ray does to phase and polarisation, receive by transmit, vertical before horizontal:
+    mean square 1/2 an entry, or of size 1 for one polarisation; nothing if not known."""
 
 
 class Motion(eqx.Module):
@@ -132,9 +135,26 @@ def _between(
     rays: RaySet, time: Float[Array, ""]
 ) -> tuple[Float[Array, " ray"], Float[Array, " ray"]]:
     """Interpolate levels and presence."""
-    last = len(rays.time) - 2
-    i: Int[Array, ""] = jnp.clip(jnp.searchsorted(rays.time, time, side="right") - 1, 0, last)
-    u = jnp.clip((time - rays.time[i]) / (rays.time[i + 1] - rays.time[i]), 0.0, 1.0)
+    i, u = _instant(rays, time)
     level = rays.level[i] + u * (rays.level[i + 1] - rays.level[i])
     presence = rays.presence[i] + u * (rays.presence[i + 1] - rays.presence[i])
     return level, presence
+
+
+def jones_at(rays: RaySet, time: Float[Array, ""]) -> Complex[Array, "ray pol pol"]:
+    """Interpolate the Jones matrices of rays that bring some.
+
+    Raises:
+        ValueError: They bring none.
+    """
+    if rays.jones is None:
+        raise ValueError("these rays bring no Jones matrices")
+    i, u = _instant(rays, time)
+    return rays.jones[i] + u * (rays.jones[i + 1] - rays.jones[i])
+
+
+def _instant(rays: RaySet, time: Float[Array, ""]) -> tuple[Int[Array, ""], Float[Array, ""]]:
+    """Find between which two instants a time lies, and how far from the first."""
+    last = len(rays.time) - 2
+    i = jnp.clip(jnp.searchsorted(rays.time, time, side="right") - 1, 0, last)
+    return i, jnp.clip((time - rays.time[i]) / (rays.time[i + 1] - rays.time[i]), 0.0, 1.0)

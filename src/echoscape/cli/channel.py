@@ -1,22 +1,28 @@
-"""`echoscape channel`: from tracks to a channel over time.
+"""`echoscape channel`: from tracks or from ray-traced paths to a channel over time.
 
-Takes a folder that `echoscape track` wrote.
+Takes a folder that `echoscape track` wrote, or a ray-traced table along a route.
 Gives a file of coefficients and delays.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
 from echoscape.cli.console import Json, Seed, print_json, print_table, use_double_precision
 from echoscape.cli.options import read_range
+from echoscape.cli.track import Triple, read_triple
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from echoscape.channel_model import Motion, RaySet
 
 _LARGEST = 2**31  # bytes of coefficients
 
 
 def channel(
-    tracks: Path,
+    source: Path,
     /,
     *,
     out: Path,
@@ -26,21 +32,24 @@ def channel(
     transmit: str = "1x1",
     receive: str = "1x1",
     polarised: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    station: Triple | None = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Make a channel of tracked anchors, evolved exactly at any rate between observations.
+    """Make a channel of tracked anchors or traced paths, evolved exactly at any rate in between.
 
     Args:
-        tracks: Folder with tracks.parquet and user.parquet.
+        source: Folder with tracks.parquet and user.parquet, or a ray-traced table along a route
+            (.npz), whose Jones matrices are kept where it has them.
         out: File to write: .npz, arrays as Sionna has them, or .hdf5, which quadriga-lib reads.
         carrier: Carrier frequency [Hz].
         times: First and last time, such as 60,80 [s]; the whole track if not given.
         rate: Samples of the channel per second [Hz].
         transmit: Rows and columns of the station's array, half a wavelength apart, such as 8x8.
         receive: Rows and columns of the user's array.
-        polarised: Make every element a pair, vertical before horizontal, and draw what each
-            reflection does to polarisation.
+        polarised: Make every element a pair, vertical before horizontal; what each reflection does
+            to polarisation is drawn, or the ray tracer's where the table has A_re and A_im.
+        station: Position of the station, for a table that has no tx_pos [m].
         seed: Seed of everything random; same seed, same result.
         json: Print JSON for programs.
     """
@@ -61,19 +70,13 @@ def channel(
     import jax.numpy as jnp
     import numpy as np
 
-    from echoscape.channel_model import move, rays_from_tracks, read_motion, realize
+    from echoscape.channel_model import move, realize
     from echoscape.channel_model.channel_file import write_channel
     from echoscape.channel_model.coefficient import Polarisation
 
-    motion = read_motion(tracks / "user.parquet")
-    instants = np.asarray(motion.time)
-    first, last = between or (instants[0], instants[-1])
-    if first < instants[0] - 1e-9 or last > instants[-1] + 1e-9:
-        raise Refusal(
-            f"--times must lie within the track, from {instants[0]:g} to {instants[-1]:g} s; got "
-            f"{first:g},{last:g}"
-        )
-    rays = rays_from_tracks(tracks / "tracks.parquet", instants, (first, last))
+    position = read_triple(station, "--station", "m")
+    rays, motion, extra = read_rays(source, between, carrier, position)
+    first, last = between or (float(motion.time[0]), float(motion.time[-1]))
     count = int(np.floor((last - first) * rate)) + 1
     pairs = 4 if polarised else 1
     size = 16 * pairs * count * arrays[0].elements * arrays[1].elements * len(rays.point)
@@ -94,11 +97,50 @@ def channel(
         "mean power [dB]": round(
             float(10 * jnp.log10(jnp.mean(jnp.sum(jnp.abs(made.coefficient) ** 2, axis=-1)))), 2
         ),
+        **extra,
     }
     if json:
         print_json(told)
     else:
         print_table(str(out), {name: str(value) for name, value in told.items()})
+
+
+def read_rays(
+    source: Path,
+    between: tuple[float, float] | None,
+    carrier: float,
+    station: "np.ndarray | None",
+) -> "tuple[RaySet, Motion, dict[str, float]]":
+    """Read the rays of a folder of tracks or of a ray-traced table, and the user's motion."""
+    import numpy as np
+
+    from echoscape.channel_model import motion_of, rays_from_paths, rays_from_tracks, read_motion
+    from echoscape.checks import Refusal
+
+    def within(instants: np.ndarray) -> None:
+        first, last = between or (instants[0], instants[-1])
+        if first < instants[0] - 1e-9 or last > instants[-1] + 1e-9:
+            raise Refusal(
+                f"--times must lie within the track, from {instants[0]:g} to {instants[-1]:g} s; "
+                f"got {first:g},{last:g}"
+            )
+
+    if source.suffix == ".npz":
+        from echoscape.channel_model.path_rays import departure_error
+        from echoscape.propagation.traced_route import read_traced_route
+
+        route = read_traced_route(source, carrier, station)
+        within(route.time)
+        rays = rays_from_paths(route, between)
+        wrong = round(float(np.degrees(departure_error(route, rays, between))), 4)
+        return rays, motion_of(route), {"departure error, 99 % below [degree]": wrong}
+    if station is not None:
+        raise Refusal("--station goes with a ray-traced table; tracks know where it is")
+    motion = read_motion(source / "user.parquet")
+    instants = np.asarray(motion.time)
+    within(instants)
+    chosen = between or (float(instants[0]), float(instants[-1]))
+    return rays_from_tracks(source / "tracks.parquet", instants, chosen), motion, {}
 
 
 def read_array(text: str, option: str):

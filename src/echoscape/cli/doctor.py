@@ -28,6 +28,7 @@ def doctor(*, json: Json = False) -> int:
             rows[package.name] = f"{package.version or 'missing'} (needs {package.needs})"
         for name, missing in diagnosis.extras.items():
             rows[f"extra [{name}]"] = f"lacks {', '.join(missing)}" if missing else "installed"
+        rows["ray tracing"] = diagnosis.ray_tracing
         print_table("What echoscape finds here", rows)
         for sentence in diagnosis.problems:
             print_warning(sentence)

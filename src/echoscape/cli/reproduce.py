@@ -36,18 +36,25 @@ def isac_channel(
     route: Path | None = None,
     mesh: Path | None = None,
     noise: str = "1",
+    missed: str = "0.1",
+    rate: str = "10",
     seconds: float | None = None,
     seed: Seed = 0,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Compare the spreads of a tracked channel with the truth: about three minutes.
+    """Compare the spreads of a tracked channel with the truth: about three minutes a case.
+
+    Of several noises, shares and rates the first of each belong together, and the others change
+    one of the three alone.
 
     Args:
         out: Folder for rows.json and the figures.
         route: Ray-traced route as .npz; a walk through the sample city if not given.
         mesh: Walls of that route, .npz or .obj.
         noise: Errors as multiples of 0.3 m, 0.5 and 1 degree, such as 0.3,1,3.
+        missed: Shares of paths that are withheld at each instant, such as 0.1,0.3,0.5.
+        rate: Observations per second, such as 10,2,1 [Hz].
         seconds: Length of the walk; all of it if not given [s].
         seed: Seed of everything random; same seed, same result.
         quiet: Show no progress.
@@ -56,33 +63,41 @@ def isac_channel(
     use_double_precision()
     from echoscape.checks import Refusal
 
-    try:
-        levels = tuple(float(part) for part in noise.split(","))
-    except ValueError:
-        levels = ()
-    if not levels or not all(0 < level < 100 for level in levels):
-        raise Refusal(f"--noise needs multiples above zero such as 0.3,1,3; got {noise!r}")
+    levels, rates = read_multiples(noise, "--noise"), read_multiples(rate, "--rate")
+    withheld = read_multiples(missed, "--missed", least=0.0)
+    if not all(share < 1 for share in withheld):
+        raise Refusal(f"--missed needs shares below 1, such as 0.1,0.5; got {missed!r}")
     if seconds is not None and not seconds >= 25:
         raise Refusal(f"--seconds must be at least 25, in s; got {seconds:g}")
     from echoscape.reports import atomic_folder
     from echoscape.studies.draw_fixes import save_figure
-    from echoscape.studies.draw_isac_channel import draw_distances, draw_distributions
+    from echoscape.studies.draw_isac_channel import (
+        draw_cases,
+        draw_distances,
+        draw_distributions,
+        draw_windows,
+    )
     from echoscape.studies.draw_tracks import draw_tracks
     from echoscape.studies.isac_channel import IsacChannel, run, seen_again
 
-    settings = IsacChannel(route, mesh, noise=levels, seconds=seconds, seed=seed)
+    settings = IsacChannel(
+        route, mesh, noise=levels, missed=withheld, rate=rates, seconds=seconds, seed=seed
+    )
     with progress("following", quiet) as tell:
         found = run(settings, tell)
     figures = {
         "tracks": draw_tracks(found.tracks, seen_again(settings, found.route)),
         "distributions": draw_distributions(found),
         "distances": draw_distances(found),
+        "windows": draw_windows(found, settings.named, settings.window),
+        "cases": draw_cases(found),
     }
     import json as text
 
     with atomic_folder(out, "rows.json") as folder:
         for name, figure in figures.items():
-            save_figure(figure, folder / f"{name}.png")
+            if figure is not None:
+                save_figure(figure, folder / f"{name}.png")
         (folder / "rows.json").write_text(text.dumps(found.rows, indent=1))
     told = _told(found)
     if json:
@@ -152,6 +167,56 @@ def isac_forecast(
         print_table(str(out), {name: str(value) for name, value in told.items()})
 
 
+@app.command(name="isac-targets")
+def isac_targets(
+    *,
+    out: Path,
+    route: Path | None = None,
+    mesh: Path | None = None,
+    promises: str = "T1,T2,T3,T4,T5,T6,T7,T9,T10",
+    seconds: float | None = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Measure everything that tracking and the channel model promise, each beside its limit.
+
+    About ten minutes along a ray-traced route; an interrupted run goes on where it ended.
+
+    Args:
+        out: Folder for rows.jsonl.
+        route: Ray-traced route as .npz; a walk through the sample city if not given.
+        mesh: Walls of that route, .npz or .obj.
+        promises: Which ones: T1, images stand still; T2, filter over observation; T3, a user
+            unknown after the start; T4, 18 s ahead; T5, bounces; T6, spreads by geometry; T7,
+            spreads 10 s ahead; T9, Doppler; T10, particles against Kalman.
+        seconds: Length of the walk; all of it if not given [s].
+        seed: Seed of everything random; same seed, same result.
+        quiet: Show no progress.
+        json: Print JSON for programs.
+    """
+    use_double_precision()
+    from echoscape.checks import Refusal
+
+    if seconds is not None and not seconds >= 25:
+        raise Refusal(f"--seconds must be at least 25, in s; got {seconds:g}")
+    from echoscape.studies.route_targets import RouteTargets, run
+
+    names = tuple(name.strip() for name in promises.split(",") if name.strip())
+    settings = RouteTargets(route, mesh, names, seconds=seconds, seed=seed)
+    with progress("measuring", quiet) as tell:
+        rows = run(settings, out / "rows.jsonl", tell)
+    if json:
+        print_json(rows)
+        return
+    told = {
+        f"{row['promise']}, {row['quantity']}": f"{row['value']:.3g} ({row['bound']}, "
+        f"{row['count']} looks): {row['status']}"
+        for row in rows
+    }
+    print_table(str(out), told)
+
+
 @app.command(name="nlos-sensing")
 def nlos_sensing(
     *,
@@ -217,15 +282,15 @@ def nlos_sensing(
     print_table(title, told)
 
 
-def read_multiples(text: str, option: str) -> tuple[float, ...]:
-    """Read numbers above zero with commas between."""
+def read_multiples(text: str, option: str, least: float = 1e-9) -> tuple[float, ...]:
+    """Read numbers above zero, or from zero on, with commas between."""
     from echoscape.checks import Refusal
 
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
-    if not values or not all(0 < value < 100 for value in values):
+    if not values or not all(least <= value < 100 for value in values):
         raise Refusal(
             f"{option} needs different numbers above zero and below 100, such as 5,10; got {text!r}"
         )
@@ -236,9 +301,12 @@ def read_multiples(text: str, option: str) -> tuple[float, ...]:
 
 def _told(found: "Found") -> dict[str, Any]:
     """Give the pooled distances, a line for each method."""
+    from echoscape.studies.isac_channel import POOLED
+
     told: dict[str, Any] = {"user error [m]": [round(error, 3) for error in found.user_error]}
     for row in found.rows:
-        if row["window"] < 0:
-            line = told.setdefault(f"KS, noise {row['noise']:g}, {row['method']}", {})
+        if row["window"] == POOLED:
+            case = f"noise {row['noise']:g}, {row['missed']:g} withheld, {row['rate']:g} Hz"
+            line = told.setdefault(f"KS, {case}, {row['method']}", {})
             line[row["spread"]] = round(row["ks"], 3)
     return told

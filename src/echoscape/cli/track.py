@@ -42,7 +42,9 @@ def track(
         "joint", "anchors", "paper", "bootstrap", "rao-blackwellised", "ekf", "ukf"
     ] = "joint",
     smooth: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    lag: float | None = None,
     forecast: float | None = None,
+    animate: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     particles: int = 500,
     seed: int = 0,
     angle_std: float | None = None,
@@ -66,8 +68,12 @@ def track(
             own copy of the user, which drifts, and anchors are several times closer.
         smooth: Let later observations correct the user's motion, for channels; without, every
             instant rests on what came before.
+        lag: With --smooth, let only observations within this long after an instant correct it, as
+            a system that answers so late can; the whole walk if not given [s].
         forecast: Go on for this long after the last observation, the user straight on and anchors
             standing still; written as forecast.parquet and forecast_user.parquet [s].
+        animate: Write the walk as a film too: route.html, one file with its own player, and
+            route.mp4, or route.gif where ffmpeg is not installed.
         particles: How many for paper, bootstrap and rao-blackwellised.
         seed: Seed of their random numbers.
         angle_std: Standard deviation of angles that the file states none for [rad].
@@ -77,7 +83,7 @@ def track(
     """
     use_double_precision()
     check_deviations(angle_std, delay_std)
-    check_bounces(filter, smooth, forecast, particles, start or start_velocity)
+    check_bounces(filter, smooth, lag, forecast, particles, start or start_velocity)
     station_position = read_triple(station, "--station", "m")
     assert station_position is not None  # --station is required
     start_position = read_triple(start, "--start", "m")
@@ -96,7 +102,7 @@ def track(
         if filter == "joint" or filter == "anchors":
             found = follow(
                 seen, station_position, filter, start=start_position, start_velocity=velocity,
-                smooth=smooth,
+                smooth=smooth, lag=lag,
             )  # fmt: skip
         else:
             found = follow_bounces(seen, station_position, filter, tree, particles, seed)
@@ -105,14 +111,27 @@ def track(
     from echoscape.studies.draw_tracks import draw_tracks
 
     drawing = draw_tracks(found, seen)
+    film = None
+    if animate:
+        from echoscape.scene.mesh import read_mesh
+        from echoscape.studies.animation import make_film, write_film, write_html
+
+        film = make_film(found, seen, tree, None if mesh is None else read_mesh(mesh))
     with atomic_folder(out, "user.parquet") as folder:
         write_tracks(found, seen, folder / "tracks.parquet", tree)
         save_figure(drawing, folder / "tracks.parquet")
         if later is not None:
             write_tracks(later, None, folder / "forecast.parquet", tree)
             write_user(later, folder / "forecast_user.parquet")
+        if film is not None:
+            write_html(film, folder / "route.html")
+            write_film(film, folder)
         write_user(found, folder / "user.parquet")
     told = summarize(found, seen.repeated)
+    if tree is not None:
+        out_of = count_outside(tree, found)
+        if out_of:
+            told["instants outside the mesh, without bounces of the map"] = out_of
     if json:
         print_json(told)
     else:
@@ -120,13 +139,20 @@ def track(
 
 
 def check_bounces(
-    filter: str, smooth: bool, forecast: float | None, particles: int, start: str | None
+    filter: str,
+    smooth: bool,
+    lag: float | None,
+    forecast: float | None,
+    particles: int,
+    start: str | None,
 ) -> None:
     """Refuse options that make no sense together, before the work and not after it."""
     from echoscape.checks import Refusal
 
     if forecast is not None and not 0 < forecast < 1e6:
         raise Refusal(f"--forecast must be above zero and below 1e6, in s; got {forecast:g}")
+    if lag is not None and not (smooth and 0 < lag < 1e6):
+        raise Refusal(f"--lag must be above zero, in s, and needs --smooth; got {lag:g}")
     if not 2 <= particles <= 1_000_000:
         raise Refusal(f"--particles must lie between 2 and 1000000; got {particles}")
     if filter in ("joint", "anchors"):
@@ -197,6 +223,15 @@ def check_outdoors(tree: "BoxTree", start: "np.ndarray", mesh: Path | None) -> N
             f"the user starts at {place} m, inside a building of {mesh}; give --start and the "
             "station in the frame of the mesh, or leave --mesh out"
         )
+
+
+def count_outside(tree: "BoxTree", tracks: "Tracks") -> int:
+    """Count the instants at which the user is beside the map, seen from above."""
+    import numpy as np
+
+    user = np.asarray(tracks.record.user)[:, :2]
+    low, high = np.asarray(tree.low)[0, :2], np.asarray(tree.high)[0, :2]
+    return int(np.sum(~np.all((user >= low) & (user <= high), axis=1)))
 
 
 def summarize(tracks: "Tracks", repeated: int) -> dict[str, int | float]:

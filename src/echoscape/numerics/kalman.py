@@ -1,7 +1,7 @@
 """Gaussian filtering: prediction, and updates by linearisation or by sigma points.
 
 Takes means, covariances and measurement functions.
-Gives means and covariances after a step.
+Gives means and covariances after a step, or with what came later.
 """
 
 from collections.abc import Callable
@@ -97,8 +97,54 @@ def smooth(
         later: The next instant's belief with everything known.
         transition: From the instant to the next.
     """
-    gain = jnp.linalg.solve(predicted.covariance, transition @ filtered.covariance).T
+    return _correct(filtered, predicted, later, smoothing_gain(filtered, predicted, transition))
+
+
+def smoothing_gain(
+    filtered: Gaussian, predicted: Gaussian, transition: Float[Array, "coordinate coordinate"]
+) -> Float[Array, "coordinate coordinate"]:
+    """Find how much of a later correction an instant takes over."""
+    return jnp.linalg.solve(predicted.covariance, transition @ filtered.covariance).T
+
+
+def _correct(filtered: Gaussian, predicted: Gaussian, later: Gaussian, gain: Array) -> Gaussian:
     return Gaussian(
         filtered.mean + gain @ (later.mean - predicted.mean),
         filtered.covariance + gain @ (later.covariance - predicted.covariance) @ gain.T,
     )
+
+
+def fixed_lag(
+    filtered: Gaussian,
+    predicted: Gaussian,
+    transition: Float[Array, "step coordinate coordinate"],
+    lag: int,
+) -> Gaussian:
+    """Take back to each instant what the next `lag` instants taught, and no more.
+
+    What a system can know that answers `lag` instants late.  With a lag of all instants this is the
+    smoother of Rauch, Tung and Striebel.
+
+    Args:
+        filtered: Beliefs at every instant, one more than steps.
+        predicted: What each but the last became at the next, before the measurement there.
+        transition: From each to the next.
+        lag: How many instants.
+    """
+    steps = transition.shape[0]
+    gain = jax.vmap(smoothing_gain)(
+        jax.tree.map(lambda leaf: leaf[:-1], filtered), predicted, transition
+    )
+
+    def at(number):
+        def back(j, later):
+            step = number + lag - 1 - j  # from instant `step` to the next
+            i = jnp.minimum(step, steps - 1)
+            own, ahead = (jax.tree.map(lambda leaf: leaf[i], x) for x in (filtered, predicted))
+            better = _correct(own, ahead, later, gain[i])
+            return jax.tree.map(lambda new, old: jnp.where(step < steps, new, old), better, later)
+
+        end = jnp.minimum(number + lag, steps)
+        return jax.lax.fori_loop(0, lag, back, jax.tree.map(lambda leaf: leaf[end], filtered))
+
+    return jax.vmap(at)(jnp.arange(steps + 1))

@@ -8,12 +8,15 @@ Takes a `Mesh`, starting points and directions.
 Gives distances, faces, and whether two points see one another.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from echoscape.propagation.embree import build_native, cast_native
 from echoscape.scene.mesh import Mesh
 
 LEAF = 2
@@ -40,6 +43,8 @@ class BoxTree(eqx.Module):
     """First corner and both edges from it, in the order of the boxes [m]."""
     face: Int[Array, " triangle"]
     """Number of each triangle in the mesh."""
+    native: Any = eqx.field(static=True, default=None)
+    """The same triangles in Embree, where that is installed."""
 
 
 class Hit(eqx.Module):
@@ -51,8 +56,13 @@ class Hit(eqx.Module):
     """Triangle of the mesh, -1 where nothing was met."""
 
 
-def build_tree(mesh: Mesh) -> BoxTree:
-    """Halve the triangles along their longest side until few are left in each box."""
+def build_tree(mesh: Mesh, native: bool = True) -> BoxTree:
+    """Halve the triangles along their longest side until few are left in each box.
+
+    Args:
+        mesh: The triangles.
+        native: Let Embree cast rays where it is installed and nothing is being compiled.
+    """
     triangle = mesh.triangle
     centre = triangle.mean(axis=1)
     bottom, top = triangle.min(axis=1), triangle.max(axis=1)
@@ -88,6 +98,7 @@ def build_tree(mesh: Mesh) -> BoxTree:
         count=jnp.asarray(np.array(count), jnp.int32),
         corner=jnp.asarray(room, jnp.float32),
         face=jnp.asarray(np.concatenate([order, np.zeros(LEAF)]), jnp.int32),
+        native=build_native(mesh) if native else None,
     )
 
 
@@ -123,6 +134,10 @@ def cast(
         direction: Where they go, unit vectors.
         reach: How far they go [m]; without end if not given.
     """
+    if tree.native is not None and not isinstance(start, jax.core.Tracer):
+        rays = np.asarray(start), np.asarray(direction)
+        away, face = cast_native(tree.native, *rays, None if reach is None else np.asarray(reach))
+        return Hit(jnp.asarray(away, start.dtype), jnp.asarray(face))
     count = start.shape[0]
     limit = jnp.full(count, jnp.inf) if reach is None else reach
     # few sizes, each compiled once: a power of two

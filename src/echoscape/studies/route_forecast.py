@@ -74,7 +74,7 @@ def run(
         return found, track_powers(found, np.asarray(seen.estimates.power))
 
     def measure(setting: Setting) -> list[Row]:
-        return _measure(setting, route, walls, *followed(setting["noise"]))
+        return measure_forecast(setting, route, walls, *followed(setting["noise"]))
 
     points = [
         {
@@ -93,7 +93,7 @@ def run(
     return sweep(points, measure, file, progress)
 
 
-def _measure(
+def measure_forecast(
     setting: Setting, route: Route, walls: WallMap, found: Tracks, power: np.ndarray
 ) -> list[Row]:
     """Forecast from many instants over one horizon, and compare with the truth."""

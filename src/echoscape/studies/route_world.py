@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from echoscape.channel_model import Spreads, spreads
 from echoscape.checks import Refusal
 from echoscape.estimation import PathEstimates
-from echoscape.propagation.wall_images import trace
+from echoscape.propagation.wall_images import SpecularPaths, trace
 from echoscape.reports import Observations
 from echoscape.sample import load_sample
 from echoscape.scene.mesh import Mesh, make_mesh
@@ -83,7 +83,7 @@ def read_route(path: str | Path, dynamic_range: float = 25.0) -> Route:
         ],
         axis=1,
     )
-    laid = _lay_out(owner[keep], measured[keep], power[keep], len(table["t"]), dynamic_range)
+    laid = lay_out(owner[keep], measured[keep], power[keep], len(table["t"]), dynamic_range)
     return Route(table["t"], table["pos"], table["vel"], table["tx_pos"], *laid)
 
 
@@ -100,6 +100,13 @@ def sample_route(
     Returns:
         The route, and the walls.
     """
+    return sample_paths(seconds, rate, dynamic_range)[:2]
+
+
+def sample_paths(
+    seconds: float | None = None, rate: float = 10.0, dynamic_range: float = 25.0
+) -> tuple[Route, Mesh, SpecularPaths]:
+    """Walk as `sample_route` does, and give all paths as they were traced, too."""
     scene = load_sample().scene
     mesh = make_mesh(np.asarray(scene["vertices"], float), np.asarray(scene["faces"]))
     leg = np.linalg.norm(np.diff(_CORNERS, axis=0), axis=1)
@@ -116,8 +123,8 @@ def sample_route(
     out = found.first - _STATION
     measured = np.stack([found.length, *_angles(back), *_angles(out)], axis=1)
     power = np.abs(found.gain) ** 2
-    laid = _lay_out(found.place, measured, power, len(time), dynamic_range)
-    return Route(time, position, velocity, _STATION, *laid), mesh
+    laid = lay_out(found.place, measured, power, len(time), dynamic_range)
+    return Route(time, position, velocity, _STATION, *laid), mesh, found
 
 
 def observe_route(
@@ -195,7 +202,7 @@ def spreads_over_time(
     return jax.tree.map(np.asarray, _spreads(jnp.asarray(path), jnp.asarray(power)))
 
 
-def _lay_out(
+def lay_out(
     owner: np.ndarray, measured: np.ndarray, power: np.ndarray, instants: int, dynamic_range: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pad rows to sets, strongest first, without those far below the strongest."""
@@ -208,7 +215,8 @@ def _lay_out(
     start = np.searchsorted(owner, np.arange(instants))
     slot = np.arange(len(owner)) - start[owner]
     width = int(slot.max()) + 1 if len(slot) else 1
-    path, strength = np.zeros((instants, width, 5)), np.zeros((instants, width))
+    path = np.zeros((instants, width, measured.shape[1]))
+    strength = np.zeros((instants, width))
     path[owner, slot], strength[owner, slot] = measured, power
     return path, strength
 

@@ -11,7 +11,7 @@ Gives `Tracks`: anchors with their covariance, the user's track, and the status 
 
 from echoscape.tracking.anchor import Kind
 from echoscape.tracking.bounce_tracks import track_bounces
-from echoscape.tracking.forecast import forecast
+from echoscape.tracking.forecast import forecast, paths_of
 from echoscape.tracking.joint_state import JointSettings
 from echoscape.tracking.record import Record
 from echoscape.tracking.track import Tracks, TrackStatus, UserStatus, track
@@ -25,6 +25,7 @@ __all__ = [
     "Tracks",
     "UserStatus",
     "forecast",
+    "paths_of",
     "track",
     "track_bounces",
     "write_tracks",

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float
 from echoscape.tracking.anchor import Kind
 from echoscape.tracking.joint_state import JointSettings, JointState, set_coordinates
 from echoscape.tracking.joint_update import Detections, Match
+from echoscape.tracking.scatterer import place_point
 
 ESTABLISHED = 5
 """Detections after which an anchor is believed and remembered."""
@@ -101,6 +102,10 @@ def found_anchors(
     mean, from_user, variance, flip = jax.vmap(_place, (0, 0, None, None, None))(
         seen.measured[which], seen.std[which], state.mean[:3], station, settings
     )
+    point, point_covariance, scatter_odds = jax.vmap(place_point, (0, 0, None, None, None, None))(
+        seen.measured[which], seen.std[which], state.mean[:3], state.covariance[:3, :3],
+        station, settings,
+    )  # fmt: skip
     state = set_coordinates(state, chosen, mean, from_user, variance)
 
     def where(new, old):
@@ -115,6 +120,9 @@ def found_anchors(
         evidence=where(0.0, slots.evidence),
         looks=where(0, slots.looks),
         bias=where(0.0, slots.bias),
+        point=where(point, slots.point),
+        point_covariance=where(point_covariance, slots.point_covariance),
+        scatter_odds=where(scatter_odds, slots.scatter_odds),
         odds=where(0.0, slots.odds),
         hits=where(1, slots.hits),
         identity=where(state.born + turn, slots.identity),

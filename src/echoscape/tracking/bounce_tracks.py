@@ -198,8 +198,8 @@ def _raster(time: np.ndarray) -> tuple[np.ndarray, float]:
     if len(time) < 2:
         return np.zeros(len(time), int), 1.0
     shortest = float(np.diff(time).min())
-    exact = (time - time[0]) / shortest
-    tick = np.round(exact).astype(int)
+    # gap by gap, so that round-off of times does not add up over a long walk
+    tick = np.concatenate([[0], np.cumsum(np.round(np.diff(time) / shortest))]).astype(int)
     step = float((time[-1] - time[0]) / tick[-1])
     if np.abs((time - time[0]) / step - tick).max() > _UNEVEN or np.diff(tick).min() < 1:
         raise Refusal(

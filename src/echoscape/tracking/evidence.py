@@ -46,7 +46,8 @@ def gather_evidence(
     """Compare the departures of matched paths with each hypothesis, and decide what can be."""
     slots = state.slots
     local, covariance = local_coordinates(state)
-    matched = (match.detection >= 0) & (slots.kind != Kind.STATION)
+    imaged = (slots.kind != Kind.STATION) & (slots.kind != Kind.SCATTERER)
+    matched = (match.detection >= 0) & imaged
     which = jnp.maximum(match.detection, 0)
     departure, noise = seen.measured[which, 3], seen.std[which, 3] ** 2
     bearing, _ = angles_of(local[:, :3] - local[:, 3:6])

@@ -83,19 +83,35 @@ def forecast(
     return Tracks(time, ahead, hold(status), user_status, tracks.station)
 
 
+def paths_of(tracks: Tracks) -> Float[np.ndarray, "time slot 5"]:
+    """Give every slot's path as user and anchor are believed to be after each instant.
+
+    `Record.predicted` is what was expected before the detections; this knows them too.
+    """
+    user, station = jnp.asarray(tracks.record.user)[:, :3], jnp.asarray(tracks.station)
+    return np.asarray(_after(jax.tree.map(jnp.asarray, tracks.record), user, station))
+
+
+@jax.jit
+def _after(record: Record, user, station) -> Float[Array, "time slot 5"]:
+    slots = jax.vmap(_one, (None, 0, 0, 0, 0, 0, None))
+    points = (record.anchor, record.turn, record.kind, record.sign, record.flip)
+    return jax.vmap(slots, (0, 0, 0, 0, 0, 0, None))(user, *points, station)
+
+
+def _one(position, anchor, turn, kind, sign, flip, station):
+    local = jnp.concatenate([position, anchor, turn[None]])
+    return predict_path(local, kind, sign, flip, station)
+
+
 @jax.jit
 def _predict(
     record: Record, position: Float[Array, "ahead 3"], station: Float[Array, "3"]
 ) -> Float[Array, "ahead slot 5"]:
     """Predict every slot's path to every position."""
-
-    def one(position, anchor, turn, kind, sign, flip):
-        local = jnp.concatenate([position, anchor, turn[None]])
-        return predict_path(local, kind, sign, flip, station)
-
-    slots = jax.vmap(one, (None, 0, 0, 0, 0, 0))
+    slots = jax.vmap(_one, (None, 0, 0, 0, 0, 0, None))
     points = (record.anchor, record.turn, record.kind, record.sign, record.flip)
-    return jax.vmap(lambda place: slots(place, *points))(position)
+    return jax.vmap(lambda place: slots(place, *points, station))(position)
 
 
 def _move_on(

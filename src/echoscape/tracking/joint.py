@@ -25,6 +25,7 @@ from echoscape.tracking.joint_update import (
     update_joint,
 )
 from echoscape.tracking.record import Record
+from echoscape.tracking.scatterer import weigh_scatterers
 
 
 @eqx.filter_jit
@@ -63,6 +64,7 @@ def joint_step(
     state = predict_joint(state, now, settings)
     state = place_user(state, place, known, settings)
     match = match_detections(state, seen, station, settings)
+    state, match = weigh_scatterers(state, seen, match, station, settings)
     state, match = break_tracks(state, match, settings)
     state = update_joint(state, seen, match, station, settings)
     state = gather_evidence(state, seen, match, station, settings)

@@ -19,6 +19,8 @@ USER = 6
 """Coordinates of the user: position and velocity."""
 PER_SLOT = 4
 """Coordinates of an anchor: position and turn."""
+NEVER = -1e3
+"""Log-odds of what is out of the question."""
 
 
 class JointSettings(eqx.Module):
@@ -63,6 +65,10 @@ class JointSettings(eqx.Module):
     """Log-ratio from which on an image after an odd number of walls becomes that of one wall."""
     refuted: float = -6.0
     """Log-ratio at which one wall is taken back."""
+    scatterers: float = 0.02
+    """Share of paths taken to come from points that reradiate, before any is looked at [1]."""
+    scattered: float = 8.0
+    """Log-odds from which on a path is taken to come from such a point."""
     detection: float = 0.85
     """Probability that an anchor in sight is detected."""
     clutter: float = 1.0
@@ -88,6 +94,12 @@ class Slots(eqx.Module):
     """How often the departure was compared."""
     bias: Float[Array, "slot 5"]
     """Mean of recent residuals, each in its standard deviation [1]."""
+    point: Float[Array, "slot 3"]
+    """Where the path would be scattered, if it were [m]."""
+    point_covariance: Float[Array, "slot 3 3"]
+    """Covariance of `point` [m^2]."""
+    scatter_odds: Float[Array, " slot"]
+    """Log-odds of one scatterer against an image [nat]."""
     odds: Float[Array, " slot"]
     """Log-odds that the path exists [nat]."""
     hits: Int[Array, " slot"]
@@ -148,6 +160,9 @@ def start_joint(
             evidence=jnp.zeros((count, 2)),
             looks=jnp.zeros(count, int),
             bias=jnp.zeros((count, 5)),
+            point=jnp.zeros((count, 3)),
+            point_covariance=jnp.zeros((count, 3, 3)),
+            scatter_odds=jnp.full(count, NEVER),
             odds=jnp.full(count, -3.0),
             hits=jnp.zeros(count, int).at[0].set(100),
             identity=empty.at[0].set(0),

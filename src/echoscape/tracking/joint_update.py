@@ -45,6 +45,8 @@ class Match(eqx.Module):
     """Detection of each slot, -1 for none."""
     distance: Float[Array, " slot"]
     """Squared Mahalanobis distance of it [1]."""
+    log_likelihood: Float[Array, " slot"]
+    """Its logarithmic density under the prediction [nat]."""
     residual: Float[Array, "slot 5"]
     """Detection less prediction, each in its standard deviation [1]."""
     predicted: Float[Array, "slot 5"]
@@ -92,7 +94,8 @@ def match_detections(
     which = jnp.maximum(choice, 0)
     variance = jnp.diagonal(spread, axis1=1, axis2=2) + noise[which]
     scaled = jnp.where(matched[:, None], residual[slot, which] / jnp.sqrt(variance), 0.0)
-    return Match(choice, distance, scaled, predicted, taken)
+    density = jnp.where(matched, log_likelihood[slot, which], 0.0)
+    return Match(choice, distance, density, scaled, predicted, taken)
 
 
 def update_joint(

@@ -1,4 +1,4 @@
-"""What later instants teach about earlier ones: the user's track smoothed backwards.
+"""What later instants teach about earlier ones: the user's track smoothed, with a lag.
 
 A filter's velocity lags and trembles, which Doppler shows; with the whole walk at hand both go.
 The user is smoothed by itself, as if its filtered belief came from a filter of its own: what the
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from echoscape.numerics.kalman import Gaussian, predict, smooth
+from echoscape.numerics.kalman import Gaussian, fixed_lag, predict, smooth
 from echoscape.tracking.joint_state import JointSettings
 
 
@@ -24,29 +24,40 @@ def smooth_user(
     covariance: Float[Array, "time 6 6"],
     time: Float[Array, " time"],
     settings: JointSettings,
+    lag: int | None = None,
 ) -> tuple[Float[Array, "time 6"], Float[Array, "time 6 6"]]:
-    """Smooth a user's filtered track over all instants (Rauch, Tung and Striebel).
+    """Smooth a user's filtered track with the instants that follow.
 
     Args:
         mean: Filtered positions and velocities [m, m/s].
         covariance: Their covariance.
         time: When [s].
         settings: The motion that the filter assumed.
+        lag: How many instants may correct an earlier one; all of them if not given (Rauch, Tung and
+            Striebel).
     """
     density = jnp.array([settings.acceleration, settings.acceleration, settings.climb]) ** 2
 
-    def back(later, instant):
-        filtered, step = instant
+    def onward(filtered, step):
         one = jnp.array([[1.0, 0.0], [0.0, 1.0]]).at[0, 1].set(step)
         push = jnp.stack([jnp.stack([step**3 / 3, step**2 / 2]), jnp.stack([step**2 / 2, step])])
         forward = jnp.kron(one, jnp.eye(3))
-        ahead = predict(filtered, forward, jnp.kron(push, jnp.diag(density)))
-        belief = smooth(filtered, ahead, later, forward)
+        return predict(filtered, forward, jnp.kron(push, jnp.diag(density))), forward
+
+    filtered = Gaussian(mean, covariance)
+    before = Gaussian(mean[:-1], covariance[:-1])
+    predicted, forward = jax.vmap(onward)(before, jnp.diff(time))
+    if lag is not None:
+        found = fixed_lag(filtered, predicted, forward, lag)
+        return found.mean, found.covariance
+
+    def back(later, instant):
+        own, ahead, forward = instant
+        belief = smooth(own, ahead, later, forward)
         return belief, belief
 
     last = Gaussian(mean[-1], covariance[-1])
-    before = (Gaussian(mean[:-1], covariance[:-1]), jnp.diff(time))
-    _, found = jax.lax.scan(back, last, before, reverse=True)
+    _, found = jax.lax.scan(back, last, (before, predicted, forward), reverse=True)
     return (
         jnp.concatenate([found.mean, mean[-1:]]),
         jnp.concatenate([found.covariance, covariance[-1:]]),

@@ -99,6 +99,7 @@ def track(
     start: Float[np.ndarray, "3"] | None = None,
     start_velocity: Float[np.ndarray, "3"] | None = None,
     smooth: bool = False,
+    lag: float | None = None,
     settings: JointSettings = DEFAULTS,
 ) -> Tracks:
     """Follow the anchors around a user, and the user with them.
@@ -114,6 +115,7 @@ def track(
             `JointSettings.start_velocity_unknown` if not given.
         smooth: Let later observations correct the user's motion; anchors and statuses stay those of
             the filter.
+        lag: How much later an observation may be to do so; all of the walk if not given [s].
         settings: What the filter assumes.
 
     Raises:
@@ -157,9 +159,11 @@ def track(
         settings,
     )
     if smooth and len(observations.time) > 1:
+        step = float(np.median(np.diff(observations.time)))
         better = smooth_user(
-            record.user, record.user_covariance, jnp.asarray(observations.time), settings
-        )
+            record.user, record.user_covariance, jnp.asarray(observations.time), settings,
+            None if lag is None else int(min(np.floor(lag / step + 1e-9), len(observations.time))),
+        )  # fmt: skip
         record = eqx.tree_at(lambda r: (r.user, r.user_covariance), record, better)
     record = jax.tree.map(np.asarray, record)
     return Tracks(

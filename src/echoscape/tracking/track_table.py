@@ -16,6 +16,7 @@ from echoscape.reports.files import write_table
 from echoscape.reports.schema import ANGLES, COVARIANCE, POSITION, Column, Schema
 from echoscape.tracking.anchor import Kind
 from echoscape.tracking.bounce import one_wall_bounce, seen_points
+from echoscape.tracking.forecast import paths_of
 from echoscape.tracking.track import Tracks, TrackStatus, UserStatus
 from echoscape.units import SPEED_OF_LIGHT
 
@@ -124,7 +125,8 @@ def track_columns(
     elif tree is not None:
         bounced = kind != Kind.STATION
         first, last = (np.full(bounce.shape, np.nan) for _ in range(2))
-        out, back = predicted[bounced, 3:5].T, predicted[bounced, 1:3].T
+        after = pick(paths_of(tracks))[bounced]  # bounces lie where all detections say
+        out, back = after[:, 3:5].T, after[:, 1:3].T
         station = np.broadcast_to(tracks.station, (int(bounced.sum()), 3))
         first[bounced] = seen_points(tree, station, *out)
         last[bounced] = seen_points(tree, user[bounced], *back)

@@ -1,0 +1,118 @@
+"""A channel of traced paths: exact at the tracer's instants, exact between them, Jones kept."""
+
+import json
+
+import numpy as np
+import pytest
+from walls import GROUND, STATION, WALLS, image_path
+
+from echoscape.checks import Refusal
+from echoscape.cli import main
+from echoscape.propagation.traced_route import read_traced_route, traced_table
+from echoscape.units import SPEED_OF_LIGHT
+
+CARRIER = 3.5e9
+SEQUENCES = ([], [WALLS[0]], [WALLS[1], WALLS[2]], [GROUND, WALLS[3]])
+SCATTERER = np.array([4.0, -3.0, 6.0])
+
+
+def exact(user):
+    """Length, four angles, and last bounce of every sequence and of one scatterer."""
+    rows = []
+    for planes in SEQUENCES:
+        measured, _, points = image_path(user, planes)
+        rows.append((measured, points[-1] if points else user, len(planes)))
+    back, out = SCATTERER - user, SCATTERER - STATION
+    legs = np.linalg.norm(back), np.linalg.norm(out)
+    angles = [
+        angle
+        for v, n in zip((back, out), legs)
+        for angle in (np.arctan2(v[1], v[0]), np.arccos(v[2] / n))
+    ]
+    rows.append((np.array([sum(legs), *angles]), SCATTERER, 1))
+    return rows
+
+
+def traced(jones, instants=12):
+    """Trace a straight walk; the third path is missing at first."""
+    rng = np.random.default_rng(4)
+    time = 0.5 * np.arange(instants)
+    velocity = np.array([0.9, 0.5, 0.0])
+    position = np.array([-9.0, -17.0, 1.3]) + time[:, None] * velocity
+    change = rng.normal(size=(5, 2, 2)) + 1j * rng.normal(size=(5, 2, 2))
+    rows, count = [], []
+    for k in range(instants):
+        found = [(p, *row) for p, row in enumerate(exact(position[k])) if p != 2 or k > 3]
+        rows += [found[i] for i in rng.permutation(len(found))]
+        count.append(len(found))
+    measured = np.array([row[1] for row in rows])
+    amplitude = change[[row[0] for row in rows]] / measured[:, :1, None]
+    table = {
+        "t": time, "pos": position, "vel": np.tile(velocity, (instants, 1)), "tx_pos": STATION,
+        "offset": np.concatenate([[0], np.cumsum(count)]),
+        "tau_ns": measured[:, 0] / SPEED_OF_LIGHT * 1e9,
+        "aoa": measured[:, 1], "eoa": np.pi / 2 - measured[:, 2],
+        "aod": measured[:, 3], "eod": np.pi / 2 - measured[:, 4],
+        "nb": np.array([row[3] for row in rows]),
+        "vert": np.array([np.tile(row[2], (2, 1)) for row in rows]),
+    }  # fmt: skip
+    if jones:
+        return table | {"A_re": amplitude.real, "A_im": amplitude.imag}, change
+    return table | {"a_re": amplitude[:, 0, 0].real, "a_im": amplitude[:, 0, 0].imag}, change
+
+
+@pytest.mark.parametrize("jones", [False, True])
+def test_coefficients_are_the_tracers_at_and_between_its_instants(tmp_path, capsys, jones):
+    table, change = traced(jones)
+    np.savez(tmp_path / "route.npz", **table)
+    arguments = ["channel", str(tmp_path / "route.npz"), "--out", str(tmp_path / "channel.npz"),
+                 "--carrier", str(CARRIER), "--rate", "4", "--json"]  # fmt: skip
+    assert main([*arguments, *(["--polarised"] if jones else [])]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["paths"] == 5
+    assert told["departure error, 99 % below [degree]"] < 1e-3
+    with np.load(tmp_path / "channel.npz") as file:
+        made = {name: file[name] for name in file.files}
+    assert made["a"].shape == (1, 2 if jones else 1, 1, 2 if jones else 1, 5, 23)
+    # quarter seconds: every second instant is the tracer's, the others nobody traced
+    for k, when in enumerate(made["time"]):
+        user = table["pos"][0] + when * table["vel"][0]
+        truth = exact(user)
+        late = np.array([row[0][0] for row in truth]) / SPEED_OF_LIGHT
+        order = np.argsort(late)
+        assert np.allclose(np.sort(made["delay"][k]), late[order], atol=1e-15)
+        if 1.5 < when < 2.0:
+            continue  # the third path is on its way
+        scale = np.exp(-2j * np.pi * CARRIER * late) / (late * SPEED_OF_LIGHT)
+        wanted = change * scale[:, None, None]
+        wanted[2] *= when >= 2.0
+        wanted = wanted if jones else wanted[:, :1, :1]
+        found = made["a"][0, :, 0, :, np.argsort(made["delay"][k]), k]
+        assert np.allclose(found, wanted[order], atol=1e-9)
+
+
+def test_a_table_reads_back_as_it_was_written():
+    route = read_traced_route(traced(True)[0], CARRIER)
+    again = read_traced_route(traced_table(route), CARRIER)
+    for name in ("time", "position", "velocity", "station", "jones"):
+        assert np.allclose(getattr(route, name), getattr(again, name), atol=1e-12), name
+    for name in vars(route.paths):
+        one, two = getattr(route.paths, name), getattr(again.paths, name)
+        assert np.allclose(one, two, atol=1e-12), name
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"t": None}, "lacks the array 't'"),
+        ({"tx_pos": None}, "has no tx_pos, where the station is; give --station"),
+        ({"t": -0.5 * np.arange(12)}, "at least two times that rise"),
+        ({"aod": np.full(56, 90.0)}, "they must be in rad"),
+        ({"offset": np.arange(5)}, "rising numbers in offset"),
+        ({"tau_ns": np.full(56, np.nan)}, "not finite"),
+    ],
+)
+def test_what_is_no_route_is_refused(change, message):
+    table = {**traced(False)[0], **change}
+    with pytest.raises(Refusal, match=message):
+        read_traced_route({k: v for k, v in table.items() if v is not None}, CARRIER)

@@ -1,0 +1,71 @@
+"""Scatterers among walls: each path is told by what stands still, its image or its bounce."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from walls import STATION, observe, scattered_path
+
+from echoscape.tracking import JointSettings, Kind, TrackStatus, track
+from echoscape.tracking.scatterer import place_point
+
+POINTS = [np.array([2.0, -6.0, 4.0]), np.array([-22.0, 4.0, 2.5]), np.array([14.0, 12.0, 6.0])]
+SETTINGS = JointSettings(slots=32)
+
+
+@pytest.fixture(scope="module")
+def walk():
+    observations, user, velocity, truth = observe(np.random.default_rng(3), points=POINTS)
+    found = track(observations, STATION, start=user[0], start_velocity=velocity, settings=SETTINGS)
+    return observations, user, truth, found
+
+
+def kinds(found, truth, late):
+    """Give what each path was taken for, from one instant on."""
+    taken = {}
+    for k in range(late, len(truth)):
+        for slot in np.flatnonzero(found.status[k] == TrackStatus.TRACKED):
+            number = truth[k, found.record.detection[k, slot]]
+            taken.setdefault(number, []).append((k, slot, found.record.kind[k, slot]))
+    return taken
+
+
+def test_scatterers_are_told_from_images(walk):
+    _, _, truth, found = walk
+    taken = kinds(found, truth, 60)
+    for number in range(100, 103):
+        share = np.mean([kind == Kind.SCATTERER for _, _, kind in taken[number]])
+        assert share > 0.8, number
+    walls = [kind for number in range(1, 12) for _, _, kind in taken.get(number, ())]
+    assert len(walls) > 300
+    assert np.mean([kind == Kind.SCATTERER for kind in walls]) < 0.1  # one wall hardly slides
+
+
+def test_their_places_are_found_and_the_user_is_followed(walk):
+    _, user, truth, found = walk
+    taken = kinds(found, truth, 100)
+    for number, point in enumerate(POINTS, 100):
+        k, slot, _ = taken[number][-1]
+        # half a degree at 40 m, averaged over a hundred looks, and the user's own error
+        assert np.linalg.norm(found.record.anchor[k, slot] - point) < 0.6
+    wrong = np.linalg.norm(np.asarray(found.record.user)[:, :2] - user[:, :2], axis=1)
+    assert np.sqrt(np.mean(wrong**2)) < 0.4
+
+
+def test_a_point_is_placed_where_both_directions_meet():
+    place = eqx.filter_jit(place_point)
+    user = np.array([-14.0, -21.0, 1.3])
+    std = jnp.array([0.3, 0.017, 0.017, 0.009, 0.009])
+    measured = jnp.asarray(scattered_path(user, POINTS[0]))
+    point, covariance, odds = place(
+        measured, std, jnp.asarray(user), 0.01 * jnp.eye(3), jnp.asarray(STATION), SETTINGS
+    )
+    assert np.allclose(point, POINTS[0], atol=1e-9)
+    assert (np.linalg.eigvalsh(covariance) > 0).all()
+    assert odds == pytest.approx(np.log(0.1 / 0.9))
+    # an arrival ten deviations off is none of a scatterer
+    off = measured.at[1].add(0.17)
+    _, _, doubtful = place(
+        off, std, jnp.asarray(user), 0.01 * jnp.eye(3), jnp.asarray(STATION), SETTINGS
+    )
+    assert doubtful < odds - 10
