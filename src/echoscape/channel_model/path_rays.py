@@ -142,7 +142,7 @@ def departure_error(
 def _link(instant: np.ndarray, place: np.ndarray, identity: np.ndarray) -> np.ndarray:
     """Give a number to runs of rows whose places, and identities if any, agree in time."""
     label = np.full(len(instant), -1)
-    begin = np.searchsorted(instant, np.arange(instant.max() + 2))
+    begin = np.asarray(np.searchsorted(instant, np.arange(instant.max() + 2)))
     total = 0
     for k in range(instant.max() + 1):
         now = np.arange(begin[k], begin[k + 1])

@@ -14,6 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from echoscape.propagation.embree import build_native, cast_native
@@ -134,7 +135,7 @@ def cast(
         direction: Where they go, unit vectors.
         reach: How far they go [m]; without end if not given.
     """
-    if tree.native is not None and not isinstance(start, jax.core.Tracer):
+    if tree.native is not None and not isinstance(start, Tracer):
         rays = np.asarray(start), np.asarray(direction)
         away, face = cast_native(tree.native, *rays, None if reach is None else np.asarray(reach))
         return Hit(jnp.asarray(away, start.dtype), jnp.asarray(face))
