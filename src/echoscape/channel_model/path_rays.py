@@ -142,14 +142,14 @@ def departure_error(
 def _link(instant: np.ndarray, place: np.ndarray, identity: np.ndarray) -> np.ndarray:
     """Give a number to runs of rows whose places, and identities if any, agree in time."""
     label = np.full(len(instant), -1)
-    begin = np.asarray(np.searchsorted(instant, np.arange(instant.max() + 2)))
+    begin = np.searchsorted(instant, np.arange(instant.max() + 2))
     total = 0
     for k in range(instant.max() + 1):
         now = np.arange(begin[k], begin[k + 1])
         if k and len(now) and begin[k] > begin[k - 1]:
             past = np.arange(begin[k - 1], begin[k])
-            away, near = KDTree(place[past]).query(place[now])
-            _, mutual = KDTree(place[now]).query(place[past])
+            away, near = map(np.asarray, KDTree(place[past]).query(place[now]))
+            mutual = np.asarray(KDTree(place[now]).query(place[past])[1])
             good = (away < LINK) & (mutual[near] == np.arange(len(now)))
             good &= identity[past][near] == identity[now]
             label[now[good]] = label[past[near[good]]]
