@@ -12,9 +12,10 @@ import pytest
 from echoscape.channel_map import fit_anchors
 from echoscape.checks import Refusal
 from echoscape.localization import FixStatus, SearchSettings, localize
+from echoscape.localization.cell_features import cell_features, score_cells
 from echoscape.localization.echo_sets import group_sets, learn_detection, sets_of_targets
 from echoscape.localization.explain import choose, value_gradient_curvature
-from echoscape.localization.grid import cell_features, grid_peaks, lay_cells, score_cells
+from echoscape.localization.grid import grid_peaks, lay_cells
 from echoscape.localization.grouping import EchoModel, EchoSet, group_echoes
 from echoscape.localization.nearby import paths_near
 from echoscape.reports.echo_making import make_echoes
@@ -203,7 +204,7 @@ def test_the_coarse_pass_finds_the_peaks_of_the_whole_grid(street, targets, key)
         paths = group_echoes(_echo_set(made.echoes, row), MODEL)
         whole = score_cells(feature, paths, half)
         one = jax.tree.map(lambda leaf: leaf[None], paths)
-        peaks = grid_peaks([feature], [one], cells, half, 4.5, count=4)
+        peaks = grid_peaks([feature], [one], MODEL, cells, half, 4.5, count=4)
         assert peaks[0, 0] == jnp.argmax(whole)
 
 
@@ -211,7 +212,7 @@ def test_the_coarse_pass_finds_the_peaks_of_the_whole_grid(street, targets, key)
 def test_detection_and_false_echoes_are_learnt(key, missed, false):
     reports = mirrors.street_reports(count=64, seed=24)
     made = make_echoes(reports, key, angle_std=0.01, delay_std=1e-9, missed=missed, false=false)
-    _, sets = sets_of_targets(made.echoes, list(made.echoes.station))
+    _, sets = sets_of_targets(made.echoes, made.echoes.ways())
     learnt = learn_detection(sets, [group_sets(sets[0], MODEL, 32)], MODEL)
     # of 1,600 pairs; paths that no resolution parts, and those missed for good, blur the count
     assert abs(float(learnt.detection) - (1 - missed)) < 0.08

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from echoscape.checks import unknown_name
+from echoscape.checks import Refusal, unknown_name
 from echoscape.estimation import AnyArray, PathEstimates
 from echoscape.localization.fix import Fix, FixStatus
 from echoscape.reports import Echoes
@@ -58,6 +58,11 @@ def _direct(
     cost: Float[np.ndarray, "set echo"],
 ) -> Fix:
     """Locate every target by its echo of least cost."""
+    if np.any(echoes.sender != echoes.station_index):
+        raise Refusal(
+            "an echo taken as direct needs the station that heard it to have sent it; these are of "
+            "another station's pulse: locate them through the maps of both"
+        )
     for name in echoes.station:
         if name not in station_position:
             raise unknown_name("station with a position", name, station_position)

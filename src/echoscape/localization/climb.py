@@ -38,17 +38,17 @@ class Found(eqx.Module):
     """Echoes that the map explains."""
     heard: Float[AnyArray, "*batch"]
     """Echoes heard."""
-    level: Float[AnyArray, "*batch station"]
-    """Logarithm of the target's reflectivity at each station; NaN where it is not known."""
+    level: Float[AnyArray, "*batch way"]
+    """Logarithm of the target's reflectivity for each way; NaN where it is not known."""
 
 
 @functools.partial(jax.jit, static_argnames="steps")
 def climb_all(
     near: list[NearbyPaths],
     echo: list[EchoSet],
-    heard: list[OneWayPaths],
+    heard: list[OneWayPaths | None],
     model: EchoModel,
-    level: Float[Array, "target start station"],
+    level: Float[Array, "target start way"],
     slack: Float[Array, ""],
     heights: Float[Array, "2"],
     *,
@@ -57,9 +57,9 @@ def climb_all(
     """Choose and climb once from every start of every target.
 
     Args:
-        near: For each station its map's paths, by target and start.
-        echo: For each station its echoes, by target.
-        heard: The same as one-way paths.
+        near: For each way its maps' paths, by target and start.
+        echo: For each way its echoes, by target.
+        heard: The same as one-way paths; None where two stations took part.
         model: Detection, clutter, fluctuation.
         level: What is known of the targets' levels so far; NaN if nothing.
         slack: Variance allowed about the start while choosing [m^2].

@@ -20,9 +20,14 @@ _PADDED_TO = 16  # few lengths let echoes of different files share a compiled pr
 
 
 def sets_of_targets(
-    echoes: Echoes, stations: list[str]
+    echoes: Echoes, ways: list[tuple[str, str]]
 ) -> tuple[Int[np.ndarray, " target"], list[EchoSet]]:
-    """Line the targets up, with one set of echoes for each station, empty where it heard none."""
+    """Line the targets up, with one set of echoes for each way, empty where none was heard.
+
+    Args:
+        echoes: The echoes.
+        ways: Who sent and who heard.
+    """
     targets = np.unique(echoes.target)
     extra = -echoes.estimates.valid.shape[-1] % _PADDED_TO
     e = jax.tree.map(lambda leaf: np.pad(leaf, ((0, 0), (0, extra))), echoes.estimates)
@@ -40,8 +45,9 @@ def sets_of_targets(
         np.where(e.valid, SPEED_OF_LIGHT * np.where(e.valid, e.delay_std, 1.0), 1.0), e.valid,
     )  # fmt: skip
     sets = []
-    for name in stations:
-        mine = np.flatnonzero(echoes.station_index == echoes.station.index(name))
+    for way in ways:
+        out, back = map(echoes.station.index, way)
+        mine = np.flatnonzero((echoes.sender == out) & (echoes.station_index == back))
         row = np.zeros(len(targets), dtype=int)
         has = np.zeros(len(targets), dtype=bool)
         place = np.searchsorted(targets, echoes.target[mine])
@@ -71,6 +77,8 @@ def _group_many(echo: EchoSet, model: EchoModel) -> OneWayPaths:
 
 def power_fluctuation(grouped: list[OneWayPaths]) -> float:
     """Learn how much echoes' log powers fluctuate from how badly path gains add up to them."""
+    if not grouped:
+        return _SWERLING
     scatter = np.concatenate([np.asarray(g.gain_scatter) for g in grouped])
     freedom = np.concatenate([np.asarray(g.gain_freedom) for g in grouped])
     enough = freedom >= 3

@@ -70,8 +70,7 @@ def gather_candidates(
         log_gain_variance=zero + 0.25,
         silent=near.silent,
     )
-    join = lambda a, b: jnp.concatenate([a, b])  # noqa: E731
-    both = NearbyPaths._make([near.place, *map(join, near[1:-1], free[1:-1]), near.silent])
+    both = near.join(free)
     return both, jnp.arange(both.log_odds.shape[0]) < near.log_odds.shape[0]
 
 
@@ -83,33 +82,35 @@ def _at(path: NearbyPaths, place) -> Candidates:
 
 
 def choose(
-    near: NearbyPaths, echo: EchoSet, heard: OneWayPaths, model: EchoModel, level, slack
+    near: NearbyPaths, echo: EchoSet, heard: OneWayPaths | None, model: EchoModel, level, slack
 ) -> Chosen:
     """Choose greedily which candidates exist, then read the target's level off their echoes.
 
     Args:
         near: The map's paths at the place.
         echo: The echoes.
-        heard: The echoes grouped into one-way paths.
+        heard: The echoes grouped into one-way paths; None where two stations took part.
         model: Detection, clutter, fluctuation.
         level: What is known of the target's level so far; NaN if nothing.
         slack: Variance of the target about the place, in each coordinate [m^2].
     """
-    path, known = gather_candidates(near, heard, level)
+    path, known = near, jnp.ones(near.log_odds.shape, bool)
+    if heard is not None:
+        path, known = gather_candidates(near, heard, level)
     cand = _at(path, near.place)
     odds = path.log_odds
-    pairs = pair_intensity(echo, cand, cand, model, level, slack)
+    pairs = _allow(pair_intensity(echo, cand, cand, model, level, slack), path)
     count = odds.shape[0]
     pd = model.detection
     cross = (pairs + jnp.swapaxes(pairs, 1, 2)) * (1.0 - jnp.eye(count, dtype=pairs.dtype))[None]
+    own = jnp.diagonal(pairs, axis1=1, axis2=2)
 
     def step(carry, _):
         exists, explained, adds = carry
-        some = jnp.sum(exists)
         gain = jnp.sum(jnp.log1p(adds / explained[:, None]), axis=0)
-        gain += odds - pd * (2 * some + 1)
+        gain += odds - pd * _more_pairs(path, exists, 1)
         less = jnp.maximum(explained[:, None] - adds, 1.0) / explained[:, None]
-        loss = jnp.sum(jnp.log(less), axis=0) - odds + pd * (2 * some - 1)
+        loss = jnp.sum(jnp.log(less), axis=0) - odds + pd * _more_pairs(path, exists, -1)
         value = jnp.where(exists, loss, gain)
         best = jnp.argmax(value)
         do, sign = value[best] > 0, jnp.where(exists[best], -1.0, 1.0).astype(pairs.dtype)
@@ -120,23 +121,55 @@ def choose(
             jnp.where(do, adds + sign * cross[:, :, best], adds),
         ), None
 
-    start = (
-        jnp.zeros(count, bool), jnp.ones(pairs.shape[:1], pairs.dtype),
-        jnp.diagonal(pairs, axis1=1, axis2=2),
-    )  # fmt: skip
+    start = (jnp.zeros(count, bool), jnp.ones(pairs.shape[:1], pairs.dtype), own)
+    if path.way is not None:  # no path of one station explains anything alone
+        start = _best_pair(pairs, cross, odds, pd)
     (exists, _, _), _ = jax.lax.scan(step, start, None, 12)
     # log p of what exists plus log(1 - p) of what does not, from the log-odds
     prior = jnp.sum(jnp.where(exists, odds, 0.0) - jnp.logaddexp(0.0, odds)) + near.silent
     _, index = jax.lax.top_k(exists.astype(odds.dtype), min(_MOST_CHOSEN, count))
-    pick = lambda leaf: leaf[index]  # noqa: E731
-    path = NearbyPaths._make([path.place, *map(pick, path[1:-1]), path.silent])
-    exists, known = pick(exists), pick(known)
+    path, exists, known = path.pick(index), exists[index], known[index]
     share = _share(pairs[:, index[:, None], index[None]], exists)
     new = _target_level(share, path, known, echo, model)
     # A path read off the echoes has the level of this choice in its gain from here on.
     moved = jnp.where(jnp.isfinite(new), new, 0.0) - jnp.where(jnp.isfinite(level), level, 0.0)
     path = path._replace(log_gain=jnp.where(known, path.log_gain, path.log_gain - 0.5 * moved))
     return Chosen(path, exists, known, new, prior)
+
+
+def _allow(pairs, path: NearbyPaths):
+    """Rule out pairs whose way out is of the station that only hears, or the other way round."""
+    if path.way is None:
+        return pairs
+    out, back = path.way != 2, path.way != 1
+    return jnp.where((out[:, None] & back[None])[None], pairs, 0.0)
+
+
+def _promised(path: NearbyPaths, exists):
+    """Count the pairs of existing paths that could be heard."""
+    if path.way is None:
+        return jnp.sum(exists) ** 2
+    return jnp.sum(exists & (path.way != 2)) * jnp.sum(exists & (path.way != 1))
+
+
+def _more_pairs(path: NearbyPaths, exists, sign: int):
+    """Count the pairs that each path would add where it is not yet, or that it has a part in."""
+    if path.way is None:
+        return 2 * jnp.sum(exists) + sign
+    out, back = path.way != 2, path.way != 1
+    leave, arrive = jnp.sum(exists & out), jnp.sum(exists & back)
+    return out * arrive + back * leave + sign * (out & back)
+
+
+def _best_pair(pairs, cross, odds, detection):
+    """Begin with the one pair of paths that explains most, if any explains more than chance."""
+    gain = jnp.sum(jnp.log1p(pairs), axis=0) + odds[:, None] + odds[None] - detection
+    out, back = jnp.unravel_index(jnp.argmax(gain), gain.shape)
+    good = gain[out, back] > 0
+    exists = jnp.zeros(odds.shape, bool).at[jnp.stack([out, back])].set(good)
+    share = good.astype(pairs.dtype)
+    # what a path adds: its pairs with those that exist
+    return exists, 1.0 + share * pairs[:, out, back], share * (cross[:, :, out] + cross[:, :, back])
 
 
 def _target_level(share, path: NearbyPaths, known, echo: EchoSet, model: EchoModel):
@@ -160,7 +193,7 @@ def _value(chosen: Chosen, echo: EchoSet, model: EchoModel, pairs):
     """Log-likelihood ratio of a place against clutter alone, with the prior of what exists."""
     both = chosen.exists[:, None] & chosen.exists[None]
     told = jnp.sum(jnp.log1p(jnp.sum(jnp.where(both[None], pairs, 0.0), axis=(1, 2))))
-    promised = model.detection * jnp.sum(chosen.exists) ** 2
+    promised = model.detection * _promised(chosen.path, chosen.exists)
     return jnp.where(jnp.any(echo.valid), told - promised + chosen.prior, 0.0)
 
 
@@ -170,7 +203,7 @@ def value_gradient_curvature(chosen: Chosen, echo: EchoSet, model: EchoModel, pl
     Each echo's pull is shared among the pairs in proportion to their intensity there.
     """
     cand = _at(chosen.path, place)
-    pairs = pair_intensity(echo, cand, cand, model, chosen.level)
+    pairs = _allow(pair_intensity(echo, cand, cand, model, chosen.level), chosen.path)
     share = _share(pairs, chosen.exists)
     jacobian = chosen.path.slope
     out, back = jnp.sum(share, axis=2), jnp.sum(share, axis=1)
@@ -217,7 +250,8 @@ def position_information(chosen: Chosen, echo: EchoSet, model: EchoModel, place)
         The information [1/m^2], the number of echoes explained, and of echoes heard.
     """
     cand = _at(chosen.path, place)
-    share = _share(pair_intensity(echo, cand, cand, model, chosen.level), chosen.exists)
+    pairs = _allow(pair_intensity(echo, cand, cand, model, chosen.level), chosen.path)
+    share = _share(pairs, chosen.exists)
     jacobian = chosen.path.slope
     out, back = jnp.sum(share, axis=2), jnp.sum(share, axis=1)
 

@@ -11,6 +11,7 @@ Gives `Followed`.
 """
 
 import enum
+import math
 from collections.abc import Mapping
 
 import equinox as eqx
@@ -22,14 +23,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from echoscape.channel_map import ChannelMap
 from echoscape.checks import Refusal
+from echoscape.localization.cell_features import UNKNOWN, cell_features, features_at
 from echoscape.localization.echo_sets import group_sets, sets_of_targets
-from echoscape.localization.grid import _features_at, cell_features, lay_cells, score_cells
-from echoscape.localization.grouping import EchoModel, OneWayPaths
+from echoscape.localization.grid import lay_cells, score_way
+from echoscape.localization.grouping import EchoModel, EchoSet, OneWayPaths
 from echoscape.localization.search import SearchSettings, height_range
 from echoscape.numerics.particles import Cloud, bootstrap_step, start_cloud
 from echoscape.reports import Echoes
-
-_UNKNOWN = float(np.log(1e-3))  # of a path that the map does not know, in `score_cells`
 
 
 class FollowStatus(enum.IntEnum):
@@ -102,13 +102,14 @@ def follow(
     settings, search = settings or FollowSettings(), search or SearchSettings()
     if isinstance(maps, ChannelMap):
         maps = {maps.station: maps}
-    used = [name for k, name in enumerate(echoes.station) if np.any(echoes.station_index == k)]
+    ways = echoes.ways()
+    used = list(dict.fromkeys(name for way in ways for name in way))
     if not used or not np.asarray(echoes.estimates.valid).any():
         raise Refusal("there are no echoes to follow a target by; the set is empty")
     for name in used:
         if name not in maps:
             raise Refusal(f"the echoes are of station {name!r}, of which there is no map; fit one")
-    target, sets = sets_of_targets(echoes, used)
+    target, sets = sets_of_targets(echoes, ways)
     time = np.zeros(len(target))
     time[np.searchsorted(target, echoes.target)] = echoes.time
     order = np.argsort(time, kind="stable")
@@ -120,17 +121,19 @@ def follow(
     station_maps = [maps[name] for name in used]
     low, _ = height_range(station_maps, height)
     guess = EchoModel(*(jnp.asarray(x, float) for x in (search.detection, 0.1, 0.25, 0.0)))
-    grouped = [group_sets(each, guess, search.chunk) for each in sets]
+    own = [out == back for out, back in ways]
+    grouped = [
+        group_sets(each, guess, search.chunk) if one else each for each, one in zip(sets, own)
+    ]
     heard = [jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[order]), g) for g in grouped]
     cells = lay_cells(station_maps, low, low, search)
-    features = [cell_features(one, np.asarray(cells.place)) for one in station_maps]
-    return _tracks(
-        time[order], station_maps, heard, cells.place, features, low, settings, search.cell, key
-    )
+    looks = [maps[out] if out == back else (maps[out], maps[back]) for out, back in ways]
+    return _tracks(time[order], looks, heard, guess, cells.place, low, settings, search.cell, key)
 
 
-def _tracks(time, maps, heard, place, features, level, settings, cell, key) -> Followed:
+def _tracks(time, looks, heard, model, place, level, settings, cell, key) -> Followed:
     """Start, run and end tracks, one after the other."""
+    features = [_ask(look, lambda one: cell_features(one, np.asarray(place))) for look in looks]
     count = len(time)
     mean, covariance = np.zeros((count, 4)), np.zeros((count, 2, 2))
     track, status = np.full(count, -1), np.full(count, int(FollowStatus.NO_TRACK))
@@ -143,17 +146,17 @@ def _tracks(time, maps, heard, place, features, level, settings, cell, key) -> F
             first += 1
             continue
         now = [jax.tree.map(lambda leaf, k=first: leaf[k], h) for h in heard]
-        score = np.asarray(
-            sum(score_cells(f, h, jnp.float32(cell**2 / 8)) for f, h in zip(features, now)), float
-        )
+        half = jnp.float32(cell**2 / 8)
+        score = sum(score_way(f, h, model, half) for f, h in zip(features, now))
+        score = np.asarray(score, float)
         key, draw, run = jax.random.split(key, 3)
-        if score.max() <= _null(now):
+        if score.max() <= float(_null(now)):
             first += 1
             continue
         cloud = _new_cloud(place, score, cell, settings, draw)
         found = _run(
-            maps, heard, jnp.asarray(time), jnp.asarray(first), cloud, jnp.asarray(level, float),
-            jnp.asarray(settings.acceleration_std, float), run,
+            looks, heard, model, jnp.asarray(time), jnp.asarray(first), cloud,
+            jnp.asarray(level, float), jnp.asarray(settings.acceleration_std, float), run,
         )  # fmt: skip
         here, spread, explained = (np.asarray(item) for item in found)
         last = _last_instant(time, explained, first, settings.patience)
@@ -167,9 +170,15 @@ def _tracks(time, maps, heard, place, features, level, settings, cell, key) -> F
     return Followed(time, position, covariance, mean[:, 2:], track, status)
 
 
-def _null(now: list[OneWayPaths]) -> float:
+def _ask(look, question):
+    """Ask the map of a way, or both."""
+    return tuple(map(question, look)) if isinstance(look, tuple) else question(look)
+
+
+def _null(now: list[OneWayPaths | EchoSet]) -> Float[Array, ""]:
     """Score of a place where the map knows none of the paths and expected none."""
-    return sum(_UNKNOWN * float(jnp.sum(h.valid)) for h in now)
+    count = [jnp.sum(h.valid) for h in now if isinstance(h, OneWayPaths)]
+    return math.log(UNKNOWN) * sum(count, jnp.zeros(()))
 
 
 def _last_instant(time, explained, first, patience) -> int:
@@ -194,8 +203,9 @@ def _new_cloud(place, score, cell, settings, key) -> Cloud:
 
 @eqx.filter_jit
 def _run(
-    maps: list[ChannelMap],
-    heard: list[OneWayPaths],
+    looks: list[ChannelMap | tuple[ChannelMap, ChannelMap]],
+    heard: list[OneWayPaths | EchoSet],
+    model: EchoModel,
     time: Float[Array, " time"],
     first: Int[Array, ""],
     cloud: Cloud,
@@ -208,14 +218,15 @@ def _run(
     def weigh(state, now):
         place = jnp.concatenate([state[:, :2], jnp.full_like(state[:, :1], level)], axis=1)
         scores = [
-            score_cells(_features_at(m, place), h, jnp.float32(0.0)) for m, h in zip(maps, now)
+            score_way(_ask(look, lambda m: features_at(m, place)), h, model, jnp.float32(0.0))
+            for look, h in zip(looks, now)
         ]
         return sum(scores[1:], scores[0]).astype(state.dtype)
 
     def step(cloud, row):
         index, lag, now, key = row
         heard_any = jnp.any(jnp.stack([jnp.any(h.valid) for h in now]))
-        null = sum((_UNKNOWN * jnp.sum(h.valid) for h in now), jnp.zeros(()))
+        null = _null(now)
 
         def move(key, state):
             push = acceleration * jax.random.normal(key, (state.shape[0], 2), state.dtype)

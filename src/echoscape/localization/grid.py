@@ -3,24 +3,23 @@
 Every path heard is one of the map's at the place, with its presence, or one that the map does not
 know (a multi-Bernoulli likelihood of the one-way paths): cheap enough for every cell.
 
-Takes channel maps and `OneWayPaths`.
-Gives cells, their scores, and the peaks among them.
+Takes channel maps, and `OneWayPaths` or `EchoSet`s.
+Gives cells and the peaks of their scores.
 """
 
 import functools
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from echoscape.channel_map import ChannelMap
 from echoscape.checks import Refusal
 from echoscape.estimation import AnyArray
-from echoscape.localization.grouping import OneWayPaths, wrap_angle
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.localization.cell_features import CellFeatures, score_cells
+from echoscape.localization.grouping import EchoModel, EchoSet, OneWayPaths
+from echoscape.localization.two_stations import score_pairs
 
 _MOST_CELLS = 500_000  # of all levels: some gigabyte of predictions
 _BLOCKS = 64  # of the coarse pass that are looked at closely
@@ -63,67 +62,18 @@ def lay_cells(maps, low, high, settings) -> Cells:
     return Cells(place, order[member])
 
 
-class CellFeatures(eqx.Module):
-    """What a map predicts at every cell, in single precision."""
+def score_way(features, heard: OneWayPaths | EchoSet, model: EchoModel, slack):
+    """Score every cell by what one station heard of itself, or one of another.
 
-    azimuth: Array
-    zenith: Array
-    length: Array
-    azimuth_variance: Array
-    zenith_variance: Array
-    length_variance: Array
-    odds: Array
-    silent: Array
-
-
-@eqx.filter_jit
-def _features_at(channel_map: ChannelMap, cells) -> CellFeatures:
-    def one(cell):
-        prior = channel_map(cell)
-        spread = jnp.diagonal(prior.covariance, axis1=-2, axis2=-1)
-        chance = jnp.clip(prior.probability, 1e-7, 0.98)
-        small = lambda leaf: leaf.astype(jnp.float32)  # noqa: E731
-        return CellFeatures(
-            small(prior.departure_azimuth), small(prior.departure_zenith),
-            small(SPEED_OF_LIGHT * prior.delay), small(spread[:, 0]),
-            small(spread[:, 1] + 1e-6), small(SPEED_OF_LIGHT**2 * spread[:, 2]),
-            small(chance / (1 - chance)), small(jnp.sum(jnp.log1p(-chance))),
-        )  # fmt: skip
-
-    return jax.vmap(one)(cells)
-
-
-def cell_features(channel_map: ChannelMap, cells: np.ndarray, part: int = 4096) -> CellFeatures:
-    """Ask a map for its paths at every cell, as many at a time as compile once."""
-    count = len(cells)
-    index = np.minimum(np.arange(-(-count // part) * part), count - 1).reshape(-1, part)
-    parts = [_features_at(channel_map, jnp.asarray(cells[rows])) for rows in index]
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *parts)
-
-
-def score_cells(feature: CellFeatures, paths: OneWayPaths, slack) -> Float[Array, " cell"]:
-    """Score every cell: each path heard is one of the map's there, or one it does not know."""
-    unknown = 1e-3  # per rad^2 and metre
-
-    def one(azimuth, zenith, length, azimuth_variance, zenith_variance, length_variance, valid):
-        turn = slack / jnp.maximum(feature.length, 1.0) ** 2
-        u = feature.azimuth_variance + azimuth_variance + turn
-        v = feature.zenith_variance + zenith_variance + turn
-        w = feature.length_variance + length_variance + slack
-        square = wrap_angle(feature.azimuth - azimuth) ** 2 / u
-        square += (feature.zenith - zenith) ** 2 / v + (feature.length - length) ** 2 / w
-        density = jnp.exp(-0.5 * square) * jax.lax.rsqrt(u * v * w) / (2 * jnp.pi) ** 1.5
-        return jnp.where(valid, jnp.log(unknown + jnp.sum(feature.odds * density, -1)), 0.0)
-
-    small = lambda leaf: leaf.astype(jnp.float32)  # noqa: E731
-    columns = [small(leaf) for leaf in paths[:3]] + [small(leaf) for leaf in paths[4:7]]
-
-    def add(total, row):
-        return total + one(*row), None
-
-    start = jnp.where(jnp.any(paths.valid), feature.silent, 0.0)
-    total, _ = jax.lax.scan(add, start, (*columns, paths.valid))
-    return total
+    Args:
+        features: A map's; those of the sender's and the listener's where these are two.
+        heard: One-way paths, or echoes where two stations took part.
+        model: Detection and clutter.
+        slack: Variance of the target about each cell, in each coordinate [m^2].
+    """
+    if isinstance(heard, OneWayPaths):
+        return score_cells(features, heard, slack)
+    return score_pairs(features, heard, model, slack)
 
 
 def find_peaks(scores, cells, count, apart):
@@ -139,15 +89,16 @@ def find_peaks(scores, cells, count, apart):
 
 @functools.partial(jax.jit, static_argnames="count")
 def grid_peaks(
-    features: list[CellFeatures],
-    heard: list[OneWayPaths],
+    features: list[CellFeatures | tuple[CellFeatures, CellFeatures]],
+    heard: list[OneWayPaths | EchoSet],
+    model: EchoModel,
     cells: Cells,
     slack: Float[Array, ""],
     apart: float | Float[Array, ""],
     *,
     count: int,
 ) -> Int[Array, "target start"]:
-    """Find the peaks of the stations' summed scores, for each target.
+    """Find the peaks of the summed scores of all ways, for each target; as `score_way`.
 
     One cell of every block is scored with room for the whole block; then all of the best blocks.
     """
@@ -156,7 +107,7 @@ def grid_peaks(
 
     def one(paths):
         def score(features, slack):
-            return sum(score_cells(f, p, slack) for f, p in zip(features, paths))
+            return sum(score_way(f, p, model, slack) for f, p in zip(features, paths))
 
         _, best = jax.lax.top_k(score(coarse, 4.0 * slack), blocks)
         # A cell that a block repeats is a peak once: the next is taken at a distance.

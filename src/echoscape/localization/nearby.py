@@ -13,7 +13,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from echoscape.channel_map import ChannelMap
 from echoscape.localization.grouping import OneWayPaths, wrap_angle
@@ -43,6 +43,23 @@ class NearbyPaths(NamedTuple):
     """Its variance."""
     silent: Float[Array, ""]
     """Log-probability that all other slots of the map are absent."""
+    way: Int[Array, " slot"] | None = None
+    """Of two stations' paths: 1 where only ways out go, 2 where only ways back; None if any may."""
+
+    def pick(self, index) -> "NearbyPaths":
+        """Take some slots."""
+        return self._replace(**{name: leaf[index] for name, leaf in self.slots().items()})
+
+    def join(self, more: "NearbyPaths") -> "NearbyPaths":
+        """Put slots behind one another; place and silence stay."""
+        other = more.slots()
+        both = {n: jnp.concatenate([leaf, other[n]]) for n, leaf in self.slots().items()}
+        return self._replace(**both)
+
+    def slots(self) -> dict[str, Array]:
+        """Name what has an entry for each slot."""
+        shared = ("place", "silent")
+        return {n: v for n, v in self._asdict().items() if n not in shared and v is not None}
 
 
 def paths_near(
@@ -112,8 +129,9 @@ def _pad(found: NearbyPaths, extra: int) -> NearbyPaths:
         width = [(0, extra)] + [(0, 0)] * (leaf.ndim - 1)
         return jnp.pad(leaf, width, constant_values=value)
 
-    absent = (0.0, 0.0, 1.0, -1e3, 0.0, 1.0)
-    return NearbyPaths._make([found.place, *map(widen, found[1:-1], absent), found.silent])
+    absent = {"variance": 1.0, "log_odds": -1e3, "log_gain_variance": 1.0}
+    wider = {n: widen(leaf, absent.get(n, 0.0)) for n, leaf in found.slots().items()}
+    return found._replace(**wider)
 
 
 @eqx.filter_jit

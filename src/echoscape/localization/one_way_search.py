@@ -18,15 +18,10 @@ from jaxtyping import Array, Float
 from echoscape.channel_map import ChannelMap
 from echoscape.channel_map.station_reports import distance_to_nearest
 from echoscape.checks import Refusal
+from echoscape.localization.cell_features import CellFeatures, cell_features, score_cells
 from echoscape.localization.climb import Found, climb_steps
 from echoscape.localization.fix import Fix
-from echoscape.localization.grid import (
-    CellFeatures,
-    cell_features,
-    find_peaks,
-    lay_cells,
-    score_cells,
-)
+from echoscape.localization.grid import find_peaks, lay_cells
 from echoscape.localization.grouping import OneWayPaths
 from echoscape.localization.one_way import (
     NearPaths,

@@ -3,13 +3,14 @@
 Random starts lose targets; a grid does not.  Each target's echoes are grouped into one-way paths
 (`grouping`), every cell is scored by how well its paths match them (a multi-Bernoulli likelihood,
 cheap), and the best peaks are refined and compared by the likelihood of the echoes themselves
-(`explain`).  Maps of several stations add up.
+(`explain`).  What several stations heard adds up, of themselves and of one another.
 
 Takes `Echoes` and a `ChannelMap` for each station.
 Gives a `Fix`.
 """
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ import pydantic
 
 from echoscape.channel_map import ChannelMap
 from echoscape.checks import Refusal
+from echoscape.localization.cell_features import cell_features
 from echoscape.localization.climb import Found, climb_all
 from echoscape.localization.echo_sets import (
     group_sets,
@@ -26,10 +28,11 @@ from echoscape.localization.echo_sets import (
     sets_of_targets,
 )
 from echoscape.localization.fix import Fix
-from echoscape.localization.grid import cell_features, grid_peaks, lay_cells
-from echoscape.localization.grouping import EchoModel
-from echoscape.localization.nearby import paths_near_all
+from echoscape.localization.grid import grid_peaks, lay_cells
+from echoscape.localization.grouping import EchoModel, OneWayPaths
+from echoscape.localization.nearby import NearbyPaths, paths_near_all
 from echoscape.localization.places import gather_places
+from echoscape.localization.two_stations import pairs_near_all
 from echoscape.reports import Echoes
 
 _FARTHEST_HEIGHT = 10_000.0  # from the reports, beyond which a height is a slip [m]
@@ -82,7 +85,8 @@ def localize(
     and a mixture over all pairs of paths in place of the known pairing.
 
     Args:
-        echoes: Echoes of the targets; one set for each station that heard one.
+        echoes: Echoes of the targets; one set for each station that heard one, of its own pulse
+            or of another station's.
         maps: The map, or one for each station by name.
         height: Height of the targets, or the range to search [m]; the reports' own by default.
         settings: How to search.
@@ -94,7 +98,8 @@ def localize(
     settings = settings or SearchSettings()
     if isinstance(maps, ChannelMap):
         maps = {maps.station: maps}
-    used = [name for k, name in enumerate(echoes.station) if np.any(echoes.station_index == k)]
+    ways = echoes.ways()
+    used = list(dict.fromkeys(name for way in ways for name in way))
     missing = [name for name in used if name not in maps]
     if missing:
         raise Refusal(
@@ -106,28 +111,33 @@ def localize(
         raise Refusal("there are no echoes to locate a target from; the set is empty")
     low, high = height_range(station_maps, height)
     cells = lay_cells(station_maps, low, high, settings)
-    features = [cell_features(station, np.asarray(cells.place)) for station in station_maps]
+    features = {name: cell_features(maps[name], np.asarray(cells.place)) for name in used}
     cells = jax.tree.map(jnp.asarray, cells)
-    targets, sets = sets_of_targets(echoes, used)
+    targets, sets = sets_of_targets(echoes, ways)
     guess = (settings.detection, settings.false_share + 1e-3, 0.25, 0.0)
     model = EchoModel(*(jnp.asarray(value, float) for value in guess))
     powers = settings.use_power and bool(np.all(echoes.estimates.power[echoes.estimates.valid] > 0))
-    grouped = [group_sets(each, model, settings.chunk) for each in sets]
-    model = learn_detection(sets, grouped, model)
-    grouped = [group_sets(each, model, settings.chunk) for each in sets]
+    own = [each for each, (out, back) in zip(sets, ways) if out == back]
+    grouped = [group_sets(each, model, settings.chunk) for each in own]
+    model = learn_detection(own, grouped, model)
+    grouped = [group_sets(each, model, settings.chunk) for each in own]
     if powers:
         model = model._replace(
             log_power_std=jnp.asarray(power_fluctuation(grouped), float),
             power_counts=jnp.asarray(1.0, float),
         )
+    rest = iter(grouped)
+    heard = [next(rest) if out == back else each for each, (out, back) in zip(sets, ways)]
+    looks = [_Look(*(maps[name] for name in way)) for way in ways]
+    seen = [features[out] if out == back else (features[out], features[back]) for out, back in ways]
     heights = jnp.asarray([low, high])
     parts, count = [], len(targets)
     for first in range(0, count, settings.chunk):
         index = np.minimum(np.arange(first, first + settings.chunk), count - 1)
         take = lambda tree, index=index: jax.tree.map(lambda leaf: jnp.asarray(leaf[index]), tree)  # noqa: E731
         part = _search_chunk(
-            settings, station_maps, cells, features, [take(s) for s in sets],
-            [take(g) for g in grouped], model, heights,
+            settings, looks, cells, seen, [take(s) for s in sets], [take(h) for h in heard],
+            model, heights,
         )  # fmt: skip
         kept = min(settings.chunk, count - first)
         parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], part))
@@ -163,23 +173,38 @@ def height_range(maps, height) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _search_chunk(settings, maps, cells, features, echo, heard, model, heights) -> Found:
+class _Look(NamedTuple):
+    """Who sent and who heard, by their maps."""
+
+    sender: ChannelMap
+    listener: ChannelMap
+
+    def near(self, start, place, heard, keep, slack) -> NearbyPaths:
+        """Ask the map, or both."""
+        if isinstance(heard, OneWayPaths):
+            return paths_near_all(self.sender, start, place, heard, keep, slack)
+        return pairs_near_all((self.sender, self.listener), start, place, heard, keep, slack)
+
+
+def _search_chunk(settings, looks, cells, features, echo, heard, model, heights) -> Found:
     """Search some targets: peaks of the grid, then three rounds of climbing from each."""
     free = heights[1] > heights[0]
     # A place within a cell, and within a level where heights are searched.
     half = jnp.float32((settings.cell**2 + jnp.where(free, settings.level**2, 0.0)) / 8)
-    peaks = grid_peaks(features, heard, cells, half, 2.25 * settings.cell, count=settings.starts)
+    apart = 2.25 * settings.cell
+    peaks = grid_peaks(features, heard, model, cells, half, apart, count=settings.starts)
     start = cells.place[peaks]
 
     def climb_from(place, level, slack):
         near = [
-            paths_near_all(channel_map, start, place, paths, settings.candidates, slack)
-            for channel_map, paths in zip(maps, heard)
+            look.near(start, place, paths, settings.candidates, slack)
+            for look, paths in zip(looks, heard)
         ]
-        return climb_all(near, echo, heard, model, level, slack, heights, steps=settings.steps)
+        return climb_all(near, echo, one_way, model, level, slack, heights, steps=settings.steps)
 
     # The first rounds allow for the grid's cell and learn the target's level.
-    unknown = jnp.full((*peaks.shape, len(maps)), jnp.nan, start.dtype)
+    one_way = [each if isinstance(each, OneWayPaths) else None for each in heard]
+    unknown = jnp.full((*peaks.shape, len(looks)), jnp.nan, start.dtype)
     found = climb_from(start, unknown, 3.0 * half)
     found = climb_from(found.place, found.level, 3.0 * half)
     return climb_from(found.place, found.level, 0.0 * half)

@@ -61,8 +61,11 @@ class Columns:
             raise Refusal(f"{self.source}: column {name!r} must hold 64-bit integers") from error
         return pc.fill_null(column, -1 if fill is None else fill).to_numpy()
 
-    def text(self, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Take a column of names as codes and the distinct names, by first appearance."""
+    def text(self, name: str, optional: bool = False) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Take a column of names as codes and the distinct names, by first appearance.
+
+        An optional name may be left empty: its code is -1.
+        """
         column = self.table[name]
         if not pa.types.is_dictionary(column.type):
             column = column.cast(pa.string()).dictionary_encode()
@@ -72,9 +75,12 @@ class Columns:
         names = [str(value or "") for value in column.dictionary.to_pylist()]
         codes = pc.fill_null(column.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
         missing = (codes < 0) | np.isin(codes, [i for i, value in enumerate(names) if not value])
-        self.refuse(missing, name, "must hold a name in every row")
-        used, codes = np.unique(codes, return_inverse=True)  # a cut table keeps unused names
-        return codes, tuple(names[i] for i in used)
+        if not optional:
+            self.refuse(missing, name, "must hold a name in every row")
+        # a cut table keeps unused names
+        used, codes = np.unique(np.where(missing, -1, codes), return_inverse=True)
+        empty = int(len(used) > 0 and used[0] < 0)
+        return codes - empty, tuple(names[i] for i in used[empty:])
 
     def values(self, name: str) -> np.ndarray:
         """Take a column of numbers, NaN where empty; a NaN that was written is refused."""

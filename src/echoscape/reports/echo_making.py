@@ -55,6 +55,7 @@ def make_echoes(
     pairs: Literal["all", "reciprocal"] = "all",
     missed: float = 0.0,
     false: float = 0.0,
+    listener: Reports | None = None,
 ) -> MadeEchoes:
     """Make the echoes of passive targets standing where the users of some reports stand.
 
@@ -70,6 +71,8 @@ def make_echoes(
         missed: Share of the echoes lost for other reasons.
         false: Mean number of false echoes for each true one.  They have any azimuth, zenith
             angle and delay within the reports' own, and the power and errors of a true echo.
+        listener: The same users' reports at the station that listens, row by row, where that is
+            not the station that sends; then no way back is the way out.
 
     Returns:
         Sets in the order of the reports, echoes within a set in random order; a target that
@@ -79,8 +82,11 @@ def make_echoes(
         Refusal: The options contradict one another or are out of range.
     """
     _check_options(budget, angle_std, delay_std, strongest, missed, false)
+    if listener is not None:
+        _check_listener(reports, listener, pairs)
+    back = (listener or reports).estimates
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
-    truth, present = _pairs(reports.estimates, strongest, pairs)
+    truth, present = _pairs(reports.estimates, back, strongest, pairs)
     possible = present.sum(axis=1)
     if budget is not None:
         present = _hear(truth, present, budget, generator)
@@ -92,14 +98,18 @@ def make_echoes(
     detectable = present.sum(axis=1)
     present &= generator.random(present.shape) >= missed
     _measure(truth, generator)
-    truth, present = _add_false(truth, present, reports.estimates, false, generator)
+    truth, present = _add_false(truth, present, (reports.estimates, back), false, generator)
+    heard = listener or reports
+    names = tuple(dict.fromkeys(heard.station + reports.station))
+    sender = np.array([names.index(name) for name in reports.station], int)[reports.station_index]
     return MadeEchoes(
         echoes=Echoes(
             estimates=_shuffle(truth, present, generator),
             target=reports.report,
             time=reports.time,
-            station_index=reports.station_index,
-            station=reports.station,
+            station_index=heard.station_index,
+            station=names,
+            sender_index=None if listener is None else sender,
         ),
         possible=possible,
         detectable=detectable,
@@ -124,34 +134,53 @@ def _check_options(budget, angle_std, delay_std, strongest, missed, false) -> No
 
 
 def _pairs(
-    estimates: PathEstimates, strongest: int, pairs: str
+    out: PathEstimates, back: PathEstimates, strongest: int, pairs: str
 ) -> tuple[dict[str, np.ndarray], Bool[np.ndarray, "set echo"]]:
-    """Arrange the strongest paths of every target as echoes without errors."""
-    valid = np.asarray(estimates.valid)
-    power = np.where(valid, np.asarray(estimates.power, dtype=float), 0.0)
-    order = np.argsort(np.where(valid, -power, np.inf), axis=1, kind="stable")[:, :strongest]
-    count = order.shape[1]
+    """Arrange the strongest paths of every target, out and back, as echoes without errors."""
+    order_out, order_back = _by_power(out, strongest), _by_power(back, strongest)
+    count, more = order_out.shape[1], order_back.shape[1]
     index = np.arange(count)
-    i, j = (index, index) if pairs == "reciprocal" else np.divmod(np.arange(count**2), count)
+    i, j = (index, index) if pairs == "reciprocal" else np.divmod(np.arange(count * more), more)
 
-    def take(field):
-        values = np.take_along_axis(np.asarray(field), order, axis=1)
-        return values[:, i], values[:, j]
+    def take(name):
+        leave = np.take_along_axis(np.asarray(getattr(out, name)), order_out, axis=1)
+        arrive = np.take_along_axis(np.asarray(getattr(back, name)), order_back, axis=1)
+        return leave[:, i], arrive[:, j]
 
-    valid_out, valid_back = take(valid)
-    outward, back = take(power)
-    delay_out, delay_back = take(estimates.delay)
-    truth = {"delay": delay_out + delay_back, "outward": outward, "back": back}
-    for kind in ("azimuth", "zenith"):
-        out, home = take(getattr(estimates, f"departure_{kind}"))
-        truth[f"departure_{kind}"], truth[f"arrival_{kind}"] = out, home
-        out, home = take(getattr(estimates, f"departure_{kind}_std"))
-        truth[f"departure_{kind}_unknown"] = np.isinf(out)
-        truth[f"arrival_{kind}_unknown"] = np.isinf(home)
-    delay_unknown = np.isinf(np.asarray(estimates.delay_std))
-    truth["delay_unknown"] = np.logical_or(*take(delay_unknown))
-    truth["pair"] = np.minimum(i, j) * count + np.maximum(i, j)
-    return truth, valid_out & valid_back
+    valid = np.logical_and(*take("valid"))
+    outward, home = (np.where(valid, power, 0.0) for power in take("power"))
+    truth = {"delay": sum(take("delay")), "outward": outward, "back": home}
+    for kind in ("azimuth", "zenith"):  # both are directions at a station: a report's departures
+        truth[f"departure_{kind}"], truth[f"arrival_{kind}"] = take(f"departure_{kind}")
+        leave, arrive = take(f"departure_{kind}_std")
+        truth[f"departure_{kind}_unknown"] = np.isinf(leave)
+        truth[f"arrival_{kind}_unknown"] = np.isinf(arrive)
+    truth["delay_unknown"] = np.logical_or(*map(np.isinf, take("delay_std")))
+    # a station that hears itself sees the same target both ways round
+    low, high = (i, j) if out is not back else (np.minimum(i, j), np.maximum(i, j))
+    truth["pair"] = low * more + high
+    return truth, valid
+
+
+def _by_power(estimates: PathEstimates, strongest: int) -> Int[np.ndarray, "set path"]:
+    valid = np.asarray(estimates.valid)
+    power = np.where(valid, -np.asarray(estimates.power, dtype=float), np.inf)
+    return np.argsort(power, axis=1, kind="stable")[:, :strongest]
+
+
+def _check_listener(reports: Reports, listener: Reports, pairs: str) -> None:
+    same = len(listener.report) == len(reports.report) and np.allclose(
+        listener.position, reports.position, atol=1e-6
+    )
+    if not same:
+        raise Refusal(
+            f"the listener's reports need the same users in the same order; got "
+            f"{len(listener.report)} of them for {len(reports.report)}, or other places"
+        )
+    if pairs == "reciprocal":
+        raise Refusal(
+            "no echo returns the way it came where another station listens: ask for all pairs"
+        )
 
 
 def _hear(
@@ -198,7 +227,11 @@ def _in_range(name: str, values: Float[np.ndarray, "*batch"]) -> Float[np.ndarra
 
 
 def _add_false(
-    truth, present, estimates: PathEstimates, false: float, generator: np.random.Generator
+    truth,
+    present,
+    ends: tuple[PathEstimates, PathEstimates],
+    false: float,
+    generator: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], Bool[np.ndarray, "set echo"]]:
     """Append false echoes that carry the power and deviations of a true one of their set."""
     many = generator.poisson(false * present.sum(axis=1))
@@ -206,14 +239,15 @@ def _add_false(
     measured = {name: truth[name] for name in _FIELDS}
     if not width:
         return measured, present
-    valid = np.asarray(estimates.valid)
     extra = np.arange(width) < many[:, None]
     # A random true echo each, by rank of random scores; sets without any get no false one.
     rank = np.argsort(np.where(present, generator.random(present.shape), np.inf), axis=1)
     pick = generator.integers(0, np.maximum(present.sum(axis=1), 1)[:, None], extra.shape)
     model = np.take_along_axis(rank, pick, axis=1)
-    zenith = np.asarray(estimates.departure_zenith)[valid]
-    delay = np.asarray(estimates.delay)[valid]
+    zenith, delay = (
+        np.concatenate([np.asarray(getattr(end, name))[np.asarray(end.valid)] for end in ends])
+        for name in ("departure_zenith", "delay")
+    )
     ranges = {
         "azimuth": (-np.pi, np.pi),
         "zenith": (zenith.min(), zenith.max()),

@@ -114,21 +114,14 @@ def _whole(numbers: np.ndarray, name: str) -> None:
 
 
 def echoes_from_estimates(snapshots: EchoSnapshots, estimates: PathEstimates) -> Echoes:
-    """Give what was estimated from samples the targets, times and station of the samples.
+    """Give what was estimated from samples the targets, times and stations of the samples.
 
     A table of echoes needs every angle.  One that the array cannot tell gets the mean and the
     deviation of an angle that nobody knows: a zenith pi/2 and pi/sqrt(12), an azimuth 0 and
     pi/sqrt(3).
-
-    Raises:
-        Refusal: One station sends and another listens: echoes belong to a single one.
     """
-    if snapshots.transmit_station != snapshots.receive_station:
-        raise Refusal(
-            f"echoes belong to one station, but '{snapshots.transmit_station}' sends and "
-            f"'{snapshots.receive_station}' listens; locate straight from the samples instead"
-        )
     count = len(snapshots.target)
+    own = snapshots.transmit_station == snapshots.receive_station
     told = {}
     for end in ("departure", "arrival"):
         for kind, mean, std in (("zenith", 0.5, 12.0), ("azimuth", 0.0, 3.0)):
@@ -143,5 +136,6 @@ def echoes_from_estimates(snapshots: EchoSnapshots, estimates: PathEstimates) ->
         target=snapshots.target,
         time=snapshots.time,
         station_index=np.zeros(count, dtype=int),
-        station=(snapshots.receive_station,),
+        station=tuple(dict.fromkeys((snapshots.receive_station, snapshots.transmit_station))),
+        sender_index=None if own else np.ones(count, dtype=int),
     )

@@ -83,6 +83,7 @@ ECHOES = Schema(
     (
         Column("target", "integer", "", True),
         Column("station", "text", "", True),
+        Column("sender", "text", ""),
         Column("time", "number", "[s]"),
         *_numbers(ANGLES, "[rad]", True),
         Column("delay", "number", "[s]", True),

@@ -139,11 +139,11 @@ def echoes_from_table(
 ) -> Echoes:
     """Make echoes of an Arrow table with the columns of `ECHOES`; see `read_echoes`."""
     columns = Columns(table, ECHOES, source)
-    code, station = columns.text("station")
+    code, sender, station = _ways(columns)
     cells = _cells(columns, LONGEST_DELAY)
     present = _present(columns, cells, (*ANGLES, "delay", "power"))
     time = columns.finite("time", fill=0.0)
-    sets = Sets(columns, code, present, None)
+    sets = Sets(columns, code if sender is None else code + len(station) * sender, present, None)
     sets.constant(time[:, None], "time")
     for name in DEVIATIONS:
         default, option = (delay_std, "delay_std") if "delay" in name else (angle_std, "angle_std")
@@ -166,7 +166,20 @@ def echoes_from_table(
         time=time[sets.first],
         station_index=code[sets.first],
         station=station,
+        sender_index=None if sender is None else sender[sets.first],
     )
+
+
+def _ways(columns: Columns) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """Read who heard each row and, where another station sent it, who did."""
+    code, station = columns.text("station")
+    if not columns.has("sender"):
+        return code, None, station
+    given, names = columns.text("sender", optional=True)
+    every = tuple(dict.fromkeys(station + names))
+    place = np.array([every.index(name) for name in names], dtype=np.int64)
+    sender = np.where(given < 0, code, place[given] if len(names) else code)
+    return code, None if np.array_equal(sender, code) else sender, every
 
 
 def write_echoes(echoes: Echoes, path: str | Path) -> None:
@@ -180,6 +193,11 @@ def table_from_echoes(echoes: Echoes) -> pa.Table:
     columns = {
         "target": echoes.target[owner],
         "station": _names(echoes.station, echoes.station_index[owner]),
+        **(
+            {}
+            if echoes.sender_index is None
+            else {"sender": _names(echoes.station, echoes.sender_index[owner])}
+        ),
         "time": echoes.time[owner],
         **_columns(echoes.estimates, owner, slot),
     }

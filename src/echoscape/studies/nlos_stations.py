@@ -1,13 +1,15 @@
 """What further stations are worth for a target that none of them sees.
 
 One, two and three stations on the edges of the paper's square, each with its own map and its own
-echoes of the target; the errors of the places found and the bounds, from all of an echo and
-from its delay alone, over the same targets.
+echoes of the target, and then also those of each other's pulses; the errors of the places found
+and the bounds of their own echoes, from all of an echo and from its delay alone, over the same
+targets.
 
 Takes a layout's seed and a number of stations.
 Gives rows (up to a minute a point) and figures: errors, and the bound over the square.
 """
 
+from itertools import product
 from typing import Any
 
 import jax
@@ -39,11 +41,13 @@ _NO_ANGLE = 1e3  # standard deviation of an angle that is not measured [rad]
 def points(quick: bool, seed: int) -> list[Setting]:
     """List the points: layouts and numbers of stations."""
     layouts, targets, reports = (1, 24, 120) if quick else (4, 200, 1000)
+    cases = [(1, False), (2, True)] if quick else [(1, False), *product((2, 3), (False, True))]
     return [
-        {"layout": seed * 1000 + k, "stations": count, "targets": targets, "reports": reports}
+        {"layout": seed * 1000 + k, "stations": count, "cross": cross, "targets": targets,
+         "reports": reports}
         for k in range(layouts)
-        for count in ((1, 2) if quick else (1, 2, 3))
-    ]
+        for count, cross in cases
+    ]  # fmt: skip
 
 
 def several(site: Site, count: int) -> Site:
@@ -77,6 +81,8 @@ def learn_maps(site: Site, layout: int, reports: int) -> dict[str, ChannelMap]:
 
 def join_echoes(parts: list[Echoes]) -> Echoes:
     """Put the echoes of several stations in one set, with padding to one width."""
+    names = tuple(dict.fromkeys(name for part in parts for name in part.station))
+    code = [np.array([names.index(name) for name in part.station]) for part in parts]
     width = max(part.estimates.valid.shape[1] for part in parts)
 
     def pad(leaf):
@@ -87,8 +93,9 @@ def join_echoes(parts: list[Echoes]) -> Echoes:
         jax.tree.map(lambda *leaves: np.concatenate(leaves), *estimates),
         np.concatenate([part.target for part in parts]),
         np.concatenate([part.time for part in parts]),
-        np.concatenate([np.full(len(part.target), k) for k, part in enumerate(parts)]),
-        tuple(part.station[0] for part in parts),
+        np.concatenate([each[part.station_index] for each, part in zip(code, parts)]),
+        names,
+        np.concatenate([each[part.sender] for each, part in zip(code, parts)]),
     )
 
 
@@ -98,16 +105,21 @@ def measure(setting: Setting) -> list[Row]:
     maps = learn_maps(site, setting["layout"], setting["reports"])
     place = square_places(setting["layout"] + 700, setting["targets"])
     key = jax.random.key(setting["layout"] + 43)
+    # One key: all stations see the scatterers where they are at that moment.
+    users = [square_reports(site, place, key, k) for k in range(setting["stations"])]
     parts = []
-    for k in range(setting["stations"]):
-        mine = jax.random.fold_in(key, k)
-        users = square_reports(site, place, mine, k)
-        parts.append(make_echoes(users, mine, angle_std=ANGLE_STD, delay_std=DELAY_STD).echoes)
+    for out, back in product(range(len(users)), repeat=2):
+        if out == back or setting["cross"]:
+            made = make_echoes(
+                users[out], jax.random.fold_in(key, 10 * out + back), angle_std=ANGLE_STD,
+                delay_std=DELAY_STD, listener=None if out == back else users[back],
+            )  # fmt: skip
+            parts.append(made.echoes)
     found = localize(join_echoes(parts), maps)
     truth = np.asarray(place)
     error = np.linalg.norm((found.best - truth)[:, :2], axis=1)
     row: Row = {
-        "method": "scatterers",
+        "method": "own and each other's echoes" if setting["cross"] else "own echoes",
         "rmse": float(np.sqrt(np.mean(error**2))),
         "median": float(np.median(error)),
         "p90": float(np.quantile(error, 0.9)),
@@ -131,24 +143,27 @@ def draw(rows: list[Row]) -> dict[str, Figure]:
     counts = sorted({row["stations"] for row in rows})
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     panel = figure.subplots()
-    styles: dict[str, Any] = {
-        "rmse": {"color": "#0072B2", "marker": "o"},
-        "median": {"color": "#0072B2", "marker": ".", "ls": ":"},
-        "bound_rms": {"color": "#000000"},
-        "bound_delays_rms": {"color": "#999999", "ls": "--"},
-    }
-    for name, style in styles.items():
-        values = [
-            np.mean([r[name] for r in rows if r["stations"] == count and r[name] is not None])
-            for count in counts
-        ]
-        panel.plot(counts, values, label=name.replace("_", " "), **style)
+    styles: dict[tuple[str, bool, str], Any] = {
+        ("rmse", False, "own echoes, rms"): {"color": "#E69F00", "marker": "o"},
+        ("median", False, "own echoes, median"): {"color": "#E69F00", "marker": ".", "ls": ":"},
+        ("rmse", True, "and each other's, rms"): {"color": "#0072B2", "marker": "o"},
+        ("median", True, "and each other's, median"): {
+            "color": "#0072B2", "marker": ".", "ls": ":"
+        },
+        ("bound_rms", False, "bound, own echoes"): {"color": "#000000"},
+        ("bound_delays_rms", False, "bound, their delays"): {"color": "#999999", "ls": "--"},
+    }  # fmt: skip
+    for (name, cross, label), style in styles.items():
+        some = [r for r in rows if r["cross"] == cross and r[name] is not None]
+        mine = sorted({r["stations"] for r in some})
+        values = [np.mean([r[name] for r in some if r["stations"] == count]) for count in mine]
+        panel.plot(mine, values, label=label, **style)
     panel.set(xlabel="stations", ylabel="error [m]", ylim=(0, None), xticks=counts)
-    panel.legend()
+    panel.legend(fontsize=7)
     area = Figure(figsize=(3.4 * len(counts) + 0.8, 3.2), layout="constrained")
     first = min(row["layout"] for row in rows)
     for plan, count in zip(area.subplots(1, len(counts), squeeze=False)[0], counts, strict=True):
-        (row,) = (r for r in rows if r["layout"] == first and r["stations"] == count)
+        row = next(r for r in rows if r["layout"] == first and r["stations"] == count)
         values = np.array([np.nan if x is None else x for x in row["area"]]).reshape(20, 20)
         drawn = plan.imshow(values.T, origin="lower", extent=(0, 100, 0, 100), vmin=0, vmax=4)
         x, y = np.array(STATIONS[:count]).T
