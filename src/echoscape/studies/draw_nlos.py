@@ -111,7 +111,8 @@ def draw_city(rows: list[Row]) -> "dict[str, Figure]":
     cases = list(dict.fromkeys(row["quality"] for row in rows))
     figure = Figure(figsize=(3.4 * len(cases) + 0.6, 3.6), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(cases), sharey=True))
-    colour = {"anchors": "tab:blue", "nearest": "tab:green", "network": "tab:red"}
+    colour = {"anchors": "tab:blue", "nearest": "tab:green", "network": "tab:red",
+              "geometry network": "tab:orange"}  # fmt: skip
     counts = sorted({row["reports"] for row in rows})
     for axes, case in zip(panels, cases, strict=True):
         for row in (each for each in rows if each["quality"] == case):

@@ -22,6 +22,7 @@ from echoscape.reports import Reports
 from echoscape.reports.echo_making import make_echoes
 from echoscape.reports.ray_traced import reports_from_ray_traced
 from echoscape.sample import load_sample
+from echoscape.studies.geometry_network import fit_geometry_network
 from echoscape.studies.nlos_square import summary
 from echoscape.studies.sweep import Row, Setting
 from echoscape.units import wrap_angle
@@ -46,10 +47,12 @@ def points(quick: bool, seed: int = 0, source: Path | None = None) -> list[Setti
     """
     counts = (1000,) if quick else (300, 1000) if source is None else (300, 1000, 3000)
     qualities = ["exact, echoes missing and false"] if quick else list(_QUALITIES)
-    maps = ["anchors"] if quick else ["anchors", "nearest", "network"]
+    maps = ["anchors"] if quick else ["anchors", "nearest", "network", "geometry network"]
     return [
         {
-            "part": "city", "reports": count, "quality": quality, "maps": maps,
+            "part": "city", "reports": count, "quality": quality,
+            # rotations of anchors start from directions of arrival
+            "maps": maps[:3] if quality == "exact, no arrival angles" else maps,
             "targets": 15 if quick else 400, "source": None if source is None else str(source),
             "seed": seed,
         }
@@ -73,7 +76,10 @@ def measure(setting: Setting) -> list[Row]:
     ).echoes  # fmt: skip
     rows = []
     for name in setting["maps"]:
-        channel_map = fit_map(reports, name, seed=setting["seed"])
+        if name == "geometry network":
+            channel_map = fit_geometry_network(reports, key=jax.random.key(setting["seed"]))
+        else:
+            channel_map = fit_map(reports, name, seed=setting["seed"])
         fix = localize(echoes, channel_map)
         error = np.linalg.norm((fix.best - targets.position)[:, :2], axis=1)
         located = fix.status == FixStatus.LOCATED
