@@ -6,7 +6,7 @@ shadows of a list of voxels by cones against the rule pair by pair; and a solve 
 iterations with the geometry's mask (GAMP-MVSVR) against the number of voxels.  Compile time is
 apart, of the operators and shadows the median of five runs counts.
 
-    XLA_FLAGS=--xla_cpu_multi_thread_eigen=false python benchmarks/imaging.py [--sides 10 22]
+    OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/imaging.py [--sides 10 22 46 100]
 
 One solve from end to end by the default solver, scored beside least squares that is told support
 and mask, and drawn:
@@ -28,6 +28,7 @@ from echoscape.imaging.cascade import adjoint, forward
 from echoscape.imaging.image import picture
 from echoscape.imaging.known import told_truth
 from echoscape.imaging.occlusion import hidden_by_pairs
+from echoscape.imaging.products import join
 from echoscape.imaging.shadows import cast_by_cones
 from echoscape.imaging.simulation import random_users, simulate
 from echoscape.scene.voxel_grid import VoxelGrid
@@ -76,7 +77,7 @@ def operators(problem) -> tuple[float, float]:
     """Time a product and its adjoint: factored, and with the dense matrix [s]."""
     mask = problem.everything_seen()
     vector = jnp.ones(problem.cascade.padded, jnp.complex64)
-    user, antenna = problem.cascade.user[:, 0], problem.cascade.antenna[:, 0]
+    user, antenna = join(problem.cascade.user)[:, 0], join(problem.cascade.antenna)[:, 0]
     chunks, _, size = user.shape
     antenna = antenna.reshape(chunks, -1, size)
     dense = jnp.einsum("ckn,cmn->kmcn", user, antenna).reshape(-1, chunks * size)
@@ -138,7 +139,7 @@ def whole(side: int, occupied: int, figure: Path | None):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=[10, 22], help="voxels a side")
     parser.add_argument("--occupied", type=int, default=40)
     parser.add_argument(
@@ -155,6 +156,7 @@ def main():
         for side in options.sides:
             whole(side, options.occupied, options.figure)
         return
+    print(f"on {jax.devices()[0].device_kind}")
     print("   voxels |  operator: ours, dense, ratio  |  shadows: ours, pairs, ratio   | solve")
     for side in options.sides:
         problem, index, truth, _ = scene(side, options.occupied)

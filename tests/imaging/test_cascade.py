@@ -14,6 +14,7 @@ from echoscape.imaging.cascade import (
     free_space,
     make_cascade,
 )
+from echoscape.imaging.products import join
 from echoscape.units import SPEED_OF_LIGHT
 
 FREQUENCY = np.array([27.9e9, 28.0e9, 28.3e9])
@@ -30,7 +31,7 @@ def make(dtype, chunk):
 def masks(key, cascade):
     chunks, size = cascade.padded
     one, two = jax.random.split(key)
-    real = jnp.real(cascade.user).dtype
+    real = cascade.real_type
     return Mask(
         jax.random.uniform(one, (chunks, 4, size), real),
         jax.random.uniform(two, (chunks, 2, size), real),
@@ -39,7 +40,7 @@ def masks(key, cascade):
 
 def long_matrix(cascade, mask):
     """The matrix of every sample and voxel, in plain numpy."""
-    user, antenna = np.asarray(cascade.user), np.asarray(cascade.antenna)
+    user, antenna = (np.asarray(join(leg)) for leg in (cascade.user, cascade.antenna))
     user = user * np.asarray(mask.user)[:, None]
     antenna = antenna * np.asarray(mask.station)[:, None, :, None]
     whole = user[:, :, :, None, None] * antenna[:, :, None]

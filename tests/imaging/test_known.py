@@ -5,6 +5,7 @@ from voxel_scenes import GRID, scene
 
 from echoscape.imaging import make_problem
 from echoscape.imaging.known import realisable, told_truth
+from echoscape.imaging.products import join
 from echoscape.imaging.simulation import Truth
 
 
@@ -14,8 +15,10 @@ def test_it_is_least_squares_with_the_dense_matrix():
     solver = told_truth(truth)
     found = solver.solve(problem)
     seen = solver.occupied[truth.in_range[solver.occupied]]
-    user = np.asarray(problem.cascade.user)[0, 0][:, seen] * truth.user[:, seen]
-    antenna = np.asarray(problem.cascade.antenna)[0, 0][..., seen] * truth.station[:, None, seen]
+    user = np.asarray(join(problem.cascade.user))[0, 0][:, seen] * truth.user[:, seen]
+    antenna = (
+        np.asarray(join(problem.cascade.antenna))[0, 0][..., seen] * truth.station[:, None, seen]
+    )
     dense = np.einsum("kn,ban->kban", user, antenna).reshape(-1, len(seen))
     y = np.asarray(problem.received).reshape(-1)
     halves = np.real(y), np.imag(y)

@@ -17,19 +17,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Inexact
 
+from echoscape.imaging.blocks import block
+from echoscape.imaging.products import (
+    correlate_columns,
+    masked,
+    outer,
+    outer_power,
+    power_of,
+    split,
+    weigh,
+)
 from echoscape.scene.voxel_grid import VoxelGrid
 from echoscape.units import SPEED_OF_LIGHT
-
-CHUNK = 16_384
-"""Voxels worked on at a time."""
 
 
 class Cascade(eqx.Module):
     """Channels of every voxel; padding beyond the last voxel holds zeros."""
 
-    user: Complex[Array, "chunk subcarrier user voxel"]
-    """User to voxel, times the root of the energy the user sent."""
-    antenna: Complex[Array, "chunk subcarrier station antenna voxel"]
+    user: Float[Array, "chunk subcarrier part user voxel"]
+    """User to voxel, times the root of the energy the user sent: real parts, imaginary parts."""
+    antenna: Float[Array, "chunk subcarrier station part antenna voxel"]
     """Voxel to antenna."""
 
     @property
@@ -40,19 +47,28 @@ class Cascade(eqx.Module):
     @property
     def samples(self) -> tuple[int, int, int, int]:
         """Shape of what is received: subcarrier, user, station, antenna."""
-        _, subcarrier, user, _ = self.user.shape
-        station, antenna = self.antenna.shape[2:4]
-        return subcarrier, user, station, antenna
+        _, subcarrier, station, _, antenna, _ = self.antenna.shape
+        return subcarrier, self.user.shape[-2], station, antenna
+
+    @property
+    def real_type(self) -> jnp.dtype:
+        """Type of what is real."""
+        return self.user.dtype
+
+    @property
+    def complex_type(self) -> jnp.dtype:
+        """Type of what is complex."""
+        return jnp.result_type(self.user.dtype, jnp.complex64)
 
     def mean_column_norm(self) -> Float[Array, ""]:
         """Average the squared norm of the columns, nothing hidden."""
 
         def chunk(total, factors):
             user, antenna = factors
-            own = jnp.sum(jnp.abs(user) ** 2, 1) * jnp.sum(jnp.abs(antenna) ** 2, (1, 2))
+            own = jnp.sum(user**2, (1, 2)) * jnp.sum(antenna**2, (1, 2, 3))
             return total + jnp.sum(own), jnp.sum(own > 0)
 
-        zero = jnp.zeros((), jnp.real(self.user).dtype)
+        zero = jnp.zeros((), self.real_type)
         total, counted = jax.lax.scan(chunk, zero, (self.user, self.antenna))
         return total / jnp.maximum(jnp.sum(counted), 1)
 
@@ -97,9 +113,9 @@ def free_space(
     return amplitude * np.exp(np.asarray(-2j * np.pi, dtype) * cycles)
 
 
-def chunks_of(grid: VoxelGrid, chunk: int = CHUNK) -> tuple[int, int]:
+def chunks_of(grid: VoxelGrid, chunk: int | None = None) -> tuple[int, int]:
     """Cut a grid into equal chunks: how many, and of how many voxels."""
-    count = -(-grid.voxels // chunk)
+    count = -(-grid.voxels // (chunk or block(2048, 131_072)))
     return count, -(-grid.voxels // count)
 
 
@@ -110,7 +126,7 @@ def make_cascade(
     frequency: Float[np.ndarray, " subcarrier"],
     user_amplitude: Float[np.ndarray, " user"],
     *,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     dtype: type = np.complex64,
 ) -> Cascade:
     """Make the two factors of every voxel, chunk by chunk.
@@ -121,7 +137,7 @@ def make_cascade(
         antenna_position: Where the antennas of each station are [m].
         frequency: Of each subcarrier [Hz].
         user_amplitude: Root of the energy each user sent.
-        chunk: Voxels worked on at a time.
+        chunk: Voxels worked on at a time; by default what suits the machine.
         dtype: Precision of the factors; phases are computed in double precision either way.
     """
     factors = make_factors(
@@ -137,11 +153,11 @@ def make_factors(
     frequency: Float[np.ndarray, " subcarrier"],
     user_amplitude: Float[np.ndarray, " user"],
     *,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     dtype: type = np.complex64,
 ) -> tuple[
-    Complex[np.ndarray, "chunk subcarrier user voxel"],
-    Complex[np.ndarray, "chunk subcarrier station antenna voxel"],
+    Float[np.ndarray, "chunk subcarrier part user voxel"],
+    Float[np.ndarray, "chunk subcarrier station part antenna voxel"],
 ]:
     """Make the factors of a `Cascade` as arrays of numpy, which can be changed in place.
 
@@ -149,24 +165,24 @@ def make_factors(
     """
     stations, antennas, _ = antenna_position.shape
     count, size = chunks_of(grid, chunk)
-    user = _aligned((count, len(frequency), len(user_position), size), dtype)
-    antenna = _aligned((count, len(frequency), stations, antennas, size), dtype)
+    real = np.finfo(dtype).dtype
+    user = _aligned((count, len(frequency), 2, len(user_position), size), real)
+    antenna = _aligned((count, len(frequency), stations, 2, antennas, size), real)
     flat = antenna_position.reshape(-1, 3)
     for i in range(count):
         index = np.arange(i * size, min((i + 1) * size, grid.voxels))
         centre = grid.centre_of(index)
-        user[i, ..., : len(index)] = (
-            free_space(user_position, centre, frequency, dtype) * user_amplitude[:, None]
-        )
-        antenna[i, ..., : len(index)] = free_space(flat, centre, frequency, dtype).reshape(
-            len(frequency), stations, antennas, -1
-        )
+        leg = free_space(user_position, centre, frequency, dtype) * user_amplitude[:, None]
+        user[i, ..., : len(index)] = split(leg)
+        leg = free_space(flat, centre, frequency, dtype)
+        leg = leg.reshape(len(frequency), stations, antennas, -1)
+        antenna[i, ..., : len(index)] = split(leg)
     return user, antenna
 
 
-def _aligned(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Make zeros that begin at a multiple of 64 bytes."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = int(np.prod(shape)) * dtype.itemsize
     buffer = np.zeros(size + 64, np.uint8)
     start = -buffer.ctypes.data % 64
     return buffer[start : start + size].view(dtype).reshape(shape)
@@ -179,9 +195,9 @@ def forward(
 
     def chunk(total, parts):
         user, antenna, seen_user, seen_station, x = parts
-        return total + _outer(user, antenna, seen_user * x[None], seen_station), None
+        return total + outer(weigh(user, seen_user * x[None]), masked(antenna, seen_station)), None
 
-    zero = jnp.zeros(cascade.samples, cascade.user.dtype)
+    zero = jnp.zeros(cascade.samples, cascade.complex_type)
     return jax.lax.scan(chunk, zero, (cascade.user, cascade.antenna, *mask, value))[0]
 
 
@@ -192,8 +208,7 @@ def adjoint(
 
     def chunk(_, parts):
         user, antenna, seen_user, seen_station = parts
-        link = correlate(user, antenna, received)
-        return None, jnp.einsum("kbn,kn,bn->n", link, seen_user, seen_station)
+        return None, correlate_columns(user, antenna, seen_user, seen_station, received)
 
     return jax.lax.scan(chunk, None, (cascade.user, cascade.antenna, *mask))[1]
 
@@ -209,51 +224,25 @@ def forward_moments(
     """Make mean and variance of what arrives, from those of the coefficients.
 
     A mask of probabilities adds the variance of its zeros and ones; one that is `sure`, of zeros
-    and ones only, adds none and costs half as much.
+    and ones only, adds none and costs less.
     """
 
     def chunk(total, parts):
         user, antenna, seen_user, seen_station, x, spread = parts
-        arrives = _outer(user, antenna, seen_user * x[None], seen_station)
-        user, antenna = jnp.abs(user) ** 2, jnp.abs(antenna) ** 2
+        arrives = outer(weigh(user, seen_user * x[None]), masked(antenna, seen_station))
+        user, antenna = power_of(user), power_of(antenna) * seen_station[None, :, None]
         if sure:
-            caused = _outer(user, antenna, seen_user * spread[None], seen_station)
+            caused = outer_power(user * (seen_user * spread[None])[None], antenna)
             return jax.tree.map(jnp.add, total, Moments(arrives, caused, caused)), None
         power = jnp.abs(x) ** 2
-        whole = _outer(user, antenna, seen_user * (spread + power)[None], seen_station)
-        both = jnp.concatenate([user, user], 1)
-        weight = jnp.concatenate([seen_user**2 * rest[None] for rest in (power, spread)], 0)
-        both = _outer(both, antenna, weight, seen_station**2)
+        whole = outer_power(user * (seen_user * (spread + power)[None])[None], antenna)
+        both = [user * (seen_user**2 * part[None])[None] for part in (power, spread)]
+        both = outer_power(jnp.concatenate(both, 1), antenna * seen_station[None, :, None])
         explained, reaction = jnp.split(both, 2, axis=1)
         step = Moments(arrives, whole - explained, reaction)
         return jax.tree.map(jnp.add, total, step), None
 
-    real = jnp.zeros(cascade.samples, jnp.real(cascade.user).dtype)
-    zero = Moments(real.astype(cascade.user.dtype), real, real)
+    real = jnp.zeros(cascade.samples, cascade.real_type)
+    zero = Moments(real.astype(cascade.complex_type), real, real)
     parts = (cascade.user, cascade.antenna, *mask, mean, variance)
     return jax.lax.scan(chunk, zero, parts)[0]
-
-
-def correlate(
-    user: Complex[Array, "subcarrier user voxel"],
-    antenna: Complex[Array, "subcarrier station antenna voxel"],
-    received: Complex[Array, "subcarrier user station antenna"],
-) -> Complex[Array, "user station voxel"]:
-    """Correlate what arrives with each link of each voxel of one chunk, all in sight."""
-    link = jnp.einsum("fkba,fban->fkbn", received, jnp.conj(antenna))
-    return jnp.sum(jnp.conj(user)[:, :, None] * link, 0)
-
-
-def correlate_power(
-    user: Complex[Array, "subcarrier user voxel"],
-    antenna: Complex[Array, "subcarrier station antenna voxel"],
-    weight: Float[Array, "subcarrier user station antenna"],
-) -> Float[Array, "user station voxel"]:
-    """Weigh the power of each link of each voxel of one chunk, all in sight."""
-    link = jnp.einsum("fkba,fban->fkbn", weight, jnp.abs(antenna) ** 2)
-    return jnp.sum((jnp.abs(user) ** 2)[:, :, None] * link, 0)
-
-
-def _outer(user: Array, antenna: Array, for_user: Array, for_station: Array) -> Array:
-    user = user * for_user[None]
-    return jnp.einsum("fkn,fban->fkba", user, antenna * for_station[None, :, None])

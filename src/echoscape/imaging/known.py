@@ -43,8 +43,8 @@ class KnownSupport(Solver):
         """Solve a problem."""
         del progress
         voxels, listed = problem.grid.voxels, self.occupied
-        real = jnp.real(problem.cascade.user).dtype
-        kind = problem.cascade.user.dtype if problem.is_complex else real
+        real = problem.cascade.real_type
+        kind = problem.cascade.complex_type if problem.is_complex else real
         wide = jnp.asarray(_WIDE, real)
         scene = support.Scene(
             received=problem.received,

@@ -130,14 +130,14 @@ def init(
     is_complex: bool = False,
 ) -> Passing:
     """Start from nothing: no coefficient known, everything in sight."""
-    real = jnp.real(cascade.user).dtype
+    real = cascade.real_type
     power = jnp.mean(jnp.abs(received) ** 2)
     rate = jnp.asarray(settings.rate, real)
     size = jnp.maximum(power - noise, 0.01 * power) * received.size
     size = (size / (rate * voxels * cascade.mean_column_norm())).astype(real)
     shape = cascade.padded
     views = mask.user.shape[1] + mask.station.shape[1]
-    kind = cascade.user.dtype if is_complex else real
+    kind = cascade.complex_type if is_complex else real
     return Passing(
         mean=jnp.zeros(shape, kind),
         variance=jnp.full(shape, rate * size),

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from echoscape.imaging.blocks import block
 from echoscape.scene.voxel_grid import VoxelGrid
 
 NEARER = 1 - 1e-6
@@ -125,25 +126,29 @@ def blame_what_casts(total, grid, view, seen, count, known, radius):
     They are few, and the messages, all different, are what costs.
     """
     evidence, present, shadow, cast, surprise, most = known
-    listed, room = centres_of(grid, seen), min(CASTING, grid.voxels)
-    first = jnp.argsort(cast == 0, stable=True)  # those that cast come first
+    listed, room = centres_of(grid, seen), min(block(CASTING, 16 * CASTING), grid.voxels)
+    together = block(1, 32)
+    first = jnp.nonzero(cast != 0, size=grid.voxels, fill_value=0)[0]  # sorting takes longer
     casting = jnp.sum(cast != 0)
 
-    def block(j, total):
+    def cast_by(j, total):
         number = j * room + jnp.arange(room)
         voxel = first[jnp.minimum(number, grid.voxels - 1)]
         centre, own = centres_of(grid, voxel), cast[voxel]
 
         def one(i, part):
-            between = hides(view[:, None], listed[i], centre[None], radius)
-            message = blame_of(
-                evidence[:, i, None], present[i], shadow[:, i, None], own[None], surprise, most
-            )
-            return part + jnp.where(between, message, 0.0).astype(part.dtype)
+            which = i * together + jnp.arange(together)
+            asked, which = which < count, jnp.minimum(which, len(seen) - 1)
+            ends = listed[which][None, :, None]
+            between = hides(view[:, None, None], ends, centre[None, None], radius)
+            legs = evidence[:, which, None], present[None, which, None], shadow[:, which, None]
+            message = blame_of(*legs, own[None, None], surprise, most)
+            message = jnp.where(between & asked[None, :, None], message, 0.0)
+            return part + jnp.sum(message, 1).astype(part.dtype)
 
         part = jnp.zeros((len(view), room), total.dtype)
-        part = jnp.sum(jax.lax.fori_loop(0, count, one, part), 0)
+        part = jnp.sum(jax.lax.fori_loop(0, -(-count // together), one, part), 0)
         place = jnp.where(number < casting, voxel, grid.voxels)
         return total.at[place].set(part, mode="drop")
 
-    return jax.lax.fori_loop(0, -(-casting // room), block, total)
+    return jax.lax.fori_loop(0, -(-casting // room), cast_by, total)

@@ -15,15 +15,9 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, Complex, Float
 
-from echoscape.imaging.cascade import (
-    Cascade,
-    Mask,
-    correlate,
-    correlate_power,
-    forward_moments,
-)
+from echoscape.imaging.cascade import Cascade, Mask, forward_moments
 from echoscape.imaging.messages import (
     Best,
     Guess,
@@ -32,6 +26,12 @@ from echoscape.imaging.messages import (
     PassingSettings,
     Sight,
     init,
+)
+from echoscape.imaging.products import (
+    correlate,
+    correlate_columns,
+    correlate_power,
+    weigh_columns,
 )
 from echoscape.imaging.shadows import cast_shadows, lay_blame
 from echoscape.numerics.denoisers import Posterior
@@ -74,8 +74,8 @@ def step(
         left = jnp.mean((gain * jnp.abs(received - predicted)) ** 2 + gain * spread)
         noise = jnp.where(state.iteration < 2, noise, left)
 
-    posterior, evidence = _estimate(state, cascade, residual, precision, settings)
-    reached = jnp.reshape(evidence.reached, -1)[: grid.voxels]
+    posterior, reached, evidence = _estimate(state, cascade, residual, precision, settings)
+    reached = jnp.reshape(reached, -1)[: grid.voxels]
     prior = state.prior.learn(
         jax.tree.map(lambda leaf: jnp.reshape(leaf, -1)[: grid.voxels], posterior), reached
     )
@@ -103,26 +103,33 @@ def step(
 
 
 class _Evidence(NamedTuple):
-    """What the samples say about each leg being open, as log-odds, and what is reached at all."""
+    """What the samples say about each leg being open, as log-odds."""
 
     user: Float[Array, "chunk user voxel"]
     station: Float[Array, "chunk station voxel"]
-    reached: Bool[Array, "chunk voxel"]
 
 
 def _estimate(state, cascade, residual, precision, settings):
-    """Denoise every voxel, and weigh every leg of it."""
+    """Denoise every voxel; say what is reached at all, and where legs have bits, weigh these."""
+    sure = settings.sight in (Sight.GIVEN, Sight.GEOMETRY)
 
     def chunk(_, parts):
         user, antenna, seen_user, seen_station, x, blame = parts
-        power = correlate_power(user, antenna, precision)
-        link = correlate(user, antenna, residual)
-        certain = jnp.einsum("kbn,kn,bn->n", power, seen_user**2, seen_station**2)
-        towards = jnp.einsum("kbn,kn,bn->n", link, seen_user, seen_station)
-        reached = certain > 1e-9 * jnp.max(power)
+        if sure:
+            column = user, antenna, seen_user, seen_station
+            certain = weigh_columns(*column, precision)
+            towards = _like(correlate_columns(*column, residual), x)
+            largest = jnp.max(certain)
+        else:
+            power = correlate_power(user, antenna, precision)
+            link = _like(correlate(user, antenna, residual), x)
+            weight = seen_user[:, None] * seen_station[None]
+            certain, towards = jnp.sum(power * weight**2, (0, 1)), jnp.sum(link * weight, (0, 1))
+            largest = jnp.max(power)
+        reached = certain > 1e-9 * largest
         noise = 1 / jnp.where(reached, certain, 1.0)
         if not jnp.iscomplexobj(x):
-            towards, noise = jnp.real(towards), 0.5 * noise  # variance of the real part
+            noise = 0.5 * noise  # variance of the real part
         found = state.prior(
             x + noise * towards * (1.0 if jnp.iscomplexobj(x) else 2.0), noise, blame
         )
@@ -134,21 +141,24 @@ def _estimate(state, cascade, residual, precision, settings):
             jnp.zeros_like(noise) + state.prior.variance,
         )
         found = jax.tree.map(lambda a, b: jnp.where(reached, a, b), found, absent)
-        if settings.sight not in (Sight.BITS, Sight.FREE):
-            return None, (found, seen_user, seen_station, reached)
+        if sure:
+            return None, (found, reached, None)
         # Gain of an open leg: the samples it explains, its own contribution given back first.
-        strength = (jnp.abs(x) ** 2)[None, None] * power
-        own = strength * seen_user[:, None] * seen_station[None]
-        gain = 2 * (jnp.real(jnp.conj(x)[None, None] * link) + own) - strength
-        for_user = jnp.einsum("kbn,bn->kn", gain, seen_station)
-        for_station = jnp.einsum("kbn,kn->bn", gain, seen_user)
-        return None, (found, for_user, for_station, reached)
+        strength = jnp.abs(x[None, None]) ** 2 * power
+        gain = 2 * (jnp.real(jnp.conj(x)[None, None] * link) + strength * weight) - strength
+        for_user = jnp.sum(gain * seen_station[None], 1)
+        for_station = jnp.sum(gain * seen_user[:, None], 0)
+        return None, (found, reached, _Evidence(for_user, for_station))
 
     chunks, size = state.mean.shape
     blame = jnp.pad(state.blame, (0, chunks * size - len(state.blame))).reshape(chunks, size)
     parts = (cascade.user, cascade.antenna, *state.mask, state.mean, blame)
-    found, user, station, reached = jax.lax.scan(chunk, None, parts)[1]
-    return found, _Evidence(user, station, reached)
+    return jax.lax.scan(chunk, None, parts)[1]
+
+
+def _like(value: Array, other: Array) -> Array:
+    """Take the real part of a complex value if another is real."""
+    return value if jnp.iscomplexobj(other) else jnp.real(value)
 
 
 def _look(state, evidence, grid, view, settings, explains):

@@ -13,12 +13,14 @@ import math
 import os
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from echoscape.checks import Refusal
-from echoscape.imaging.cascade import CHUNK, Cascade, Mask, make_factors
+from echoscape.imaging.cascade import Cascade, Mask, make_factors
+from echoscape.imaging.products import split
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.scene.voxel_grid import VoxelGrid
 
@@ -51,13 +53,13 @@ class Problem(eqx.Module):
     def everything_seen(self, *, alike: bool = False) -> Mask:
         """Make the mask in which nothing hides anything; `alike` has one view stand for all."""
         chunks, size = self.cascade.padded
-        real = jnp.real(self.cascade.user).dtype
+        real = self.cascade.real_type
         _, user, station, _ = (1, 1, 1, 1) if alike else self.cascade.samples
         return Mask(jnp.ones((chunks, user, size), real), jnp.ones((chunks, station, size), real))
 
     def mask_of(self, user: Array, station: Array) -> Mask:
         """Cut masks [view, voxel] into chunks."""
-        real = jnp.real(self.cascade.user).dtype
+        real = self.cascade.real_type
 
         def cut(mask):
             chunks, size = self.cascade.padded
@@ -78,7 +80,7 @@ def make_problem(
     *,
     radius: float | None = None,
     is_complex: bool = False,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     dtype: type = np.complex64,
 ) -> Problem:
     """Undo the pilots and set up the channels of every voxel.
@@ -88,7 +90,7 @@ def make_problem(
         grid: The voxels to image.
         radius: How close to a leg an occupied voxel hides it; half an edge by default [m].
         is_complex: Whether coefficients may be complex.
-        chunk: Voxels worked on at a time.
+        chunk: Voxels worked on at a time; by default what suits the machine.
         dtype: Precision of everything but phases and positions.
 
     Raises:
@@ -125,15 +127,15 @@ def make_problem(
     scale = _scale(user, antenna)
     axes = _decorrelate(antenna)
     turned = np.einsum("fbac,fkba->fkbc", axes.conj(), received / scale)
-    cascade = Cascade(jnp.from_dlpack(user), jnp.from_dlpack(antenna))
-    real = jnp.real(cascade.user).dtype
+    here = jax.devices()[0]  # on a processor nothing is copied
+    cascade = Cascade(*(jax.device_put(jnp.from_dlpack(leg), here) for leg in (user, antenna)))
     return Problem(
         received=jnp.asarray(turned, dtype),
         cascade=cascade,
         view=jnp.asarray(
             np.concatenate([snapshots.user_position, snapshots.antenna_position.mean(1)])
         ),
-        noise=jnp.asarray(noise / (energy.mean() * scale**2), real),
+        noise=jnp.asarray(noise / (energy.mean() * scale**2), cascade.real_type),
         grid=grid,
         radius=radius,
         unit=float(energy.mean()) * scale**2,
@@ -178,7 +180,7 @@ def _scale(user: np.ndarray, antenna: np.ndarray) -> float:
     total, counted = 0.0, 0
     for one, other in zip(user, antenna, strict=True):
         other /= scale
-        own = np.sum(np.abs(one) ** 2, 1) * np.sum(np.abs(other) ** 2, (1, 2))
+        own = np.sum(one**2, (1, 2)) * np.sum(other**2, (1, 2, 3))
         own = np.sum(own, 0, dtype=float)
         total, counted = total + float(own.sum()), counted + int(np.sum(own > 0))
     norm = math.sqrt(total / max(counted, 1))
@@ -189,9 +191,13 @@ def _scale(user: np.ndarray, antenna: np.ndarray) -> float:
 
 def _decorrelate(antenna: np.ndarray) -> np.ndarray:
     """Turn each station's antennas to the axes of their channels, in place; gives the axes."""
-    gram = sum(part @ part.conj().swapaxes(-1, -2) for part in antenna)
+
+    def whole(part):
+        return part[..., 0, :, :] + 1j * part[..., 1, :, :]
+
+    gram = sum(whole(part) @ whole(part).conj().swapaxes(-1, -2) for part in antenna)
     axes = np.linalg.eigh(gram)[1]  # [subcarrier, station, antenna, new axis]
     turn = axes.conj().swapaxes(-1, -2)
     for part in antenna:
-        part[...] = turn @ part
+        part[...] = split(turn @ whole(part))
     return axes

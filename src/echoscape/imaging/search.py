@@ -17,13 +17,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
-from echoscape.imaging.cascade import correlate, correlate_power
+from echoscape.imaging.products import correlate, correlate_power, join
 from echoscape.imaging.shadows import cast_shadows, lay_blame
 from echoscape.imaging.support import (
     BLOCKED,
     Scene,
     Support,
     factors_of,
+    gram_of,
     misfit_of,
     refit,
     size_cost,
@@ -180,12 +181,7 @@ def _add(scene: Scene, support: Support, found: Candidates, chosen: Array) -> Su
 
 def _apart(scene: Scene, index: Array) -> Float[Array, "candidate candidate"]:
     """Coherence between the columns of candidates, everything in sight."""
-    user, antenna = factors_of(scene, index)
-    gram = sum(
-        jnp.einsum("kn,km->nm", jnp.conj(user[f]), user[f])
-        * jnp.einsum("ban,bam->nm", jnp.conj(antenna[f]), antenna[f])
-        for f in range(user.shape[0])
-    )
+    gram = gram_of(*(join(leg) for leg in factors_of(scene, index)))
     size = jnp.sqrt(jnp.real(jnp.diagonal(gram)))
     return jnp.abs(gram) / (size[:, None] * size[None])
 

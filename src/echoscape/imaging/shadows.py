@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from echoscape.imaging.blocks import block
 from echoscape.imaging.occlusion import (
     blame_all_voxels,
     blame_if_nothing_cast,
@@ -32,10 +33,6 @@ SMALL_GRID = 6000
 
 _SLACK = 1e-3
 """Part of an edge, of a radius and of a distance by which bounds are widened against rounding."""
-_PAIRS = 128
-"""Pairs of view and listed voxel bounded at a time."""
-_ASKED = 8192
-"""Voxels asked at a time."""
 
 
 class _Aim(NamedTuple):
@@ -217,6 +214,7 @@ def _visit(
 
     Rectangles of a block of pairs are laid end to end, and their voxels asked in equal blocks.
     """
+    pairs, most = block(128, 2048), block(8192, 1 << 20)  # pairs bounded, voxels asked at a time
     views, slices = len(view), max(grid.shape)
     shape, origin = np.asarray(grid.shape), np.asarray(grid.origin)
     stride = jnp.array([grid.shape[1] * grid.shape[2], grid.shape[2], 1])
@@ -245,13 +243,13 @@ def _visit(
         start = where * steps[:, :1] + jnp.sum(low * steps[:, None, 1:], -1)
         return start.reshape(-1), width.reshape(-1, 2), steps
 
-    def block(i, total):
-        pair = i * _PAIRS + jnp.arange(_PAIRS)
+    def visit(i, total):
+        pair = i * pairs + jnp.arange(pairs)
         start, width, steps = rectangles(pair)
         end = jnp.cumsum(width[:, 0] * width[:, 1])
 
         def ask(j, total):
-            number = j * _ASKED + jnp.arange(_ASKED)
+            number = j * most + jnp.arange(most)
             asked = number < end[-1]
             which = jnp.searchsorted(end, number, side="right")
             which = jnp.minimum(which, len(end) - 1)
@@ -263,7 +261,7 @@ def _visit(
             own = pair[own]
             return add(total, own % views, own // views, voxel, asked)
 
-        return jax.lax.fori_loop(0, -(-end[-1] // _ASKED), ask, total)
+        return jax.lax.fori_loop(0, -(-end[-1] // most), ask, total)
 
-    blocks = -(-(jnp.asarray(count) * views) // _PAIRS)
-    return jax.lax.fori_loop(0, blocks, block, total)
+    blocks = -(-(jnp.asarray(count) * views) // pairs)
+    return jax.lax.fori_loop(0, blocks, visit, total)

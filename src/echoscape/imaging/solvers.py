@@ -188,7 +188,7 @@ _STARTS: tuple[dict, ...] = (
 
 
 def _settings(problem: Problem, **changes) -> PassingSettings:
-    real = jnp.real(problem.cascade.user).dtype
+    real = problem.cascade.real_type
     settings = PassingSettings(
         radius=problem.radius, learn_noise=not problem.noise_known, **changes
     )
@@ -206,8 +206,8 @@ def _pass(
     guess: Guess | None = None,
 ) -> Outcome:
     if guess is None:
-        real = jnp.real(problem.cascade.user).dtype
-        kind = problem.cascade.user.dtype if problem.is_complex else real
+        real = problem.cascade.real_type
+        kind = problem.cascade.complex_type if problem.is_complex else real
         nothing = jnp.zeros((), real)
         prior = BernoulliGaussian(nothing, nothing.astype(kind), nothing)
         guess = Guess(jnp.zeros(problem.cascade.padded, kind), prior, jnp.array(False))

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Inexact, Int
 
-from echoscape.imaging.cascade import Cascade, correlate, correlate_power
+from echoscape.imaging.cascade import Cascade
 from echoscape.imaging.occlusion import centres_of, hides
+from echoscape.imaging.products import correlate, correlate_power, join, masked, outer, weigh
 from echoscape.numerics.denoisers import BernoulliGaussian
 from echoscape.scene.voxel_grid import VoxelGrid
 
@@ -52,11 +53,11 @@ class Scene(NamedTuple):
 
 
 def factors_of(scene: Scene, index: Array) -> tuple[Array, Array]:
-    """Fetch the factors of listed voxels, the voxels last."""
+    """Fetch the factors of listed voxels, in parts, the voxels last."""
     size = scene.cascade.user.shape[-1]
     chunk, place = index // size, index % size
-    user = jnp.moveaxis(scene.cascade.user[chunk, :, :, place], 0, -1)
-    antenna = jnp.moveaxis(scene.cascade.antenna[chunk, :, :, :, place], 0, -1)
+    legs = scene.cascade.user, scene.cascade.antenna
+    user, antenna = (jnp.moveaxis(leg[chunk, ..., place], 0, -1) for leg in legs)
     return user, antenna
 
 
@@ -74,22 +75,26 @@ def _odds(scene: Scene, support: Support) -> Float[Array, "view slot"]:
 
 def _explain(scene: Scene, support: Support) -> Support:
     user, antenna = factors_of(scene, support.index)
-    user = user * (support.user * (support.valid * support.value)[None])[None]
-    antenna = antenna * support.station[None, :, None]
-    model = jnp.einsum("fkn,fban->fkba", user, antenna)
+    user = weigh(user, support.user * (support.valid * support.value)[None])
+    model = outer(user, masked(antenna, support.station * jnp.ones((), antenna.dtype)))
     return support._replace(residual=scene.received - model)
+
+
+def gram_of(
+    user: Complex[Array, "subcarrier user slot"],
+    antenna: Complex[Array, "subcarrier station antenna slot"],
+) -> Complex[Array, "slot slot"]:
+    """Multiply the columns of listed voxels with one another."""
+    gram = jnp.einsum("fkn,fkm->fnm", jnp.conj(user), user)
+    return jnp.sum(gram * jnp.einsum("fban,fbam->fnm", jnp.conj(antenna), antenna), 0)
 
 
 def refit(scene: Scene, support: Support) -> Support:
     """Refit the coefficients exactly: Gaussian posterior on the support, given the bits."""
-    user, antenna = factors_of(scene, support.index)
+    user, antenna = (join(leg) for leg in factors_of(scene, support.index))
     user = user * (support.user & support.valid[None])[None]
     antenna = antenna * support.station[None, :, None]
-    gram = sum(
-        jnp.einsum("kn,km->nm", jnp.conj(user[f]), user[f])
-        * jnp.einsum("ban,bam->nm", jnp.conj(antenna[f]), antenna[f])
-        for f in range(user.shape[0])
-    )
+    gram = gram_of(user, antenna)
     towards = jnp.einsum("fkba,fkn,fban->n", scene.received, jnp.conj(user), jnp.conj(antenna))
     factor = 1.0
     if not jnp.iscomplexobj(support.value):

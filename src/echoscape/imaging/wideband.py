@@ -18,8 +18,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from echoscape.checks import Refusal
-from echoscape.imaging.cascade import Cascade, correlate, correlate_power
+from echoscape.imaging.cascade import Cascade
 from echoscape.imaging.problem import Problem
+from echoscape.imaging.products import (
+    correlate,
+    correlate_power,
+    outer,
+    outer_power,
+    power_of,
+    weigh,
+)
 from echoscape.imaging.solvers import Progress, Solution, Solver
 from echoscape.imaging.voxel_image import ImageStatus
 
@@ -96,12 +104,14 @@ def _moments(cascade: Cascade, mean: Array, variance: Array) -> tuple[Array, Arr
 
     def chunk(total, parts):
         user, antenna, x, spread = parts
-        arrives = jnp.einsum("fkn,kbn,fban->fkba", user, x, antenna)
-        user, antenna = jnp.abs(user) ** 2, jnp.abs(antenna) ** 2
-        varies = jnp.einsum("fkn,kbn,fban->fkba", user, spread, antenna)
-        return (total[0] + arrives, total[1] + varies), None
+        stations = range(antenna.shape[1])
+        arrives = [outer(weigh(user, x[:, b]), antenna[:, b : b + 1]) for b in stations]
+        user, antenna = power_of(user), power_of(antenna)
+        varies = [outer_power(user * spread[None, :, b], antenna[:, b : b + 1]) for b in stations]
+        step = jnp.concatenate(arrives, 2), jnp.concatenate(varies, 2)
+        return jax.tree.map(jnp.add, total, step), None
 
-    zero = jnp.zeros(cascade.samples, cascade.user.dtype)
+    zero = jnp.zeros(cascade.samples, cascade.complex_type)
     parts = (cascade.user, cascade.antenna, mean, variance)
     return jax.lax.scan(chunk, (zero, jnp.real(zero)), parts)[0]
 
@@ -163,7 +173,7 @@ def run_groups(
     """
     chunks, size = problem.cascade.padded
     _, users, stations, _ = problem.cascade.samples
-    real = jnp.real(problem.cascade.user).dtype
+    real = problem.cascade.real_type
     power = jnp.mean(jnp.abs(problem.received) ** 2)
     rate = jnp.asarray(0.03, real)
     total = problem.received.size * jnp.maximum(power - problem.noise, 0.1 * power)
@@ -171,7 +181,7 @@ def run_groups(
     links, zero = (chunks, users, stations, size), jnp.zeros((), real)
     blank = jnp.zeros(problem.received.shape, real)
     start = _State(
-        jnp.zeros(links, problem.cascade.user.dtype), jnp.full(links, rate * _OPEN * level),
+        jnp.zeros(links, problem.cascade.complex_type), jnp.full(links, rate * _OPEN * level),
         jnp.full((chunks, size), rate), jnp.full(links, jnp.asarray(_OPEN, real)),
         jnp.full((chunks, size), level), jnp.full((chunks, size), level),
         jnp.zeros_like(problem.received), blank, blank, rate,
@@ -223,7 +233,7 @@ class WidebandGroups(Solver):
                 f"hundred MHz, to tell places by delay; got {problem.received.shape[0]}: choose "
                 "another solver"
             )
-        real = jnp.real(problem.cascade.user).dtype
+        real = problem.cascade.real_type
         step = jnp.asarray(self.step, real)
         last, is_finite, trace = run_groups(problem, self.iterations, step, not problem.noise_known)
         voxels, views = problem.grid.voxels, len(problem.view)
