@@ -11,6 +11,7 @@ import pytest
 
 from echoscape.channel_map import fit_anchors
 from echoscape.checks import Refusal
+from echoscape.estimation import PathEstimates
 from echoscape.localization import FixStatus, SearchSettings, localize
 from echoscape.localization.cell_features import cell_features, score_cells
 from echoscape.localization.echo_sets import group_sets, learn_detection, sets_of_targets
@@ -18,7 +19,9 @@ from echoscape.localization.explain import choose, value_gradient_curvature
 from echoscape.localization.grid import grid_peaks, lay_cells
 from echoscape.localization.grouping import EchoModel, EchoSet, group_echoes
 from echoscape.localization.nearby import paths_near
+from echoscape.reports import Reports
 from echoscape.reports.echo_making import make_echoes
+from echoscape.studies.point_world import exact_map, square_site
 
 _PATH = pathlib.Path(__file__).parents[1] / "channel_map" / "mirrors.py"
 _SPEC = importlib.util.spec_from_file_location("mirror_world", _PATH)
@@ -218,3 +221,25 @@ def test_detection_and_false_echoes_are_learnt(key, missed, false):
     assert abs(float(learnt.detection) - (1 - missed)) < 0.08
     share = false / (1 + false)
     assert abs(float(learnt.false_share) - share) < 0.06
+
+
+def test_echoes_far_sharper_than_the_grid_are_climbed_to(key):
+    site = square_site(jax.random.key(0), elements=16)
+    exact = exact_map(site, 5)
+    place = np.c_[np.random.default_rng(3).uniform(2.0, 98.0, (24, 2)), np.zeros(24)]
+    prior = jax.tree.map(np.asarray, jax.jit(jax.vmap(exact))(jnp.asarray(place)))
+    zero = np.zeros(prior.delay.shape)
+    paths = PathEstimates(
+        prior.departure_azimuth, prior.departure_zenith, zero, zero, prior.delay, prior.power,
+        zero, zero, zero + np.inf, zero + np.inf, zero, prior.probability > 0.5,
+    )  # fmt: skip
+    users = Reports(
+        paths, place, zero[:, 0], zero[:, 0], np.arange(24), np.zeros(24, int),
+        np.asarray(site.station_position), site.station,
+    )  # fmt: skip
+    # 6 mm and half a milliradian: a cell of 2 m is hundreds of deviations wide
+    made = make_echoes(users, key, angle_std=5e-4, delay_std=2e-11)
+    fix = localize(made.echoes, exact, settings=SearchSettings(reach=5.0))
+    error = np.linalg.norm((fix.best - place)[:, :2], axis=1)
+    assert error.max() < 0.03
+    assert np.all(fix.status == FixStatus.LOCATED)

@@ -62,7 +62,7 @@ def climb_all(
         heard: The same as one-way paths; None where two stations took part.
         model: Detection, clutter, fluctuation.
         level: What is known of the targets' levels so far; NaN if nothing.
-        slack: Variance allowed about the start while choosing [m^2].
+        slack: Variance allowed about the start [m^2].
         heights: Lowest and highest z [m]; equal where the height is given.
         steps: Gauss-Newton steps.
     """
@@ -83,7 +83,7 @@ def _climb(near, echo, heard, model, level, slack, heights, steps) -> Found:
     ]
 
     def evaluate(place):
-        parts = [value_gradient_curvature(c, e, model, place) for c, e in zip(chosen, echo)]
+        parts = [value_gradient_curvature(c, e, model, place, slack) for c, e in zip(chosen, echo)]
         return tuple(sum(column) for column in zip(*parts))
 
     place, value, _ = climb_steps(evaluate, start, heights, steps)

@@ -197,12 +197,19 @@ def _value(chosen: Chosen, echo: EchoSet, model: EchoModel, pairs):
     return jnp.where(jnp.any(echo.valid), told - promised + chosen.prior, 0.0)
 
 
-def value_gradient_curvature(chosen: Chosen, echo: EchoSet, model: EchoModel, place):
+def value_gradient_curvature(chosen: Chosen, echo: EchoSet, model: EchoModel, place, slack=0.0):
     """Log-likelihood with its gradient and Gauss-Newton curvature in position.
 
-    Each echo's pull is shared among the pairs in proportion to their intensity there.
+    Each echo's pull is shared among the pairs in proportion to their intensity there.  Slack, the
+    variance of the target about the place in each coordinate [m^2], blurs the likelihood: sharp
+    echoes do not pull from farther than their errors.
     """
     cand = _at(chosen.path, place)
+    turn = slack / jnp.maximum(cand.length, 1.0) ** 2
+    cand = cand._replace(
+        azimuth_variance=cand.azimuth_variance + turn, zenith_variance=cand.zenith_variance + turn
+    )
+    echo = echo._replace(length_std=jnp.sqrt(echo.length_std**2 + slack))
     pairs = _allow(pair_intensity(echo, cand, cand, model, chosen.level), chosen.path)
     share = _share(pairs, chosen.exists)
     jacobian = chosen.path.slope

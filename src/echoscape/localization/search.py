@@ -202,9 +202,10 @@ def _search_chunk(settings, looks, cells, features, echo, heard, model, heights)
         ]
         return climb_all(near, echo, one_way, model, level, slack, heights, steps=settings.steps)
 
-    # The first rounds allow for the grid's cell and learn the target's level.
+    # The first round allows for the grid's cell and learns the target's level; what it leaves is
+    # what the map's tangent was wrong by.
     one_way = [each if isinstance(each, OneWayPaths) else None for each in heard]
     unknown = jnp.full((*peaks.shape, len(looks)), jnp.nan, start.dtype)
     found = climb_from(start, unknown, 3.0 * half)
-    found = climb_from(found.place, found.level, 3.0 * half)
+    found = climb_from(found.place, found.level, 0.05 * half)
     return climb_from(found.place, found.level, 0.0 * half)
