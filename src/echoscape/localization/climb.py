@@ -50,6 +50,7 @@ def climb_all(
     model: EchoModel,
     level: Float[Array, "target start way"],
     slack: Float[Array, ""],
+    blur: Float[Array, ""],
     heights: Float[Array, "2"],
     *,
     steps: int,
@@ -62,20 +63,23 @@ def climb_all(
         heard: The same as one-way paths; None where two stations took part.
         model: Detection, clutter, fluctuation.
         level: What is known of the targets' levels so far; NaN if nothing.
-        slack: Variance allowed about the start [m^2].
+        slack: Variance allowed about the start while choosing [m^2].
+        blur: Variance allowed about every place while climbing [m^2].
         heights: Lowest and highest z [m]; equal where the height is given.
         steps: Gauss-Newton steps.
     """
 
     def one_target(row):
         near, echo, heard, level = row
-        one = lambda near, level: _climb(near, echo, heard, model, level, slack, heights, steps)  # noqa: E731
+        allowed = slack, blur
+        one = lambda near, level: _climb(near, echo, heard, model, level, allowed, heights, steps)  # noqa: E731
         return jax.vmap(one)(near, level)
 
     return jax.lax.map(one_target, (near, echo, heard, level), batch_size=_TOGETHER)
 
 
-def _climb(near, echo, heard, model, level, slack, heights, steps) -> Found:
+def _climb(near, echo, heard, model, level, allowed, heights, steps) -> Found:
+    slack, blur = allowed
     start = near[0].place
     chosen = [
         choose(n, e, h, model, level[k], slack)
@@ -83,7 +87,7 @@ def _climb(near, echo, heard, model, level, slack, heights, steps) -> Found:
     ]
 
     def evaluate(place):
-        parts = [value_gradient_curvature(c, e, model, place, slack) for c, e in zip(chosen, echo)]
+        parts = [value_gradient_curvature(c, e, model, place, blur) for c, e in zip(chosen, echo)]
         return tuple(sum(column) for column in zip(*parts))
 
     place, value, _ = climb_steps(evaluate, start, heights, steps)

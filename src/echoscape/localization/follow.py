@@ -4,7 +4,8 @@ Between two instants a target keeps its velocity but for a random acceleration; 
 echoes of every station weigh the particles by how well the map's paths there match (the
 likelihood that the grid of `localize` uses, so targets in sight, out of sight and in between go
 the same way).  A track starts from that grid, ends when the map has explained nothing for a
-while, and another may start then.
+while, and another may start then.  A track that began on a false mode is given up as soon as one
+that begins anew explains a second of echoes a million times better.
 
 Takes `Echoes` of one target over time and a `ChannelMap` for each station.
 Gives `Followed`.
@@ -30,6 +31,8 @@ from echoscape.localization.grouping import EchoModel, EchoSet, OneWayPaths
 from echoscape.localization.search import SearchSettings, height_range
 from echoscape.numerics.particles import Cloud, bootstrap_step, start_cloud
 from echoscape.reports import Echoes
+
+_FAR_BETTER = math.log(1e6)  # of a new start, for a track to be given up
 
 
 class FollowStatus(enum.IntEnum):
@@ -58,6 +61,8 @@ class FollowSettings(pydantic.BaseModel):
     """Speed expected of a new target, in each coordinate [m/s]."""
     patience: float = pydantic.Field(default=1.0, gt=0)
     """How long a track goes on without echoes that the map explains [s]."""
+    rival: float = pydantic.Field(default=1.0, gt=0)
+    """How long a new start must explain the echoes far better to end the track [s]."""
 
 
 class Followed(eqx.Module):
@@ -140,26 +145,44 @@ def _tracks(time, looks, heard, model, place, level, settings, cell, key) -> Fol
     some = np.any([np.asarray(h.valid).any(axis=1) for h in heard], axis=0)
     mean[:, :2] = np.asarray(place)[:, :2].mean(axis=0)
     place = np.asarray(place)
-    first, number = 0, 0
-    while first < count:
-        if not some[first]:
-            first += 1
-            continue
-        now = [jax.tree.map(lambda leaf, k=first: leaf[k], h) for h in heard]
-        half = jnp.float32(cell**2 / 8)
+    half = jnp.float32(cell**2 / 8)
+
+    def start(first, key):
+        """Begin a track anew; give its cloud and the evidence of its first instant, if any."""
+        now = [jax.tree.map(lambda leaf: leaf[first], h) for h in heard]
         score = sum(score_way(f, h, model, half) for f, h in zip(features, now))
         score = np.asarray(score, float)
-        key, draw, run = jax.random.split(key, 3)
-        if score.max() <= float(_null(now)):
+        if not some[first] or score.max() <= float(_null(now)):
+            return None, -np.inf
+        evidence = np.logaddexp.reduce(score) - np.log(len(score))
+        return _new_cloud(place, score, cell, settings, key), evidence
+
+    def run(rows, first, cloud, key):
+        part = [jax.tree.map(lambda leaf: leaf[rows], h) for h in heard]
+        found = _run(
+            looks, part, model, jnp.asarray(time[rows]), jnp.asarray(first), cloud,
+            jnp.asarray(level, float), jnp.asarray(settings.acceleration_std, float), key,
+        )  # fmt: skip
+        return tuple(np.asarray(item) for item in found)
+
+    first, number = 0, 0
+    while first < count:
+        key, draw, go, *rest = jax.random.split(key, 5)
+        cloud, _ = start(first, draw)
+        if cloud is None:
             first += 1
             continue
-        cloud = _new_cloud(place, score, cell, settings, draw)
-        found = _run(
-            looks, heard, model, jnp.asarray(time), jnp.asarray(first), cloud,
-            jnp.asarray(level, float), jnp.asarray(settings.acceleration_std, float), run,
-        )  # fmt: skip
-        here, spread, explained = (np.asarray(item) for item in found)
+        here, spread, explained, evidence = run(slice(0, count), first, cloud, go)
         last = _last_instant(time, explained, first, settings.patience)
+        wide = int(np.searchsorted(time, time[0] + settings.rival))
+        for again in range(first + wide, last + 2 - wide, max(wide, 1)):
+            window = slice(again, again + wide)
+            rival, told = start(again, jax.random.fold_in(rest[0], again))
+            if rival is not None:
+                more = run(window, 0, rival, jax.random.fold_in(rest[1], again))[3]
+                if told + more[1:].sum() > evidence[window].sum() + _FAR_BETTER:
+                    last = again - 1
+                    break
         rows = slice(first, last + 1)
         mean[rows], covariance[rows] = here[rows], spread[rows]
         track[rows] = number
@@ -245,7 +268,7 @@ def _run(
         apart = kept.state[:, :2] - mean[None, :2]
         spread = (weight[:, None] * apart).T @ apart
         explained = heard_any & ((evidence > null) | (index == first))
-        return kept, (mean, spread, explained)
+        return kept, (mean, spread, explained, evidence)
 
     count = time.shape[0]
     lag = jnp.diff(time, prepend=time[:1])

@@ -195,17 +195,20 @@ def _search_chunk(settings, looks, cells, features, echo, heard, model, heights)
     peaks = grid_peaks(features, heard, model, cells, half, apart, count=settings.starts)
     start = cells.place[peaks]
 
-    def climb_from(place, level, slack):
+    def climb_from(place, level, slack, blur):
         near = [
             look.near(start, place, paths, settings.candidates, slack)
             for look, paths in zip(looks, heard)
         ]
-        return climb_all(near, echo, one_way, model, level, slack, heights, steps=settings.steps)
+        return climb_all(
+            near, echo, one_way, model, level, slack, blur, heights, steps=settings.steps
+        )
 
-    # The first round allows for the grid's cell and learns the target's level; what it leaves is
-    # what the map's tangent was wrong by.
+    # The first rounds allow for the grid's cell and learn the target's level; after one, a climb
+    # is wrong by no more than the map's tangent was.
     one_way = [each if isinstance(each, OneWayPaths) else None for each in heard]
     unknown = jnp.full((*peaks.shape, len(looks)), jnp.nan, start.dtype)
-    found = climb_from(start, unknown, 3.0 * half)
-    found = climb_from(found.place, found.level, 0.05 * half)
-    return climb_from(found.place, found.level, 0.0 * half)
+    wide, none = 3.0 * half, 0.0 * half
+    found = climb_from(start, unknown, wide, wide)
+    found = climb_from(found.place, found.level, wide, 0.05 * half)
+    return climb_from(found.place, found.level, none, none)
