@@ -7,6 +7,7 @@ import pytest
 from walls import STATION, observe, scattered_path
 
 from echoscape.tracking import JointSettings, Kind, TrackStatus, track
+from echoscape.tracking.joint_state import NEVER
 from echoscape.tracking.scatterer import place_point
 
 POINTS = [np.array([2.0, -6.0, 4.0]), np.array([-22.0, 4.0, 2.5]), np.array([14.0, 12.0, 6.0])]
@@ -62,10 +63,16 @@ def test_a_point_is_placed_where_both_directions_meet():
     )
     assert np.allclose(point, POINTS[0], atol=1e-9)
     assert (np.linalg.eigvalsh(covariance) > 0).all()
-    assert odds == pytest.approx(np.log(0.1 / 0.9))
+    assert odds == pytest.approx(np.log(SETTINGS.scatterers / (1 - SETTINGS.scatterers)))
     # an arrival ten deviations off is none of a scatterer
     off = measured.at[1].add(0.17)
     _, _, doubtful = place(
         off, std, jnp.asarray(user), 0.01 * jnp.eye(3), jnp.asarray(STATION), SETTINGS
     )
-    assert doubtful < odds - 10
+    assert doubtful == pytest.approx(NEVER)
+    # one that misses by one deviation only is doubted by no more than that
+    near = measured.at[1].add(0.017)
+    _, _, likely = place(
+        near, std, jnp.asarray(user), 0.01 * jnp.eye(3), jnp.asarray(STATION), SETTINGS
+    )
+    assert odds - 0.5 < likely < odds
