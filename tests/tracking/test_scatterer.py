@@ -1,13 +1,13 @@
 """Scatterers among walls: each path is told by what stands still, its image or its bounce."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from walls import STATION, observe, scattered_path
 
 from echoscape.tracking import JointSettings, Kind, TrackStatus, track
-from echoscape.tracking.joint_state import NEVER
 from echoscape.tracking.scatterer import place_point
 
 POINTS = [np.array([2.0, -6.0, 4.0]), np.array([-22.0, 4.0, 2.5]), np.array([14.0, 12.0, 6.0])]
@@ -64,15 +64,23 @@ def test_a_point_is_placed_where_both_directions_meet():
     assert np.allclose(point, POINTS[0], atol=1e-9)
     assert (np.linalg.eigvalsh(covariance) > 0).all()
     assert odds == pytest.approx(np.log(SETTINGS.scatterers / (1 - SETTINGS.scatterers)))
-    # an arrival ten deviations off is none of a scatterer
-    off = measured.at[1].add(0.17)
+    # an arrival that is off costs what it misses by, over all that blurs it: by simulation
+    rng = np.random.default_rng(2)
+    many = np.asarray(measured) + np.asarray(std) * rng.normal(size=(20_000, 5))
+    users = user + 0.1 * rng.normal(size=(20_000, 3))
+    points, _, _ = jax.jit(jax.vmap(place, (0, None, 0, None, None, None)), static_argnums=5)(
+        many, std, users, 0.01 * jnp.eye(3), jnp.asarray(STATION), SETTINGS
+    )
+    back = np.asarray(points) - users
+    seen = np.stack([np.arctan2(back[:, 1], back[:, 0]),
+                     np.arccos(back[:, 2] / np.linalg.norm(back, axis=1))], axis=1)  # fmt: skip
+    missed = many[:, 1:3] - seen
+    missed[:, 0] = np.angle(np.exp(1j * missed[:, 0]))
+    shift = np.array([0.17, 0.0])
+    cost = 0.5 * shift @ np.linalg.inv(np.cov(missed.T)) @ shift
     _, _, doubtful = place(
-        off, std, jnp.asarray(user), 0.01 * jnp.eye(3), jnp.asarray(STATION), SETTINGS
-    )
-    assert doubtful == pytest.approx(NEVER)
-    # one that misses by one deviation only is doubted by no more than that
-    near = measured.at[1].add(0.017)
-    _, _, likely = place(
-        near, std, jnp.asarray(user), 0.01 * jnp.eye(3), jnp.asarray(STATION), SETTINGS
-    )
-    assert odds - 0.5 < likely < odds
+        measured.at[1].add(0.17), std, jnp.asarray(user), 0.01 * jnp.eye(3),
+        jnp.asarray(STATION), SETTINGS,
+    )  # fmt: skip
+    assert odds - doubtful == pytest.approx(cost, rel=0.1)
+    assert cost > 4
