@@ -31,7 +31,7 @@ from echoscape.studies.route_world import (
     spreads_over_time,
 )
 from echoscape.studies.stochastic import draw_spreads, scatter_at_random
-from echoscape.tracking import Tracks, TrackStatus, paths_of, track
+from echoscape.tracking import Tracks, paths_of, track
 from echoscape.tracking.bounce_tracks import follow_tracks
 from echoscape.tracking.track import detections_of
 
@@ -157,8 +157,8 @@ def _methods(
     detections = detections_of(seen)
     observed = np.asarray(detections.measured)[at]
     power = np.asarray(seen.estimates.power)
-    believed = found.status >= TrackStatus.TRACKED
-    strength = np.where(believed, track_powers(found, power), 0.0)[at]
+    # at two observations a second five of them, for a track to be believed, are 2.5 s
+    strength = (found.presence * track_powers(found, power))[at]
     power = power[at]
     window = _windows(route, settings.window)
     first = np.array([np.flatnonzero(window == w)[0] for w in window])

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.special import expit
 
 from echoscape.checks import Refusal
 from echoscape.reports import Observations
@@ -83,6 +84,13 @@ class Tracks(eqx.Module):
     def shown(self) -> Bool[np.ndarray, "time slot"]:
         """Slots that hold a track at an instant."""
         return self.status != TrackStatus.ABSENT
+
+    @property
+    def presence(self) -> Float[np.ndarray, "time slot"]:
+        """Probability that a slot holds a path: believed ones do, tentative ones by their odds."""
+        tentative = self.status == TrackStatus.TENTATIVE
+        chance = np.where(tentative, expit(np.asarray(self.record.odds)), 0.0)
+        return np.where(self.status >= TrackStatus.TRACKED, 1.0, chance)
 
     @property
     def count(self) -> int:
