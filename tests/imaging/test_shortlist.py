@@ -10,7 +10,9 @@ from echoscape.imaging import image, make_problem, shortlist, visibility_bits
 from echoscape.imaging.cascade import forward
 from echoscape.imaging.kept import Kept
 from echoscape.imaging.messages import Sight
+from echoscape.imaging.search import paint
 from echoscape.imaging.solvers import pass_messages, settings_for
+from echoscape.imaging.support import refit
 
 FEW = 45
 
@@ -95,6 +97,15 @@ def test_what_a_list_lacks_is_found_when_all_are_asked_again(case, short, monkey
     assert len(asked) > 1
     assert found.occupied().ravel()[strongest]
     assert error_db(found, truth) < -25
+
+
+def test_what_is_not_listed_is_not_called_occupied(case):
+    _, scene, support = first_look(case)
+    taken = support.index[jnp.argmax(jnp.where(support.valid, support.value, 0))]
+    support = support._replace(valid=support.valid & (support.index != taken))
+    painted = paint(scene, refit(scene, support))
+    assert painted.pays[taken]
+    assert painted.occupancy[taken] <= 0.5
 
 
 def test_kept_voxels_keep_their_places(key):

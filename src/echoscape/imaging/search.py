@@ -249,7 +249,9 @@ class Painted(NamedTuple):
     """The support spread over the grid, and how good it is."""
 
     occupancy: Float[Array, " kept"]
-    """Probability of being occupied."""
+    """Probability of being occupied; of what is not listed a half at most."""
+    pays: Bool[Array, " kept"]
+    """Whether adding the voxel would raise the posterior, before all others make way for it."""
     hidden: Bool[Array, "view kept"]
     """Legs that listed voxels hide."""
     worth: Float[Array, " slot"]
@@ -260,14 +262,18 @@ class Painted(NamedTuple):
 
 @eqx.filter_jit
 def paint(scene: Scene, support: Support) -> Painted:
-    """Say how probable every voxel is, from what its adding or deleting would do."""
+    """Say how probable every voxel is, from what its adding or deleting would do.
+
+    The search did not add what is not listed, though it alone may seem to pay: it has no
+    coefficient, and does not count as occupied.
+    """
     found = survey(scene, support)
     value = worth(scene, support)
-    occupancy = jax.nn.sigmoid(jnp.clip(found.gain, -30.0, 30.0))
+    occupancy = jax.nn.sigmoid(jnp.clip(found.gain, -30.0, 0.0))
     kept = jax.nn.sigmoid(jnp.clip(value, -30.0, 30.0))
     place = jnp.where(support.valid, support.index, scene.kept.voxels)
     occupancy = occupancy.at[place].set(kept.astype(occupancy.dtype), mode="drop")
     users = support.user.shape[0]
     reachable = jnp.any(~found.hidden[:users], 0) & jnp.any(~found.hidden[users:], 0)
     occupancy = jnp.where(reachable, occupancy, scene.prior.rate)
-    return Painted(occupancy, found.hidden, value, unexplained(scene, support))
+    return Painted(occupancy, found.gain > 0, found.hidden, value, unexplained(scene, support))

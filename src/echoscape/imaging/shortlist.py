@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from echoscape.imaging.cascade import Cascade, chunks_of
 from echoscape.imaging.kept import Kept
@@ -69,11 +69,10 @@ def lengthen(problem: Problem, scene: Scene, support: Support) -> tuple[Scene, S
     return whole, support._replace(index=index)
 
 
-def left_out(scene: Scene, occupancy: np.ndarray) -> bool:
-    """Ask whether a voxel that is not listed would be worth adding."""
+def left_out(scene: Scene, pays: Bool[np.ndarray, " voxel"]) -> bool:
+    """Ask whether one of the voxels that pay is not on the list."""
     index = scene.kept.index
-    likely = np.flatnonzero(occupancy > 0.5)
-    return index is not None and not np.all(np.isin(likely, np.asarray(index)))
+    return index is not None and not np.all(np.isin(np.flatnonzero(pays), np.asarray(index)))
 
 
 def _columns(cascade: Cascade, listed: Int[Array, " kept"]) -> Cascade:

@@ -91,7 +91,7 @@ def _among_all(problem: Problem, scene: support.Scene, best: support.Support):
     for _ in range(_LOOKS):
         whole, found = shortlist.lengthen(problem, scene, best)
         picture = search.paint(whole, found)
-        if not shortlist.left_out(scene, np.asarray(picture.occupancy)):
+        if not shortlist.left_out(scene, np.asarray(picture.pays)):
             break
         _, scene, first = shortlist.shorten(problem, whole, found)
         best = search.search(scene, first, _limit(problem, 0.5))
