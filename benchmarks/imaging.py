@@ -40,7 +40,7 @@ from echoscape.units import SPEED_OF_LIGHT
 USERS, FREQUENCY, ITERATIONS = 16, 28e9, 40
 
 
-def scene(side: int, occupied: int):
+def scene(side: int, occupied: int, count: int = USERS):
     """Simulate a cube with scatterers in it and stations around it."""
     grid = VoxelGrid((0.0, 0.0, 0.0), (side, side, side), 1.0)
     rng = np.random.default_rng(5)
@@ -55,7 +55,7 @@ def scene(side: int, occupied: int):
         offset = rows.reshape(-1, 1) * up + columns.reshape(-1, 1) * left
         middle = side * (0.5 + np.array([0.75 * np.cos(turn), 0.75 * np.sin(turn), 0.3]))
         stations.append(middle + 0.5 * SPEED_OF_LIGHT / FREQUENCY * offset)
-    users = random_users(grid, index, USERS, rng)
+    users = random_users(grid, index, count, rng)
     snapshots, truth = simulate(
         grid, coefficient, users, np.array(stations), np.array([FREQUENCY]), snr=100.0, seed=5
     )
@@ -112,9 +112,9 @@ def shadows(problem, index) -> tuple[float, float]:
     return timed(lambda: cones(listed)), timed(pairs, 1)
 
 
-def whole(side: int, occupied: int, figure: Path | None):
+def whole(side: int, occupied: int, users: int, figure: Path | None):
     """Solve once by the default solver, compiling included, and score and draw the image."""
-    problem, _, truth, snapshots = scene(side, occupied)
+    problem, _, truth, snapshots = scene(side, occupied, users)
     genie = score(picture(problem, told_truth(truth).solve(problem), snapshots), truth)
     began = time.perf_counter()
 
@@ -128,20 +128,22 @@ def whole(side: int, occupied: int, figure: Path | None):
         draw_image(found, figure, user_position=snapshots.user_position, station_position=station)
     marks, seen = score(found, truth), truth.in_range & (truth.coefficient != 0)
     hit = found.occupied().ravel() & (truth.coefficient != 0)
+    inside = f"{side**3} voxels, {users} users, {occupied} occupied, {int(seen.sum())} in range"
     print(
-        f"{side**3} voxels, {occupied} occupied, {int(seen.sum())} of them in range: error "
-        f"{marks['error_db']:.1f} dB (told support and mask {genie['error_db']:.1f} dB), "
-        f"F1 {marks['f1']:.3f}, {int(hit.sum())} found and "
+        f"{inside}: error {marks['error_db']:.1f} dB (told support and mask "
+        f"{genie['error_db']:.1f} dB), F1 {marks['f1']:.3f}, {int(hit.sum())} found and "
         f"{int(found.occupied().sum() - hit.sum())} false, misfit {marks['misfit']:.3f} of at most "
         f"{marks['limit']:.3f}, least log-odds {marks['least_worth']:.1f}, "
-        f"{found.iterations} iterations, {spent:.0f} s, peak {peak / 1e6:.2f} GB", flush=True,
-    )  # fmt: skip
+        f"{found.iterations} iterations, {spent:.0f} s, peak {peak / 1e6:.2f} GB",
+        flush=True,
+    )
 
 
 def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=[10, 22], help="voxels a side")
     parser.add_argument("--occupied", type=int, default=40)
+    parser.add_argument("--users", type=int, default=USERS, help="of --whole")
     parser.add_argument(
         "--densest",
         type=int,
@@ -154,7 +156,7 @@ def main():
     jax.config.update("jax_enable_x64", True)  # as every command does
     if options.whole:
         for side in options.sides:
-            whole(side, options.occupied, options.figure)
+            whole(side, options.occupied, options.users, options.figure)
         return
     print(f"on {jax.devices()[0].device_kind}")
     print("   voxels |  operator: ours, dense, ratio  |  shadows: ours, pairs, ratio   | solve")

@@ -148,13 +148,30 @@ def test_nothing_is_learnt_from_coefficients_that_explain_less_than_nothing(case
     problem = make_problem(case[0], GRID)
     settings = PassingSettings(sight=Sight.GEOMETRY)
     mask = problem.everything_seen()
-    start = init(problem.received, problem.cascade, mask, problem.noise, settings, GRID.voxels)
+    start = init(problem.received, problem.cascade, mask, problem.noise, settings, problem.kept)
     start = start._replace(mean=jnp.full_like(start.mean, 3.0), iteration=jnp.array(9, "int32"))
-    made = (problem.received, problem.cascade, problem.grid, problem.view, settings)
+    made = (problem.received, problem.cascade, problem.kept, problem.view, settings)
     after = eqx.filter_jit(step)(start, *made)
     assert float(after.misfit) > float(jnp.mean(jnp.abs(problem.received) ** 2))
     assert float(after.prior.rate) == float(start.prior.rate)
     assert not np.any(after.cast)
+
+
+@pytest.mark.parametrize("users", [2, 8])
+def test_where_samples_are_few_the_first_guess_is_sparse_and_the_first_step_damped(users):
+    """Two users, one station of 12 antennas: 48 real samples of 280 voxels; or four times that."""
+    problem = make_problem(scene(users=users, station_count=1)[0], GRID)
+    mask, means = problem.everything_seen(), []
+    for share in (0.3, 1.0):
+        settings = PassingSettings(sight=Sight.GEOMETRY, step=jnp.float32(share))
+        start = init(problem.received, problem.cascade, mask, problem.noise, settings, problem.kept)
+        made = (problem.received, problem.cascade, problem.kept, problem.view, settings)
+        means.append(eqx.filter_jit(step)(start, *made).mean)
+    few = users == 2
+    assert np.isclose(float(start.prior.rate), 0.2 * 48 / 280 if few else 0.05, rtol=1e-6)
+    assert jnp.abs(means[1]).max() > 0
+    # Round-off of single precision.
+    assert jnp.allclose(means[0], (0.3 if few else 1.0) * means[1], rtol=1e-5, atol=1e-9)
 
 
 def broken(case, **changes):

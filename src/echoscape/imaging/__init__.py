@@ -15,8 +15,8 @@ from echoscape.imaging.solvers import (
     Solution,
     Solver,
     UnknownMask,
-    VisibilityBits,
 )
+from echoscape.imaging.visibility_bits import VisibilityBits
 from echoscape.imaging.voxel_image import (
     Certificate,
     ImageStatus,

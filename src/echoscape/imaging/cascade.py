@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Inexact
+from jaxtyping import Array, Bool, Complex, Float, Inexact
 
 from echoscape.imaging.blocks import block
 from echoscape.imaging.products import (
@@ -74,11 +74,11 @@ class Cascade(eqx.Module):
 
 
 class Mask(NamedTuple):
-    """Which part of each leg gets through: 0 or 1, or a probability of 1."""
+    """Which legs get through: yes or no, which takes a quarter of the memory, or a probability."""
 
-    user: Float[Array, "chunk user voxel"]
+    user: Float[Array, "chunk user voxel"] | Bool[Array, "chunk user voxel"]
     """User to voxel."""
-    station: Float[Array, "chunk station voxel"]
+    station: Float[Array, "chunk station voxel"] | Bool[Array, "chunk station voxel"]
     """Voxel to station."""
 
 
@@ -113,10 +113,10 @@ def free_space(
     return amplitude * np.exp(np.asarray(-2j * np.pi, dtype) * cycles)
 
 
-def chunks_of(grid: VoxelGrid, chunk: int | None = None) -> tuple[int, int]:
-    """Cut a grid into equal chunks: how many, and of how many voxels."""
-    count = -(-grid.voxels // (chunk or block(2048, 131_072)))
-    return count, -(-grid.voxels // count)
+def chunks_of(voxels: int, chunk: int | None = None) -> tuple[int, int]:
+    """Cut voxels into equal chunks: how many, and of how many voxels."""
+    count = -(-voxels // (chunk or block(2048, 131_072)))
+    return count, -(-voxels // count)
 
 
 def make_cascade(
@@ -164,7 +164,7 @@ def make_factors(
     Their memory is aligned as `from_dlpack` needs it to hand them to JAX without a copy.
     """
     stations, antennas, _ = antenna_position.shape
-    count, size = chunks_of(grid, chunk)
+    count, size = chunks_of(grid.voxels, chunk)
     real = np.finfo(dtype).dtype
     user = _aligned((count, len(frequency), 2, len(user_position), size), real)
     antenna = _aligned((count, len(frequency), stations, 2, antennas, size), real)
@@ -229,6 +229,7 @@ def forward_moments(
 
     def chunk(total, parts):
         user, antenna, seen_user, seen_station, x, spread = parts
+        seen_user, seen_station = (s.astype(user.dtype) for s in (seen_user, seen_station))
         arrives = outer(weigh(user, seen_user * x[None]), masked(antenna, seen_station))
         user, antenna = power_of(user), power_of(antenna) * seen_station[None, :, None]
         if sure:

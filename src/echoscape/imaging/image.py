@@ -11,7 +11,8 @@ import numpy as np
 from echoscape.checks import Refusal
 from echoscape.imaging.problem import Problem, make_problem
 from echoscape.imaging.snapshots import Snapshots
-from echoscape.imaging.solvers import Progress, Solution, Solver, VisibilityBits
+from echoscape.imaging.solvers import Progress, Solution, Solver
+from echoscape.imaging.visibility_bits import VisibilityBits
 from echoscape.imaging.voxel_image import Certificate, VoxelImage
 from echoscape.scene.voxel_grid import VoxelGrid
 

@@ -49,7 +49,7 @@ class KnownSupport(Solver):
         scene = support.Scene(
             received=problem.received,
             cascade=problem.cascade,
-            grid=problem.grid,
+            kept=problem.kept,
             view=problem.view,
             noise=problem.noise,
             prior=BernoulliGaussian(jnp.asarray(0.5, real), jnp.zeros((), kind), wide),

@@ -12,7 +12,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Inexact, Int
 
 from echoscape.imaging.cascade import Cascade, Mask
+from echoscape.imaging.kept import Kept
 from echoscape.numerics.denoisers import BernoulliGaussian
+
+CARRIED = 0.2
+"""Occupied voxels at first for each real sample, or each complex one if coefficients are."""
 
 
 class Sight(enum.Enum):
@@ -44,7 +48,7 @@ class PassingSettings(eqx.Module):
     step: Float[Array, ""] | float = 0.3
     """Part of each new message that is taken."""
     rate: Float[Array, ""] | float = 0.05
-    """First guess of the share of occupied voxels."""
+    """First guess of the share of occupied voxels; less where the samples could not carry it."""
     threshold: Float[Array, ""] | float = 0.15
     """A voxel below this part of the typical coefficient hides nothing."""
     surprise: Float[Array, ""] | float = 0.05
@@ -74,8 +78,8 @@ class Passing(NamedTuple):
     prior: BernoulliGaussian
     noise: Float[Array, ""]
     shadow: Float[Array, "view voxel"]
-    cast: Float[Array, " voxel"]
-    blame: Float[Array, " voxel"]
+    cast: Float[Array, " kept"]
+    blame: Float[Array, " kept"]
     misfit: Float[Array, ""]
     iteration: Int[Array, ""]
     moved: Float[Array, ""]
@@ -120,21 +124,29 @@ class Outcome(NamedTuple):
     """Mean squared residual over the noise, at each iteration."""
 
 
+def largest_rate(received: Array, kept: Kept, is_complex: bool) -> float:
+    """Say how many voxels in one the samples can tell apart at best, about.
+
+    Told more, message passing explains the samples by tens of thousands of small coefficients.
+    """
+    return CARRIED * received.size * (1 if is_complex else 2) / kept.voxels
+
+
 def init(
     received: Complex[Array, "subcarrier user station antenna"],
     cascade: Cascade,
     mask: Mask,
     noise: Float[Array, ""],
     settings: PassingSettings,
-    voxels: int,
+    kept: Kept,
     is_complex: bool = False,
 ) -> Passing:
     """Start from nothing: no coefficient known, everything in sight."""
     real = cascade.real_type
     power = jnp.mean(jnp.abs(received) ** 2)
-    rate = jnp.asarray(settings.rate, real)
+    rate = jnp.minimum(settings.rate, largest_rate(received, kept, is_complex)).astype(real)
     size = jnp.maximum(power - noise, 0.01 * power) * received.size
-    size = (size / (rate * voxels * cascade.mean_column_norm())).astype(real)
+    size = (size / (rate * kept.voxels * cascade.mean_column_norm())).astype(real)
     shape = cascade.padded
     views = mask.user.shape[1] + mask.station.shape[1]
     kind = cascade.complex_type if is_complex else real
@@ -148,9 +160,9 @@ def init(
         mask=mask,
         prior=BernoulliGaussian(rate, jnp.zeros((), kind), size),
         noise=jnp.asarray(noise, real),
-        shadow=jnp.zeros((views, voxels), real),
-        cast=jnp.zeros(voxels, real),
-        blame=jnp.zeros(voxels, real),
+        shadow=jnp.zeros((views, kept.grid.voxels), real),
+        cast=jnp.zeros(kept.voxels, real),
+        blame=jnp.zeros(kept.voxels, real),
         misfit=jnp.asarray(jnp.inf, real),
         iteration=jnp.zeros((), jnp.int32),
         moved=jnp.asarray(jnp.inf, real),

@@ -9,7 +9,6 @@ Takes samples, a `Cascade`, the views and `PassingSettings`.
 Gives an `Outcome`, the best iterate and how it came about.
 """
 
-import functools
 from typing import NamedTuple
 
 import equinox as eqx
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from echoscape.imaging.cascade import Cascade, Mask, forward_moments
+from echoscape.imaging.kept import Kept
 from echoscape.imaging.messages import (
     Best,
     Guess,
@@ -26,6 +26,7 @@ from echoscape.imaging.messages import (
     PassingSettings,
     Sight,
     init,
+    largest_rate,
 )
 from echoscape.imaging.products import (
     correlate,
@@ -36,6 +37,9 @@ from echoscape.imaging.products import (
 from echoscape.imaging.shadows import cast_shadows, lay_blame
 from echoscape.numerics.denoisers import Posterior
 from echoscape.scene.voxel_grid import VoxelGrid
+
+SURE = (Sight.GIVEN, Sight.GEOMETRY)
+"""Where legs are open or closed, and not likely so."""
 
 LISTED = 256
 """Voxels whose shadow can change in one iteration, more on large grids; the rest waits."""
@@ -50,7 +54,7 @@ def step(
     state: Passing,
     received: Complex[Array, "subcarrier user station antenna"],
     cascade: Cascade,
-    grid: VoxelGrid,
+    kept: Kept,
     view: Float[Array, "view 3"],
     settings: PassingSettings,
 ) -> Passing:
@@ -60,7 +64,7 @@ def step(
     def damped(new, old, share=settings.step):
         return jax.tree.map(lambda n, o: jnp.where(first, n, o + share * (n - o)), new, old)
 
-    sure = settings.sight in (Sight.GIVEN, Sight.GEOMETRY)
+    sure = settings.sight in SURE
     moments = forward_moments(cascade, state.mask, state.mean, state.variance, sure=sure)
     power = jnp.mean(jnp.abs(received) ** 2)
     spread = damped(jnp.maximum(moments.variance, 1e-9 * power), state.spread)
@@ -75,15 +79,19 @@ def step(
         noise = jnp.where(state.iteration < 2, noise, left)
 
     posterior, reached, evidence = _estimate(state, cascade, residual, precision, settings)
-    reached = jnp.reshape(reached, -1)[: grid.voxels]
+    reached = jnp.reshape(reached, -1)[: kept.voxels]
     prior = state.prior.learn(
-        jax.tree.map(lambda leaf: jnp.reshape(leaf, -1)[: grid.voxels], posterior), reached
+        jax.tree.map(lambda leaf: jnp.reshape(leaf, -1)[: kept.voxels], posterior), reached
     )
     # While the coefficients explain less than nothing would, learning from them runs away.
     explains = misfit < power
     learnt = (state.iteration >= 2) & explains
     prior = jax.tree.map(lambda n, o: jnp.where(learnt, n, o), prior, state.prior)
     mean = damped(posterior.mean, state.mean)
+    # Of many more voxels than samples, thousands that look alike would all take the first step.
+    few = largest_rate(received, kept, jnp.iscomplexobj(mean)) < settings.rate
+    slow = state.mean + settings.step * (posterior.mean - state.mean)
+    mean = jnp.where(first & few, slow, mean)
     state = state._replace(
         mean=mean,
         variance=damped(posterior.variance, state.variance),
@@ -99,7 +107,7 @@ def step(
     )
     if settings.sight is Sight.GIVEN:
         return state
-    return _look(state, evidence, grid, view, settings, explains)
+    return _look(state, evidence, kept, view, settings, explains)
 
 
 class _Evidence(NamedTuple):
@@ -111,10 +119,11 @@ class _Evidence(NamedTuple):
 
 def _estimate(state, cascade, residual, precision, settings):
     """Denoise every voxel; say what is reached at all, and where legs have bits, weigh these."""
-    sure = settings.sight in (Sight.GIVEN, Sight.GEOMETRY)
+    sure = settings.sight in SURE
 
     def chunk(_, parts):
         user, antenna, seen_user, seen_station, x, blame = parts
+        seen_user, seen_station = (s.astype(user.dtype) for s in (seen_user, seen_station))
         if sure:
             column = user, antenna, seen_user, seen_station
             certain = weigh_columns(*column, precision)
@@ -161,10 +170,11 @@ def _like(value: Array, other: Array) -> Array:
     return value if jnp.iscomplexobj(other) else jnp.real(value)
 
 
-def _look(state, evidence, grid, view, settings, explains):
+def _look(state, evidence, kept, view, settings, explains):
     """Move the mask: shadows of what is there, then bits."""
-    room = listed_voxels(grid)
-    mean, present = (jnp.reshape(leaf, -1)[: grid.voxels] for leaf in (state.mean, state.present))
+    grid = kept.grid
+    room = min(listed_voxels(grid), kept.voxels)
+    mean, present = (jnp.reshape(leaf, -1)[: kept.voxels] for leaf in (state.mean, state.present))
     typical = jnp.sqrt(jnp.abs(state.prior.mean) ** 2 + state.prior.variance)
     stands = jnp.abs(mean) > settings.threshold * typical
     due = (state.iteration > settings.first_update) & explains
@@ -178,7 +188,9 @@ def _look(state, evidence, grid, view, settings, explains):
     listed = jnp.nonzero(changed, size=room, fill_value=0)[0]
     count = jnp.minimum(jnp.sum(changed), room)
     amount = change[listed].astype(state.shadow.dtype)
-    shadow = cast_shadows(state.shadow, grid, view, listed, amount, count, settings.radius)
+    shadow = cast_shadows(
+        state.shadow, grid, view, kept.on_grid(listed), amount, count, settings.radius
+    )
     cast = state.cast.at[listed].add(jnp.where(jnp.arange(room) < count, amount, 0))
     state = state._replace(shadow=shadow, cast=cast)
 
@@ -190,17 +202,17 @@ def _look(state, evidence, grid, view, settings, explains):
         new = lay_blame(
             grid,
             view,
-            seen,
+            kept.on_grid(seen),
             count,
             jnp.concatenate(list(both)),
             present[seen],
-            shadow[:, seen],
-            cast,
+            shadow[:, kept.on_grid(seen)],
+            kept.spread(cast),
             settings.surprise,
             settings.blame_most,
             settings.radius,
         )
-        new = jnp.clip(new, -12.0, settings.blame_cap)
+        new = jnp.clip(kept.pick(new), -12.0, settings.blame_cap)
         state = state._replace(
             blame=jnp.where(
                 due, state.blame + settings.blame_step * (new - state.blame), 0.0
@@ -209,14 +221,11 @@ def _look(state, evidence, grid, view, settings, explains):
 
     users = state.mask.user.shape[1]
     chunks, size = state.mean.shape
-    if settings.sight is Sight.GEOMETRY:
-        open_legs = jnp.where(shadow < 0.5, 1.0, 0.0)
-    else:
-        open_legs = jnp.exp(shadow)
-    open_legs = jnp.pad(open_legs, ((0, 0), (0, chunks * size - grid.voxels)), constant_values=1.0)
+    open_legs = kept.pick(shadow)
+    open_legs = open_legs < 0.5 if settings.sight is Sight.GEOMETRY else jnp.exp(open_legs)
+    open_legs = jnp.pad(open_legs, ((0, 0), (0, chunks * size - kept.voxels)), constant_values=1)
     open_legs = jnp.moveaxis(jnp.reshape(open_legs, (-1, chunks, size)), 0, 1)
     user, station = open_legs[:, :users], open_legs[:, users:]
-    user, station = user.astype(shadow.dtype), station.astype(shadow.dtype)
     if settings.sight is Sight.GEOMETRY:
         return state._replace(mask=Mask(user, station))
 
@@ -238,13 +247,13 @@ def _look(state, evidence, grid, view, settings, explains):
     )
 
 
-@functools.partial(eqx.filter_jit)
+@eqx.filter_jit
 def run(
     received: Complex[Array, "subcarrier user station antenna"],
     cascade: Cascade,
     mask: Mask,
     noise: Float[Array, ""],
-    grid: VoxelGrid,
+    kept: Kept,
     view: Float[Array, "view 3"],
     settings: PassingSettings,
     is_complex: bool = False,
@@ -258,7 +267,7 @@ def run(
         cascade: Channels of every voxel.
         mask: What is in sight, or is taken to be at first; one view of each kind stands for all.
         noise: Mean squared noise of a sample, or a first guess.
-        grid: The voxels.
+        kept: The voxels.
         view: Where the users are, then the centres of the stations.
         settings: How.
         is_complex: Whether coefficients are complex.
@@ -267,7 +276,9 @@ def run(
     chunks, size = cascade.padded
     legs = ((mask.user, received.shape[1]), (mask.station, received.shape[2]))
     mask = Mask(*(jnp.broadcast_to(leg, (chunks, views, size)) for leg, views in legs))
-    start = init(received, cascade, mask, noise, settings, grid.voxels, is_complex)
+    if settings.sight in SURE:
+        mask = Mask(*(leg > 0.5 for leg in mask))
+    start = init(received, cascade, mask, noise, settings, kept, is_complex)
     sure = jnp.abs(guess.mean) > 0
     share = jnp.where(guess.given, 0.1, 1.0)
     start = start._replace(
@@ -288,7 +299,7 @@ def run(
 
     def advance(carry):
         state, best, trace = carry
-        new = step(state, received, cascade, grid, view, settings)
+        new = step(state, received, cascade, kept, view, settings)
         trace = trace.at[state.iteration].set(new.misfit / noise)
         # The misfit is that of the coefficients before the step.
         better = new.misfit < best.misfit
@@ -302,6 +313,6 @@ def run(
 
 
 def _kept(state: Passing, misfit: Array) -> Best:
-    user, station = (leg > 0.5 for leg in state.mask)
+    user, station = (leg if leg.dtype == bool else leg > 0.5 for leg in state.mask)
     parts = state.mean, state.variance, state.present, user, station
     return Best(*parts, state.prior, state.noise, misfit)

@@ -20,6 +20,7 @@ from jaxtyping import Array, Complex, Float
 
 from echoscape.checks import Refusal
 from echoscape.imaging.cascade import Cascade, Mask, make_factors
+from echoscape.imaging.kept import Kept
 from echoscape.imaging.products import split
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.scene.voxel_grid import VoxelGrid
@@ -39,8 +40,8 @@ class Problem(eqx.Module):
     """Where the users are, then the centres of the stations [m]."""
     noise: Float[Array, ""]
     """Mean squared noise of a sample; a first guess where it is not known."""
-    grid: VoxelGrid
-    """The voxels."""
+    kept: Kept
+    """The voxels that are asked."""
     radius: float = eqx.field(static=True)
     """How close to a leg an occupied voxel hides it [m]."""
     unit: float = eqx.field(default=1.0, static=True)
@@ -49,6 +50,11 @@ class Problem(eqx.Module):
     """Whether `noise` can be relied on."""
     is_complex: bool = eqx.field(default=False, static=True)
     """Whether coefficients are complex."""
+
+    @property
+    def grid(self) -> VoxelGrid:
+        """The grid that they are of."""
+        return self.kept.grid
 
     def everything_seen(self, *, alike: bool = False) -> Mask:
         """Make the mask in which nothing hides anything; `alike` has one view stand for all."""
@@ -71,7 +77,7 @@ class Problem(eqx.Module):
 
     def flat(self, vector: Array) -> Array:
         """Undo the cutting into chunks of a vector [chunk, voxel]."""
-        return jnp.reshape(vector, -1)[: self.grid.voxels]
+        return jnp.reshape(vector, -1)[: self.kept.voxels]
 
 
 def make_problem(
@@ -136,7 +142,7 @@ def make_problem(
             np.concatenate([snapshots.user_position, snapshots.antenna_position.mean(1)])
         ),
         noise=jnp.asarray(noise / (energy.mean() * scale**2), cascade.real_type),
-        grid=grid,
+        kept=Kept(grid),
         radius=radius,
         unit=float(energy.mean()) * scale**2,
         noise_known=known,

@@ -49,9 +49,9 @@ class Candidates(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """Every voxel as what might be added; flat over the voxels."""
+    """Every kept voxel as what might be added; flat over these."""
 
-    gain: Float[Array, " voxel"]
+    gain: Float[Array, " kept"]
     """How much the posterior would rise; minus infinity where the voxel is listed."""
     value: Inexact[Array, " padded"]
     """Its best coefficient."""
@@ -59,17 +59,18 @@ class Survey(NamedTuple):
     """Bits of its legs from the users."""
     station: Bool[Array, "chunk station voxel_of_chunk"]
     """Bits of its legs to the stations."""
-    hidden: Bool[Array, "view voxel"]
+    hidden: Bool[Array, "view kept"]
     """Legs that listed voxels hide."""
 
 
 def survey(scene: Scene, support: Support) -> Survey:
     """Ask for every voxel how much adding it, on its own, would raise the posterior."""
-    grid, real = scene.grid, support.variance.dtype
+    kept, real = scene.kept, support.variance.dtype
+    grid = kept.grid
     users = support.user.shape[0]
     nothing = jnp.zeros((len(scene.view), grid.voxels), real)
     first = jnp.argsort(~support.valid, stable=True)  # free slots last, where none is asked
-    index, listed = support.index[first], jnp.sum(support.valid)
+    index, listed = kept.on_grid(support.index[first]), jnp.sum(support.valid)
     standing = support.valid[first].astype(real)
     hidden = cast_shadows(nothing, grid, scene.view, index, standing, listed, scene.radius)
     hidden = hidden > 0
@@ -87,9 +88,10 @@ def survey(scene: Scene, support: Support) -> Survey:
         BLOCKED,
         scene.radius,
     )
+    hidden, blame = kept.pick(hidden), kept.pick(blame)
     odds = jnp.where(hidden, -BLOCKED, jnp.log((1 - scene.surprise) / scene.surprise))
     chunks, size = scene.cascade.padded
-    pad = chunks * size - grid.voxels
+    pad = chunks * size - kept.voxels
     odds = jnp.pad(odds.astype(real), ((0, 0), (0, pad)), constant_values=-BLOCKED)
     odds = jnp.moveaxis(odds.reshape(-1, chunks, size), 0, 1)
     typical, width = jnp.abs(scene.prior.mean), jnp.sqrt(scene.prior.variance)
@@ -142,8 +144,8 @@ def survey(scene: Scene, support: Support) -> Survey:
 
     parts = (scene.cascade.user, scene.cascade.antenna, odds)
     gain, value, user, station = jax.lax.scan(chunk, None, parts)[1]
-    gain = gain.reshape(-1)[: grid.voxels] + blame + voxel_cost(scene)
-    taken = jnp.where(support.valid, support.index, grid.voxels)
+    gain = gain.reshape(-1)[: kept.voxels] + blame + voxel_cost(scene)
+    taken = jnp.where(support.valid, support.index, kept.voxels)
     gain = gain.at[taken].set(-jnp.inf, mode="drop")
     return Survey(gain, value.reshape(-1), user, station, hidden)
 
@@ -246,9 +248,11 @@ def search(
 class Painted(NamedTuple):
     """The support spread over the grid, and how good it is."""
 
-    occupancy: Float[Array, " voxel"]
-    """Probability of being occupied."""
-    hidden: Bool[Array, "view voxel"]
+    occupancy: Float[Array, " kept"]
+    """Probability of being occupied; of what is not listed a half at most."""
+    pays: Bool[Array, " kept"]
+    """Whether adding the voxel would raise the posterior, before all others make way for it."""
+    hidden: Bool[Array, "view kept"]
     """Legs that listed voxels hide."""
     worth: Float[Array, " slot"]
     """How much the posterior would fall without each voxel."""
@@ -258,14 +262,18 @@ class Painted(NamedTuple):
 
 @eqx.filter_jit
 def paint(scene: Scene, support: Support) -> Painted:
-    """Say how probable every voxel is, from what its adding or deleting would do."""
+    """Say how probable every voxel is, from what its adding or deleting would do.
+
+    The search did not add what is not listed, though it alone may seem to pay: it has no
+    coefficient, and does not count as occupied.
+    """
     found = survey(scene, support)
     value = worth(scene, support)
-    occupancy = jax.nn.sigmoid(jnp.clip(found.gain, -30.0, 30.0))
+    occupancy = jax.nn.sigmoid(jnp.clip(found.gain, -30.0, 0.0))
     kept = jax.nn.sigmoid(jnp.clip(value, -30.0, 30.0))
-    place = jnp.where(support.valid, support.index, scene.grid.voxels)
+    place = jnp.where(support.valid, support.index, scene.kept.voxels)
     occupancy = occupancy.at[place].set(kept.astype(occupancy.dtype), mode="drop")
     users = support.user.shape[0]
     reachable = jnp.any(~found.hidden[:users], 0) & jnp.any(~found.hidden[users:], 0)
     occupancy = jnp.where(reachable, occupancy, scene.prior.rate)
-    return Painted(occupancy, found.hidden, value, unexplained(scene, support))
+    return Painted(occupancy, found.gain > 0, found.hidden, value, unexplained(scene, support))

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Inexact, Int
 
 from echoscape.imaging.cascade import Cascade
-from echoscape.imaging.occlusion import centres_of, hides
+from echoscape.imaging.kept import Kept
+from echoscape.imaging.occlusion import hides
 from echoscape.imaging.products import correlate, correlate_power, join, masked, outer, weigh
 from echoscape.numerics.denoisers import BernoulliGaussian
-from echoscape.scene.voxel_grid import VoxelGrid
 
 BLOCKED = 7.0
 """Log-odds against a leg that passes through an occupied voxel."""
@@ -43,7 +43,7 @@ class Scene(NamedTuple):
 
     received: Complex[Array, "subcarrier user station antenna"]
     cascade: Cascade
-    grid: VoxelGrid
+    kept: Kept
     view: Float[Array, "view 3"]
     noise: Float[Array, ""]
     prior: BernoulliGaussian
@@ -63,7 +63,7 @@ def factors_of(scene: Scene, index: Array) -> tuple[Array, Array]:
 
 def _odds(scene: Scene, support: Support) -> Float[Array, "view slot"]:
     """Ask the geometry for the log-odds of every leg of the support."""
-    centre = centres_of(scene.grid, support.index)
+    centre = scene.kept.centres_of(support.index)
 
     def one(view):
         between = hides(view, centre[:, None], centre[None], scene.radius) & support.valid[None]

@@ -32,7 +32,7 @@ def draw_image(
     place, value = grid.centre_of(index), np.abs(image.mean.ravel()[index])
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     axes = figure.add_subplot(projection="3d")
-    size: Any = 18 * (16 / max(grid.shape)) ** 2
+    size: Any = max(18 * (16 / max(grid.shape)) ** 2, 4.0)  # smaller cannot be seen
     drawn = axes.scatter(*place.T, c=value, s=size, marker="s", cmap="viridis", vmin=0)
     axes.scatter(*user_position.T, marker="o", s=14, color="tab:orange", label="users")
     axes.scatter(*station_position.T, marker="^", s=40, color="tab:red", label="stations")
