@@ -5,7 +5,7 @@ echoes of every station weigh the particles by how well the map's paths there ma
 likelihood that the grid of `localize` uses, so targets in sight, out of sight and in between go
 the same way).  A track starts from that grid, ends when the map has explained nothing for a
 while, and another may start then.  A track that began on a false mode is given up as soon as one
-that begins anew explains a second of echoes a million times better.
+that begins anew explains a second of echoes far better.
 
 Takes `Echoes` of one target over time and a `ChannelMap` for each station.
 Gives `Followed`.
@@ -32,7 +32,9 @@ from echoscape.localization.search import SearchSettings, height_range
 from echoscape.numerics.particles import Cloud, bootstrap_step, start_cloud
 from echoscape.reports import Echoes
 
-_FAR_BETTER = math.log(1e6)  # of a new start, for a track to be given up
+# Log-evidence of a new start over a track, for the track to be given up: of false modes it was a
+# hundred and more within a second of ten looks, of single odd looks up to thirty.
+_FAR_BETTER = 50.0
 
 
 class FollowStatus(enum.IntEnum):
