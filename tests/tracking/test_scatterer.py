@@ -84,3 +84,14 @@ def test_a_point_is_placed_where_both_directions_meet():
     )  # fmt: skip
     assert odds - doubtful == pytest.approx(cost, rel=0.1)
     assert cost > 4
+
+
+def test_tentative_tracks_are_present_by_their_odds(walk):
+    _, _, _, found = walk
+    presence, odds = found.presence, np.asarray(found.record.odds)
+    tentative = found.status == TrackStatus.TENTATIVE
+    assert tentative.sum() > 20
+    assert (presence[found.status >= TrackStatus.TRACKED] == 1).all()
+    assert (presence[found.status == TrackStatus.ABSENT] == 0).all()
+    ratio = presence[tentative] / (1 - presence[tentative])
+    np.testing.assert_allclose(np.log(ratio), odds[tentative], atol=1e-9)
