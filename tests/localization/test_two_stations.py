@@ -12,7 +12,12 @@ from echoscape.localization import localize
 from echoscape.localization.baselines import shortest_echo_direct
 from echoscape.localization.cell_features import cell_features
 from echoscape.localization.echo_sets import sets_of_targets
-from echoscape.localization.explain import choose, value_gradient_curvature
+from echoscape.localization.explain import (
+    _more_pairs,
+    _promised,
+    choose,
+    value_gradient_curvature,
+)
 from echoscape.localization.follow import FollowStatus, follow
 from echoscape.localization.grouping import EchoModel
 from echoscape.localization.two_stations import pairs_near_all, score_pairs
@@ -189,3 +194,21 @@ def test_what_cannot_be_is_refused(world):
     few = dataclasses.replace(few, position=few.position + 1.0)
     with pytest.raises(Refusal, match="the same users in the same order"):
         make_echoes(users[0], jax.random.key(0), angle_std=0.1, delay_std=1e-9, listener=few)
+
+
+def test_pairs_are_counted_as_they_would_be_one_by_one(world):
+    _, maps, place, _ = world
+    start = jnp.asarray(place[:1])[None]
+    echoes = heard(world, (0, 1))
+    _, (sets,) = sets_of_targets(echoes, echoes.ways())
+    some = jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), sets)
+    near = pairs_near_all(tuple(maps.values()), start, start, some, 5, jnp.asarray(1.0))
+    path = jax.tree.map(lambda leaf: leaf[0, 0], near)
+    exists = jnp.arange(10) < 4  # four ways out, then one way back: not as many
+    exists = exists.at[7].set(True)
+    for sign in (1, -1):
+        counted = _more_pairs(path, exists, sign)
+        for slot in np.flatnonzero(np.asarray(exists) == (sign < 0)):
+            other = exists.at[slot].set(sign > 0)
+            change = _promised(path, other) - _promised(path, exists)
+            assert sign * counted[slot] == change

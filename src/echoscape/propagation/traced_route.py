@@ -58,7 +58,7 @@ def read_traced_route(
         Refusal: It is no such table.
     """
     name = "the table" if isinstance(source, Mapping) else str(source)
-    table = source if isinstance(source, Mapping) else _load(Path(source))
+    table = source if isinstance(source, Mapping) else load_traced(Path(source))
     jointly = "A_re" in table
     for needed in (*_NEEDED, *(("A_re", "A_im") if jointly else ("a_re", "a_im"))):
         if needed not in table:
@@ -171,7 +171,8 @@ def traced_table(route: TracedRoute) -> dict[str, np.ndarray]:
     }
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
+def load_traced(path: Path) -> dict[str, np.ndarray]:
+    """Read all arrays of a ray-traced ``.npz`` table, or refuse it in one sentence."""
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}; a ray-traced .npz table was needed")
     try:

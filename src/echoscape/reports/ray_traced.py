@@ -8,7 +8,6 @@ Gives `Reports` with the strongest paths of every user, in radians and seconds.
 """
 
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from jaxtyping import Float, Int
 
 from echoscape.checks import Refusal, nearest_name
 from echoscape.estimation import PathEstimates
+from echoscape.propagation.traced_route import load_traced
 from echoscape.reports.report import Reports
 from echoscape.units import wrap_angle
 
@@ -44,7 +44,7 @@ def reports_from_ray_traced(
         FileNotFoundError: There is no such file.
         Refusal: The layout is another one.
     """
-    table = source if isinstance(source, Mapping) else _load(Path(source))
+    table = source if isinstance(source, Mapping) else load_traced(Path(source))
     for name in FIELDS:
         if name not in table:
             near = nearest_name(name, [key for key in table if key not in FIELDS])
@@ -190,13 +190,3 @@ def _points(points: Any) -> Float[np.ndarray, "point 3"]:
     points = np.asarray(points, dtype=np.float64)
     points = points.reshape(3, -1).T if points.shape[0] == 3 else points
     return np.ascontiguousarray(points)
-
-
-def _load(path: Path) -> dict[str, np.ndarray]:
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}; a ray-traced .npz table was needed")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise Refusal(f"{path} cannot be read as a ray-traced .npz table: {error}") from error
