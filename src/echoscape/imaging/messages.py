@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Complex, Float, Inexact, Int
+import numpy as np
+from jaxtyping import Array, Bool, Complex, Float, Inexact, Int, Shaped, UInt8
 
 from echoscape.imaging.cascade import Cascade, Mask
 from echoscape.imaging.kept import Kept
@@ -30,6 +31,10 @@ class Sight(enum.Enum):
     """Every leg has a bit, with the geometry as its prior and the samples as evidence."""
     FREE = "free"
     """Every leg has a bit, with the same prior everywhere: no geometry."""
+
+
+SURE = (Sight.GIVEN, Sight.GEOMETRY)
+"""Where legs are open or closed, and not likely so: what stands in them is counted."""
 
 
 class PassingSettings(eqx.Module):
@@ -77,7 +82,8 @@ class Passing(NamedTuple):
     mask: Mask
     prior: BernoulliGaussian
     noise: Float[Array, ""]
-    shadow: Float[Array, "view voxel"]
+    shadow: Shaped[Array, "view voxel"]
+    """How many stand in each leg, or the log-probability that none does."""
     cast: Float[Array, " kept"]
     blame: Float[Array, " kept"]
     misfit: Float[Array, ""]
@@ -102,13 +108,24 @@ class Best(NamedTuple):
     mean: Inexact[Array, "chunk voxel"]
     variance: Float[Array, "chunk voxel"]
     present: Float[Array, "chunk voxel"]
-    user: Bool[Array, "chunk user voxel"]
-    """Whether each user is likelier to see each voxel than not."""
-    station: Bool[Array, "chunk station voxel"]
-    """Whether each station is."""
+    user: UInt8[Array, "chunk user byte"]
+    """Bits of whether each user is likelier to see each voxel than not."""
+    station: UInt8[Array, "chunk station byte"]
+    """Bits of whether each station is."""
     prior: BernoulliGaussian
     noise: Float[Array, ""]
     misfit: Float[Array, ""]
+
+    def legs(
+        self, voxels: int
+    ) -> tuple[Bool[np.ndarray, "user voxel"], Bool[np.ndarray, "station voxel"]]:
+        """Unpack the legs from users and to stations, flat over the first voxels."""
+
+        def flat(packed):
+            bits = np.unpackbits(np.asarray(packed), axis=2, count=self.mean.shape[1])
+            return np.moveaxis(bits, 1, 0).reshape(bits.shape[1], -1)[:, :voxels].astype(bool)
+
+        return flat(self.user), flat(self.station)
 
 
 class Outcome(NamedTuple):
@@ -160,7 +177,7 @@ def init(
         mask=mask,
         prior=BernoulliGaussian(rate, jnp.zeros((), kind), size),
         noise=jnp.asarray(noise, real),
-        shadow=jnp.zeros((views, kept.grid.voxels), real),
+        shadow=jnp.zeros((views, kept.grid.voxels), jnp.int16 if settings.sight in SURE else real),
         cast=jnp.zeros(kept.voxels, real),
         blame=jnp.zeros(kept.voxels, real),
         misfit=jnp.asarray(jnp.inf, real),

@@ -10,7 +10,7 @@ Gives, for each view and voxel, how much hides it.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from echoscape.imaging.blocks import block
 from echoscape.scene.voxel_grid import VoxelGrid
@@ -67,14 +67,14 @@ def centres_of(grid: VoxelGrid, index: Int[Array, "*batch"]) -> Float[Array, "*b
 
 
 def cast_on_all_voxels(
-    total: Float[Array, "view voxel"],
+    total: Shaped[Array, "view voxel"],
     grid: VoxelGrid,
     view: Float[Array, "view 3"],
     blocker: Int[Array, " listed"],
-    amount: Float[Array, " listed"],
+    amount: Shaped[Array, " listed"],
     count: Int[Array, ""] | int,
     radius: float,
-) -> Float[Array, "view voxel"]:
+) -> Shaped[Array, "view voxel"]:
     """Add the shadows of the first `count` listed voxels by asking all voxels: for small grids."""
     centre = centres_of(grid, jnp.arange(grid.voxels))
     listed = centres_of(grid, blocker)

@@ -14,11 +14,12 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float, Int
 
 from echoscape.imaging.cascade import Cascade, Mask, forward_moments
 from echoscape.imaging.kept import Kept
 from echoscape.imaging.messages import (
+    SURE,
     Best,
     Guess,
     Outcome,
@@ -37,9 +38,6 @@ from echoscape.imaging.products import (
 from echoscape.imaging.shadows import cast_shadows, lay_blame
 from echoscape.numerics.denoisers import Posterior
 from echoscape.scene.voxel_grid import VoxelGrid
-
-SURE = (Sight.GIVEN, Sight.GEOMETRY)
-"""Where legs are open or closed, and not likely so."""
 
 LISTED = 256
 """Voxels whose shadow can change in one iteration, more on large grids; the rest waits."""
@@ -179,14 +177,13 @@ def _look(state, evidence, kept, view, settings, explains):
     stands = jnp.abs(mean) > settings.threshold * typical
     due = (state.iteration > settings.first_update) & explains
     if settings.sight is Sight.GEOMETRY:
-        wanted = jnp.where(stands & (present > 0.5), 1.0, 0.0)
+        wanted = (stands & (present > 0.5)).astype(present.dtype)
     else:
         chance = jnp.where(stands & (present > 0.1), jnp.minimum(present, 0.999), 0.0)
         wanted = jnp.log1p(-chance)
     change = jnp.where(due, wanted - state.cast, 0.0)
     changed = jnp.abs(change) > (0.5 if settings.sight is Sight.GEOMETRY else 0.02)
-    listed = jnp.nonzero(changed, size=room, fill_value=0)[0]
-    count = jnp.minimum(jnp.sum(changed), room)
+    listed, count = _flagged(changed, room)
     amount = change[listed].astype(state.shadow.dtype)
     shadow = cast_shadows(
         state.shadow, grid, view, kept.on_grid(listed), amount, count, settings.radius
@@ -195,8 +192,7 @@ def _look(state, evidence, kept, view, settings, explains):
     state = state._replace(shadow=shadow, cast=cast)
 
     if settings.sight is Sight.BITS:
-        seen = jnp.nonzero(present > settings.believed, size=room, fill_value=0)[0]
-        count = jnp.minimum(jnp.sum(present > settings.believed), room)
+        seen, count = _flagged(present > settings.believed, room)
         size = state.mean.shape[1]
         both = (leg[seen // size, :, seen % size].T for leg in (evidence.user, evidence.station))
         new = lay_blame(
@@ -222,7 +218,7 @@ def _look(state, evidence, kept, view, settings, explains):
     users = state.mask.user.shape[1]
     chunks, size = state.mean.shape
     open_legs = kept.pick(shadow)
-    open_legs = open_legs < 0.5 if settings.sight is Sight.GEOMETRY else jnp.exp(open_legs)
+    open_legs = open_legs == 0 if settings.sight is Sight.GEOMETRY else jnp.exp(open_legs)
     open_legs = jnp.pad(open_legs, ((0, 0), (0, chunks * size - kept.voxels)), constant_values=1)
     open_legs = jnp.moveaxis(jnp.reshape(open_legs, (-1, chunks, size)), 0, 1)
     user, station = open_legs[:, :users], open_legs[:, users:]
@@ -247,6 +243,17 @@ def _look(state, evidence, kept, view, settings, explains):
     )
 
 
+def _flagged(flag: Bool[Array, " kept"], room: int) -> tuple[Int[Array, " room"], Int[Array, ""]]:
+    """List the first voxels that are flagged, and say how many: `nonzero` in a third of the memory.
+
+    Beyond these the list is filled with zeros.
+    """
+    until = jnp.cumsum(flag, dtype=jnp.int32)
+    listed = jnp.searchsorted(until, jnp.arange(1, room + 1, dtype=jnp.int32))
+    count = jnp.minimum(until[-1], room)
+    return jnp.where(jnp.arange(room) < count, listed, 0), count
+
+
 @eqx.filter_jit
 def run(
     received: Complex[Array, "subcarrier user station antenna"],
@@ -265,7 +272,7 @@ def run(
     Args:
         received: Samples.
         cascade: Channels of every voxel.
-        mask: What is in sight, or is taken to be at first; one view of each kind stands for all.
+        mask: What is in sight, or is taken to be at first; one leg of a kind can stand for all.
         noise: Mean squared noise of a sample, or a first guess.
         kept: The voxels.
         view: Where the users are, then the centres of the stations.
@@ -313,6 +320,9 @@ def run(
 
 
 def _kept(state: Passing, misfit: Array) -> Best:
-    user, station = (leg if leg.dtype == bool else leg > 0.5 for leg in state.mask)
-    parts = state.mean, state.variance, state.present, user, station
-    return Best(*parts, state.prior, state.noise, misfit)
+    def packed(leg):
+        return jnp.packbits(leg if leg.dtype == bool else leg > 0.5, axis=2)
+
+    legs = packed(state.mask.user), packed(state.mask.station)
+    parts = state.mean, state.variance, state.present
+    return Best(*parts, *legs, state.prior, state.noise, misfit)

@@ -57,8 +57,8 @@ class Problem(eqx.Module):
         return self.kept.grid
 
     def everything_seen(self, *, alike: bool = False) -> Mask:
-        """Make the mask in which nothing hides anything; `alike` has one view stand for all."""
-        chunks, size = self.cascade.padded
+        """Make the mask in which nothing hides anything; `alike` has one leg stand for all."""
+        chunks, size = (1, 1) if alike else self.cascade.padded
         real = self.cascade.real_type
         _, user, station, _ = (1, 1, 1, 1) if alike else self.cascade.samples
         return Mask(jnp.ones((chunks, user, size), real), jnp.ones((chunks, station, size), real))

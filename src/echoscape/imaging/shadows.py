@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from echoscape.imaging.blocks import block
 from echoscape.imaging.occlusion import (
@@ -64,14 +64,14 @@ class _Bounds(NamedTuple):
 
 
 def cast_shadows(
-    total: Float[Array, "view voxel"],
+    total: Shaped[Array, "view voxel"],
     grid: VoxelGrid,
     view: Float[Array, "view 3"],
     blocker: Int[Array, " listed"],
-    amount: Float[Array, " listed"],
+    amount: Shaped[Array, " listed"],
     count: Int[Array, ""] | int,
     radius: float,
-) -> Float[Array, "view voxel"]:
+) -> Shaped[Array, "view voxel"]:
     """Add the shadows of the first `count` listed voxels to what was cast before.
 
     A change of a few voxels costs what the shadows of these few cost; whole amounts add up exactly.
@@ -82,14 +82,14 @@ def cast_shadows(
 
 
 def cast_by_cones(
-    total: Float[Array, "view voxel"],
+    total: Shaped[Array, "view voxel"],
     grid: VoxelGrid,
     view: Float[Array, "view 3"],
     blocker: Int[Array, " listed"],
-    amount: Float[Array, " listed"],
+    amount: Shaped[Array, " listed"],
     count: Int[Array, ""] | int,
     radius: float,
-) -> Float[Array, "view voxel"]:
+) -> Shaped[Array, "view voxel"]:
     """Add shadows by asking only inside their cones."""
     listed = centres_of(grid, blocker)
 

@@ -181,14 +181,12 @@ def _passed(problem: Problem, settings: PassingSettings, mask: Mask) -> Solution
     outcome = pass_messages(problem, settings, mask)
     best = outcome.best
     present = np.asarray(problem.flat(best.present))
-    legs = (best.user, best.station)
-    seen = [np.asarray(jnp.moveaxis(m, 1, 0).reshape(m.shape[1], -1)) for m in legs]
     fitted = _freedom(problem, float(present[present > 0.5].sum()))
     return Solution(
         mean=np.asarray(problem.flat(best.mean)),
         variance=np.asarray(problem.flat(best.variance)),
         occupancy=present,
-        visibility=np.concatenate(seen)[:, : problem.kept.voxels],
+        visibility=np.concatenate(best.legs(problem.kept.voxels)),
         noise=float(best.noise),
         misfit=float(best.misfit / best.noise) * fitted,
         iterations=int(outcome.iterations),

@@ -137,18 +137,10 @@ def _slots(problem: Problem, outcome: Outcome) -> int:
 
 def _first_support(problem, scene, outcome, slots: int) -> support.Support:
     best = outcome.best
-
-    def flat(mask):
-        return jnp.moveaxis(mask, 1, 0).reshape(mask.shape[1], -1)[:, : problem.kept.voxels]
-
-    return support.support_from(
-        scene,
-        problem.flat(best.present),
-        problem.flat(best.mean),
-        flat(best.user),
-        flat(best.station),
-        slots,
-    )
+    user, station = best.legs(problem.kept.voxels)
+    legs = jnp.asarray(user), jnp.asarray(station)
+    present, mean = problem.flat(best.present), problem.flat(best.mean)
+    return support.support_from(scene, present, mean, *legs, slots)
 
 
 def _pass_on(problem, settings, scene, best) -> Outcome:
