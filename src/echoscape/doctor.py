@@ -92,11 +92,19 @@ def _requirements() -> tuple[tuple[Package, ...], dict[str, tuple[str, ...]]]:
         name, needs = match[1], match[2].strip(" ()")
         version = _version(name)
         extra = re.search(r"extra\s*==\s*['\"]([\w.-]+)['\"]", marker)
+        if extra is None and "platform_machine" in marker and not _for_here(marker):
+            continue
         if extra is None:
             packages.append(Package(name, needs, version))
         elif version is None:
             extras[extra[1]].append(name)
     return tuple(packages), {name: tuple(missing) for name, missing in extras.items()}
+
+
+def _for_here(marker: str) -> bool:
+    """Tell whether one of the kinds of machine that a marker names is this one."""
+    kinds = re.findall(r"sys_platform == '(\w+)' and platform_machine == '(\w+)'", marker)
+    return (sys.platform, platform.machine()) in kinds
 
 
 def _version(name: str) -> str | None:

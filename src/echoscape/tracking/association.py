@@ -3,7 +3,8 @@
 Each track makes at most one detection and each detection belongs to at most one track.  The
 probability of every pair under all such assignments together is found by passing messages between
 tracks and detections, [williams-association]; it is exact where the graph is a tree and close
-elsewhere.  The decision takes pairs that prefer one another, best first.
+elsewhere.  The decision takes pairs that prefer one another, best first; or, by the Hungarian
+method, the likeliest assignment of all.
 
 Takes the log-odds of each pair against the detection being false or new.
 Gives probabilities, and for each track its detection.
@@ -11,11 +12,13 @@ Gives probabilities, and for each track its detection.
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Bool, Float, Int
 
 _LOWEST = 1e-30
 _SWEEPS = 10
 _ROUNDS = 6
+_UNHEARD_OF = 1e4  # costs more than all that is possible
 
 
 def pair_probabilities(
@@ -66,3 +69,19 @@ def best_pairs(
 
     none = jnp.full(tracks, -1)
     return jax.lax.fori_loop(0, _ROUNDS, take, (none, possible))[0]
+
+
+def likeliest_pairs(
+    log_odds: Float[Array, "track detection"], log_missed: Float[Array, " track"]
+) -> Int[Array, " track"]:
+    """Give each track its detection in the likeliest assignment of all together, -1 for none.
+
+    The Hungarian method on the same odds as `pair_probabilities`; a track may stay without a
+    detection at no cost, and takes one that is likelier its own than false or new.
+    """
+    tracks, detections = log_odds.shape
+    cost = jnp.clip(log_missed[:, None] - log_odds, -_UNHEARD_OF, _UNHEARD_OF)
+    cost = jnp.concatenate([cost, jnp.zeros((tracks, tracks), cost.dtype)], axis=1)
+    row, column = optax.assignment.hungarian_algorithm(cost)
+    choice = jnp.full(tracks, -1).at[row].set(column)
+    return jnp.where(choice < detections, choice, -1)

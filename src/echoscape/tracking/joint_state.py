@@ -9,6 +9,8 @@ Takes where the user starts.
 Gives `JointState`, and its prediction.
 """
 
+from typing import Literal
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -30,6 +32,9 @@ class JointSettings(eqx.Module):
     """Anchors held at once, seen or remembered; a multiple of `chunk`."""
     chunk: int = eqx.field(static=True, default=8)
     """Paths that one update takes together."""
+    association: Literal["messages", "hungarian"] = eqx.field(static=True, default="messages")
+    """Which detection is whose: by the probability of each pair under all assignments, or by the
+    single likeliest assignment."""
     acceleration: float = 0.4
     """Level acceleration of the user, spectral density [m/s^2/sqrt(Hz)]."""
     climb: float = 0.02

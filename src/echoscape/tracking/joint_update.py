@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from echoscape.numerics.small import mahalanobis
 from echoscape.tracking.anchor import Kind, path_residual, predict_with_slope
-from echoscape.tracking.association import best_pairs, pair_probabilities
+from echoscape.tracking.association import best_pairs, likeliest_pairs, pair_probabilities
 from echoscape.tracking.joint_state import (
     PER_SLOT,
     USER,
@@ -85,8 +85,11 @@ def match_detections(
         - jnp.log(settings.clutter / volume)
     )
     log_odds = jnp.where(possible, log_odds, -jnp.inf)
-    probability = pair_probabilities(log_odds, jnp.log1p(-exists * settings.detection))
-    choice = best_pairs(probability, possible)
+    log_missed = jnp.log1p(-exists * settings.detection)
+    if settings.association == "hungarian":
+        choice = likeliest_pairs(log_odds, log_missed)
+    else:
+        choice = best_pairs(pair_probabilities(log_odds, log_missed), possible)
     matched = choice >= 0
     slot = jnp.arange(choice.shape[0])
     taken = jnp.zeros(seen.valid.shape, bool).at[jnp.maximum(choice, 0)].max(matched)
