@@ -59,6 +59,7 @@ def test_the_list_holds_what_is_there(case, short):
     assert np.all(np.isin(there, asked.kept.index))
 
 
+@pytest.mark.slow
 def test_an_image_from_a_list_is_as_good(case, short):
     snapshots, truth = case
     problem = make_problem(snapshots, GRID)
@@ -71,6 +72,7 @@ def test_an_image_from_a_list_is_as_good(case, short):
     assert found.certificate.holds
 
 
+@pytest.mark.slow
 def test_what_a_list_lacks_is_found_when_all_are_asked_again(case, short, monkeypatch):
     """The first list goes without an occupied voxel; the image has it nonetheless."""
     snapshots, truth = case

@@ -143,6 +143,7 @@ def test_scores_are_those_of_a_loop():
         assert value == pytest.approx(total, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_outages_have_a_status_and_too_few_reports_a_refusal():
     reports = room(8)
     valid = reports.estimates.valid.copy()

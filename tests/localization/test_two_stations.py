@@ -64,6 +64,7 @@ def test_echoes_pair_a_way_out_with_a_way_back(world):
     )
 
 
+@pytest.mark.slow
 def test_a_pair_alone_locates_and_both_ways_locate_better(world):
     _, maps, place, _ = world
     one = localize(heard(world, (0, 1)), maps)
