@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from echoscape.cli import main
-from echoscape.imaging import write_snapshots
+from echoscape.imaging import read_image, write_snapshots
+from echoscape.imaging.simulation import random_users, simulate
 from echoscape.imaging.snapshots import Snapshots
+from echoscape.scene.voxel_grid import VoxelGrid
+from echoscape.scene.voxel_shapes import random_voxels
 
 USERS = np.array([[0.5, 0.5, 0.5], [3.0, 1.0, 0.7]])
 ANTENNAS = np.array([[[8.0, 1.0, 3.0], [8.0, 1.005, 3.0]]])
@@ -58,6 +61,31 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, name, value, options, sente
     assert "Traceback" not in told
     assert told.count("error") == 1
     assert not out.exists()
+
+
+def test_a_grid_of_another_place_is_told_after_one_start(tmp_path, capsys):
+    grid = VoxelGrid((-5.0, -3.0, 0.0), (8, 7, 5), 1.0)
+    generator = np.random.default_rng(1)
+    coefficient = np.zeros(grid.voxels)
+    coefficient[random_voxels(grid, 10, generator)] = 0.7
+    users = random_users(grid, np.flatnonzero(coefficient), 6, generator)
+    rows, columns = np.meshgrid(np.arange(4), np.arange(4), indexing="ij")
+    flat = 0.005 * np.stack([0 * rows.ravel(), rows.ravel(), columns.ravel()], 1)
+    antennas = np.array([[-9.0, 0.5, 5.0], [7.0, -4.0, 4.0]])[:, None] + flat
+    made, _ = simulate(grid, coefficient, users, antennas, np.array([28e9]), snr=100.0, seed=1)
+    path, out = tmp_path / "snapshots.npz", tmp_path / "image.npz"
+    write_snapshots(made, path)
+    command = ["image", str(path), "--shape", "8,7,5", "--edge", "1", "--out", str(out), "--quiet"]
+    assert main([*command, "--origin", "-5,-3,0"]) == 0  # a minus sign begins no option
+    assert "explains" not in capsys.readouterr().err
+    right = read_image(out)
+    assert right.certificate.explained > 0.95
+    assert main([*command, "--origin", "400,-3,0"]) == 0
+    assert "are the grid, users and antennas given in one frame" in capsys.readouterr().err
+    wrong = read_image(out)
+    assert wrong.certificate.explained < 0.5
+    assert wrong.iterations <= 100  # one start
+    assert not wrong.certificate.holds
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path, capsys):

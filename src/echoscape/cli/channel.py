@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import cyclopts
 
 from echoscape.cli.console import Json, Seed, print_json, print_table, use_double_precision
-from echoscape.cli.options import read_range
-from echoscape.cli.track import Triple, read_triple
+from echoscape.cli.options import Numbers, read_range
+from echoscape.cli.track import read_triple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,12 +27,12 @@ def channel(
     *,
     out: Path,
     carrier: float,
-    times: str | None = None,
+    times: Numbers | None = None,
     rate: Annotated[float, cyclopts.Parameter(validator=cyclopts.validators.Number(gt=0))] = 250.0,
     transmit: str = "1x1",
     receive: str = "1x1",
     polarised: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    station: Triple | None = None,
+    station: Numbers | None = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:

@@ -18,13 +18,14 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
+from echoscape.cli.options import Numbers
 
 
 def image(
     snapshots: Path,
     /,
     *,
-    origin: str,
+    origin: Numbers,
     shape: str,
     edge: float,
     out: Annotated[Path, cyclopts.Parameter(name=["--out", "-o"])],
@@ -65,6 +66,7 @@ def image(
         write_image,
     )
     from echoscape.imaging import image as make_image
+    from echoscape.imaging.voxel_image import LITTLE
     from echoscape.reports.archive import check_archive
     from echoscape.scene.voxel_grid import VoxelGrid
 
@@ -118,6 +120,7 @@ def image(
         "noise_variance": found.noise_variance,
         "noise_known": certificate.noise_known,
         "least_worth": certificate.least_worth,
+        "explained": certificate.explained,
         "iterations": found.iterations,
         "status": found.status.name.lower(),
     }
@@ -136,7 +139,13 @@ def image(
         "iterations": f"{found.iterations} ({summary['status']})",
     }
     print_table(str(out), rows)
-    if certificate.noise_known and certificate.misfit > certificate.limit:
+    if certificate.explained < LITTLE:
+        print_warning(
+            f"the image explains {100 * certificate.explained:.0f} % of what was received beyond "
+            "noise: are the grid, users and antennas given in one frame, in m, and the frequency "
+            "in Hz?"
+        )
+    elif certificate.noise_known and certificate.misfit > certificate.limit:
         print_warning("the image leaves more than noise unexplained; do not trust it in detail")
 
 

@@ -19,6 +19,7 @@ from echoscape.cli.console import (
 )
 from echoscape.cli.options import (
     MapFolder,
+    Numbers,
     check_deviations,
     check_table,
     read_range,
@@ -36,7 +37,7 @@ def locate(
     map_folder: MapFolder,
     out: Path,
     height: float | None = None,
-    height_range: str | None = None,
+    height_range: Numbers | None = None,
     angle_std: float | None = None,
     delay_std: float | None = None,
     most: Annotated[

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LARGEST_DELAY_STD = 1e-6
 """A larger deviation of a delay is an error of units, most likely nanoseconds [s]."""
 
+Numbers = Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True)]
+"""Numbers with commas between, of which the first may be negative."""
 MapFolder = Annotated[
     Path, cyclopts.Parameter(name="--map", help="Folder of maps that `echoscape map fit` wrote.")
 ]

@@ -17,7 +17,7 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
-from echoscape.cli.options import check_deviations
+from echoscape.cli.options import Numbers, check_deviations
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,17 +26,15 @@ if TYPE_CHECKING:
     from echoscape.reports import Observations
     from echoscape.tracking import Tracks
 
-Triple = Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True)]
-
 
 def track(
     observations: Path,
     /,
     *,
-    station: Triple,
+    station: Numbers,
     out: Path,
-    start: Triple | None = None,
-    start_velocity: Triple | None = None,
+    start: Numbers | None = None,
+    start_velocity: Numbers | None = None,
     mesh: Path | None = None,
     filter: Literal[
         "joint", "anchors", "paper", "bootstrap", "rao-blackwellised", "ekf", "ukf"

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from echoscape.checks import Refusal
-from echoscape.imaging.problem import Problem, make_problem
+from echoscape.imaging.problem import Problem, explained, make_problem
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.imaging.solvers import Progress, Solution, Solver
 from echoscape.imaging.visibility_bits import VisibilityBits
@@ -58,6 +58,7 @@ def picture(problem: Problem, solution: Solution, snapshots: Snapshots) -> Voxel
         limit=1 + DEVIATIONS / math.sqrt(size),
         noise_known=problem.noise_known,
         least_worth=float(solution.least_worth),
+        explained=explained(problem, float(solution.misfit * solution.noise), solution.noise),
     )
     mean, variance = np.where(seen, solution.mean, 0), np.where(seen, solution.variance, 0)
     if not (np.all(np.isfinite(mean)) and np.all(np.isfinite(variance))):

@@ -150,6 +150,18 @@ def make_problem(
     )
 
 
+def explained(problem: Problem, left: float, noise: float) -> float:
+    """Say which share of the power beyond noise is explained where so much power is left.
+
+    Where there is hardly anything beyond noise, all of it counts as explained.
+    """
+    power = float(jnp.mean(jnp.abs(problem.received) ** 2))
+    beyond = power - noise
+    if beyond < 2 * power / math.sqrt(problem.received.size):
+        return 1.0
+    return float(np.clip((power - left) / beyond, 0.0, 1.0))
+
+
 def machine_memory() -> float:
     """Ask how much memory this machine has; without bound where it does not say [byte]."""
     try:

@@ -15,7 +15,7 @@ import numpy as np
 
 from echoscape.imaging import search, shortlist, support
 from echoscape.imaging.messages import Guess, Outcome, Sight
-from echoscape.imaging.problem import Problem
+from echoscape.imaging.problem import Problem, explained
 from echoscape.imaging.solvers import (
     Progress,
     Solution,
@@ -25,6 +25,7 @@ from echoscape.imaging.solvers import (
     status_of,
     trace_of,
 )
+from echoscape.imaging.voxel_image import LITTLE
 
 _tidy = eqx.filter_jit(support.tidy)
 
@@ -74,6 +75,8 @@ class VisibilityBits(Solver):
             if best is None or found.score > best.score + 0.5:
                 best, in_vain = found, 0
             if in_vain >= 3 or not _doubtful(problem, scene, best, in_vain):
+                break
+            if _is_elsewhere(problem, scene, best):
                 break
         if best is None or scene is None or outcome is None:  # not reached: there is a start
             raise RuntimeError("no start was made")
@@ -168,6 +171,12 @@ def _doubtful(problem, scene, best, in_vain: int) -> bool:
     if misfit > _limit(problem, 1.5) or least < 8.0:
         return True
     return (misfit > _limit(problem, 1.0) or bool(painted.unexplained > 0)) and in_vain < 1
+
+
+def _is_elsewhere(problem, scene, best) -> bool:
+    """Ask whether what was received can hardly come from this grid, however it is occupied."""
+    noise = float(scene.noise)
+    return explained(problem, float(support.misfit_of(scene, best)) * noise, noise) < LITTLE
 
 
 def _resize(found: support.Support, slots: int) -> support.Support:

@@ -20,6 +20,11 @@ LEAST_WORTH = 5.0
 """An image is not certified while one of its voxels has smaller log-odds than this."""
 
 
+LITTLE = 0.5
+"""An image that explains less of what was received beyond noise is of another place; one of the
+right place explains nearly all of it, whatever its mistakes."""
+
+
 class ImageStatus(enum.IntEnum):
     """How a solver ended."""
 
@@ -42,6 +47,8 @@ class Certificate(eqx.Module):
     """Whether the noise is known; a noise learnt from the residual itself certifies nothing."""
     least_worth: float = math.inf
     """Log-odds of the occupied voxel that is least sure; infinite if the solver does not say."""
+    explained: float = 1.0
+    """Share of what was received beyond noise that the image explains."""
 
     @property
     def holds(self) -> bool:
@@ -120,6 +127,7 @@ def write_image(image: VoxelImage, path: str | os.PathLike[str]) -> None:
             "misfit_limit": image.certificate.limit,
             "noise_known": image.certificate.noise_known,
             "least_worth": image.certificate.least_worth,
+            "explained": image.certificate.explained,
             "noise_variance": image.noise_variance,
         },
     )
@@ -127,7 +135,7 @@ def write_image(image: VoxelImage, path: str | os.PathLike[str]) -> None:
 
 def read_image(path: str | os.PathLike[str]) -> VoxelImage:
     """Read an image from its ``.npz`` file, or refuse it in one sentence."""
-    stored = read_arrays(Path(path), "image", _NEEDED, ("least_worth",))
+    stored = read_arrays(Path(path), "image", _NEEDED, ("least_worth", "explained"))
     x, y, z = (int(count) for count in stored["shape"])
     lowest_x, lowest_y, lowest_z = (float(value) for value in stored["origin"])
     grid = VoxelGrid((lowest_x, lowest_y, lowest_z), (x, y, z), float(stored["edge"]))
@@ -147,5 +155,6 @@ def read_image(path: str | os.PathLike[str]) -> VoxelImage:
             float(stored["misfit_limit"]),
             bool(stored["noise_known"]),
             float(stored.get("least_worth", math.inf)),
+            float(stored.get("explained", 1.0)),
         ),
     )
