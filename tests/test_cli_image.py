@@ -88,6 +88,39 @@ def test_a_grid_of_another_place_is_told_after_one_start(tmp_path, capsys):
     assert not wrong.certificate.holds
 
 
+SITE = """
+carrier_frequency = 28e9
+bandwidth = 400e6
+[bounds]
+lower = [0.0, 0.0, 0.0]
+upper = [6.0, 5.0, 4.0]
+[[station]]
+name = "a"
+position = [-5.0, 1.0, 3.0]
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "sentence"),
+    [
+        (("", ""), ("--snr-db", "nan"), "'snr_db'"),
+        (("", ""), ("--users", "0"), "'users'"),
+        (("", ""), ("--edge", "-1"), "'edge'"),
+        (("[6.0", "[0.0"), (), "upper corner lies above the lower one"),
+        (("carrier_frequency", "carrier_freqency"), (), "did you mean 'carrier_frequency'?"),
+        (("[[station]]", "[[scatterer]]\nposition = [9.0, 1.0, 1.0]\n[[station]]"), (), "outside"),
+    ],
+)
+def test_what_cannot_be_simulated_is_one_sentence(tmp_path, capsys, change, options, sentence):
+    path, out = tmp_path / "site.toml", tmp_path / "snapshots.npz"
+    path.write_text(SITE.replace(*change) if change[0] else SITE)
+    assert main(["pilots", "make", str(path), "--out", str(out), *options]) == 2
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert told.count("error") == 1
+    assert not out.exists()
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path, capsys):
     out = tmp_path / "image.npz"
     command = ["image", str(tmp_path / "none.npz"), *GRID, "--shape", "4,4,2", "--out", str(out)]

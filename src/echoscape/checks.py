@@ -13,7 +13,7 @@ import difflib
 import pathlib
 import tomllib
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -99,8 +99,6 @@ def read_settings(path: str | pathlib.Path, model: type[Settings]) -> Settings:
         Refusal: The file is missing or no TOML, a key is unknown (the nearest is named), missing,
             or of a wrong type or range.
     """
-    import pydantic
-
     path = pathlib.Path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -109,9 +107,23 @@ def read_settings(path: str | pathlib.Path, model: type[Settings]) -> Settings:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Refusal(f"{path} is not valid TOML: {error}") from error
     try:
-        return model.model_validate(content)
+        return make_settings(model, content)
+    except Refusal as refusal:
+        raise Refusal(f"{path}: {refusal}") from refusal
+
+
+def make_settings(model: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Make a pydantic model, such as of a command's options, or refuse it in one sentence.
+
+    Raises:
+        Refusal: A key is unknown (the nearest is named), missing, or of a wrong type or range.
+    """
+    import pydantic
+
+    try:
+        return model.model_validate(values)
     except pydantic.ValidationError as error:
-        raise Refusal(f"{path}: {_first_problem(error, model)}") from error
+        raise Refusal(_first_problem(error, model)) from error
 
 
 def _first_problem(error: "pydantic.ValidationError", model: "type[pydantic.BaseModel]") -> str:

@@ -47,6 +47,7 @@ def make(
         seed: Seed of everything random.
     """
     use_double_precision()
+    from echoscape.checks import make_settings
     from echoscape.imaging import write_snapshots
     from echoscape.imaging.site_scene import ScenePlan, simulate_site, write_truth
     from echoscape.reports.archive import check_archive
@@ -55,14 +56,17 @@ def make(
     for path in (out, truth):
         if path is not None:
             check_archive(path)
-    plan = ScenePlan(
-        users=users,
-        scatterers=scatterers,
-        edge=edge,
-        subcarriers=subcarriers,
-        snr_db=snr_db,
-        line_of_sight=line_of_sight,
-        seed=seed,
+    plan = make_settings(
+        ScenePlan,
+        {
+            "users": users,
+            "scatterers": scatterers,
+            "edge": edge,
+            "subcarriers": subcarriers,
+            "snr_db": snr_db,
+            "line_of_sight": line_of_sight,
+            "seed": seed,
+        },
     )
     grid, snapshots, found = simulate_site(Site.from_toml(site), plan)
     write_snapshots(snapshots, out)

@@ -46,6 +46,11 @@ class ScenePlan(pydantic.BaseModel):
 def site_grid(site: Site, edge: float) -> VoxelGrid:
     """Cut the bounds of a site into voxels."""
     lower, upper = np.asarray(site.bounds)
+    if np.any(upper <= lower):
+        raise Refusal(
+            "voxels need bounds whose upper corner lies above the lower one along x, y and z, in m; "
+            f"got {lower} and {upper}"
+        )
     x, y, z = (max(math.ceil(round(side / edge, 9)), 1) for side in upper - lower)
     try:
         return VoxelGrid((float(lower[0]), float(lower[1]), float(lower[2])), (x, y, z), edge)
