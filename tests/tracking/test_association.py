@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from echoscape.tracking.association import best_pairs, pair_probabilities
+from echoscape.tracking.association import best_pairs, likeliest_pairs, pair_probabilities
 
 
 def enumerate_pairs(log_odds, log_missed):
@@ -63,3 +63,36 @@ def test_no_detection_is_given_twice():
     score = jnp.array([[0.9, 0.1], [0.8, 0.7], [0.85, 0.0]])
     possible = jnp.array([[True, False], [True, True], [True, False]])
     assert best_pairs(score, possible).tolist() == [0, 1, -1]
+
+
+def likeliest(log_odds, log_missed):
+    """Try all assignments, one by one."""
+    tracks, detections = log_odds.shape
+    best, found = -np.inf, None
+    for choice in itertools.product(range(-1, detections), repeat=tracks):
+        used = [c for c in choice if c >= 0]
+        if len(set(used)) < len(used):
+            continue
+        weight = sum(log_missed[t] if c < 0 else log_odds[t, c] for t, c in enumerate(choice))
+        if weight > best:
+            best, found = weight, choice
+    return list(found)
+
+
+def test_the_likeliest_assignment_is_that_of_an_enumeration():
+    rng = np.random.default_rng(7)
+    differ = 0
+    for _ in range(20):
+        missed = np.log(rng.uniform(0.05, 0.95, 4))
+        odds = np.where(rng.random((4, 5)) < 0.5, rng.normal(0.0, 3.0, (4, 5)), -np.inf)
+        found = likeliest_pairs(jnp.asarray(odds), jnp.asarray(missed)).tolist()
+        assert found == likeliest(odds, missed)
+        mutual = best_pairs(jnp.asarray(np.exp(odds)), jnp.asarray(np.isfinite(odds)))
+        differ += mutual.tolist() != found
+    assert differ > 0  # greed is not enough
+
+
+def test_a_likely_rival_pushes_a_track_to_its_second_choice():
+    odds = jnp.array([[5.0, 4.0], [5.5, -jnp.inf]])
+    assert likeliest_pairs(odds, jnp.log(jnp.array([0.5, 0.5]))).tolist() == [1, 0]
+    assert likeliest_pairs(odds - 20.0, jnp.log(jnp.array([0.5, 0.5]))).tolist() == [-1, -1]

@@ -42,7 +42,7 @@ def read_motion(path: str | Path) -> Motion:
 def rays_from_tracks(
     path: str | Path, time: np.ndarray, between: tuple[float, float] | None = None
 ) -> RaySet:
-    """Make rays of the tracks that were believed, with their levels at the user's instants.
+    """Make rays of the tracks that were ever believed, with their levels at the user's instants.
 
     Args:
         path: Table of tracks.
@@ -57,6 +57,7 @@ def rays_from_tracks(
     when, number = columns.finite("time"), columns.number
     status = np.array(table["status"].cast(pa.string()).to_pylist())
     believed = (status == "tracked") | (status == "coasting")
+    there = believed | (status == "tentative")  # what is believed later was there before
     point = np.stack([columns.finite(name) for name in ("x", "y", "z")], axis=1)
     power, delay = columns.power("power"), columns.delay("delay")
     turn, sense = columns.finite("turn", 0.0), columns.integer("sense", 1)
@@ -70,7 +71,7 @@ def rays_from_tracks(
     first, last = between or (-np.inf, np.inf)
     kept = []
     for track in np.unique(number[believed]):
-        rows = np.flatnonzero((number == track) & believed)
+        rows = np.flatnonzero((number == track) & there)
         seen = rows[~np.isnan(power[rows]) & (power[rows] > 0)]
         inside = (when[rows[-1]] >= first) & (when[rows[0]] <= last)
         if len(seen) >= _FEWEST and inside:

@@ -39,6 +39,7 @@ def track(
     filter: Literal[
         "joint", "anchors", "paper", "bootstrap", "rao-blackwellised", "ekf", "ukf"
     ] = "joint",
+    association: Literal["messages", "hungarian"] = "messages",
     smooth: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     lag: float | None = None,
     forecast: float | None = None,
@@ -64,6 +65,9 @@ def track(
             bounces that move, on the associations of anchors: paper (the heaviest particle),
             bootstrap, rao-blackwellised, ekf, ukf.  These are baselines: every path carries its
             own copy of the user, which drifts, and anchors are several times closer.
+        association: Which detection is whose, for joint and anchors: by the probability of every
+            pair under all assignments, from belief propagation; or by the Hungarian method, the one
+            likeliest assignment.  Both ask only pairs within the gate.
         smooth: Let later observations correct the user's motion, for channels; without, every
             instant rests on what came before.
         lag: With --smooth, let only observations within this long after an instant correct it, as
@@ -81,7 +85,7 @@ def track(
     """
     use_double_precision()
     check_deviations(angle_std, delay_std)
-    check_bounces(filter, smooth, lag, forecast, particles, start or start_velocity)
+    check_bounces(filter, smooth, lag, forecast, particles, start or start_velocity, association)
     station_position = read_triple(station, "--station", "m")
     assert station_position is not None  # --station is required
     start_position = read_triple(start, "--start", "m")
@@ -89,6 +93,7 @@ def track(
     from echoscape.reports import atomic_folder, read_observations
     from echoscape.tracking import track as follow
     from echoscape.tracking import write_tracks, write_user
+    from echoscape.tracking.joint_state import JointSettings
 
     tree = None if mesh is None else read_tree(mesh, station_position)
     seen = read_observations(observations, angle_std, delay_std)
@@ -100,7 +105,7 @@ def track(
         if filter == "joint" or filter == "anchors":
             found = follow(
                 seen, station_position, filter, start=start_position, start_velocity=velocity,
-                smooth=smooth, lag=lag,
+                smooth=smooth, lag=lag, settings=JointSettings(association=association),
             )  # fmt: skip
         else:
             found = follow_bounces(seen, station_position, filter, tree, particles, seed)
@@ -143,6 +148,7 @@ def check_bounces(
     forecast: float | None,
     particles: int,
     start: str | None,
+    association: str = "messages",
 ) -> None:
     """Refuse options that make no sense together, before the work and not after it."""
     from echoscape.checks import Refusal
@@ -155,7 +161,8 @@ def check_bounces(
         raise Refusal(f"--particles must lie between 2 and 1000000; got {particles}")
     if filter in ("joint", "anchors"):
         return
-    for option, given in (("--smooth", smooth), ("--forecast", forecast), ("--start", start)):
+    for option, given in (("--smooth", smooth), ("--forecast", forecast), ("--start", start),
+                          ("--association", association != "messages")):  # fmt: skip
         if given:
             raise Refusal(
                 f"{option} does not go with --filter {filter}, which follows moving bounce points "

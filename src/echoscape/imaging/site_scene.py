@@ -48,8 +48,8 @@ def site_grid(site: Site, edge: float) -> VoxelGrid:
     lower, upper = np.asarray(site.bounds)
     if np.any(upper <= lower):
         raise Refusal(
-            "voxels need bounds whose upper corner lies above the lower one along x, y and z, in m; "
-            f"got {lower} and {upper}"
+            "voxels need bounds whose upper corner lies above the lower one along x, y and z, "
+            f"in m; got {lower} and {upper}"
         )
     x, y, z = (max(math.ceil(round(side / edge, 9)), 1) for side in upper - lower)
     try:

@@ -1,7 +1,7 @@
 """Intel's Embree in place of the built-in tree of boxes, ten times faster on a processor.
 
-An extra, `cast`: where it is not installed nothing changes but the time.  Both answer in single
-precision; the built-in tree also runs compiled, and on other devices.
+Where it cannot be installed nothing changes but the time.  Both answer in single precision; the
+built-in tree also runs compiled, and on other devices.
 
 Takes a `Mesh`, and rays.
 Gives distances and faces.

@@ -1,0 +1,43 @@
+"""Rays of tables of tracks: who takes part, and from when on."""
+
+import numpy as np
+import pytest
+
+from echoscape.channel_model import rays_from_tracks
+from echoscape.checks import Refusal
+
+TIME = np.arange(30) / 10
+
+
+def write(path, statuses):
+    """Write one track after the station's, with a status for each instant."""
+    lines = ["time,track,kind,x,y,z,delay,power,status"]
+    for k, time in enumerate(TIME):
+        lines.append(f"{time},0,anchor,3,4,10,1e-7,1e-9,tracked")
+        if statuses[k]:
+            lines.append(f"{time},1,anchor,-20,35,8,3e-7,4e-9,{statuses[k]}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_what_is_believed_later_was_there_from_its_first_detection(tmp_path):
+    statuses = [""] * 4 + ["tentative"] * 6 + ["tracked"] * 12 + [""] * 8
+    rays = rays_from_tracks(write(tmp_path / "tracks.csv", statuses), TIME)
+    assert rays.point.shape == (2, 3)
+    np.testing.assert_allclose(rays.point[1], [-20, 35, 8])
+    presence = np.asarray(rays.presence)[:, 1]
+    assert np.all(presence[4:22] == 1.0)
+    assert np.all(presence[:2] == 0.0)
+    assert np.all(presence[24:] == 0.0)
+    assert np.all((presence[[3, 22]] > 0) & (presence[[3, 22]] < 1))  # smooth birth and death
+
+
+def test_what_was_never_believed_makes_no_ray(tmp_path):
+    path = write(tmp_path / "tracks.csv", ["tentative"] * 30)
+    assert rays_from_tracks(path, TIME).point.shape == (1, 3)
+
+
+def test_times_without_a_track_are_refused(tmp_path):
+    path = write(tmp_path / "tracks.csv", ["tracked"] * 30)
+    with pytest.raises(Refusal, match="holds no track that was detected 5 times between 7 and 9 s"):
+        rays_from_tracks(path, TIME, (7.0, 9.0))
