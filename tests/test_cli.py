@@ -232,6 +232,18 @@ def test_doctor_names_what_is_missing_or_too_old(capsys, monkeypatch):
     assert "missing (needs" in out
 
 
+def test_doctor_asks_nothing_that_this_machine_cannot_have(monkeypatch):
+    import platform
+    import sys
+
+    from echoscape.doctor import diagnose
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    for machine, needed in (("x86_64", True), ("riscv64", False)):
+        monkeypatch.setattr(platform, "machine", lambda machine=machine: machine)
+        assert ("embreex" in {package.name for package in diagnose().packages}) == needed
+
+
 def test_progress_keeps_quiet_where_nobody_watches(capsys):
     with progress("fitting") as report:
         report(1, 3)

@@ -25,6 +25,7 @@ SMOOTHING = 1.0
 RAMP = 0.2
 """Time in which a ray rises at birth and falls at death [s]."""
 _FEWEST = 5
+_SAME = 0.1  # further apart are two stations [m]
 
 
 def read_motion(path: str | Path) -> Motion:
@@ -40,7 +41,10 @@ def read_motion(path: str | Path) -> Motion:
 
 
 def rays_from_tracks(
-    path: str | Path, time: np.ndarray, between: tuple[float, float] | None = None
+    path: str | Path,
+    time: np.ndarray,
+    between: tuple[float, float] | None = None,
+    station: np.ndarray | None = None,
 ) -> RaySet:
     """Make rays of the tracks that were ever believed, with their levels at the user's instants.
 
@@ -48,9 +52,11 @@ def rays_from_tracks(
         path: Table of tracks.
         time: Instants of the user's track, rising [s].
         between: Keep rays that were seen between these times only [s].
+        station: Where the station is, for a walk that never saw it; else track 0 tells [m].
 
     Raises:
-        Refusal: The table cannot be used, or no track was seen often enough.
+        Refusal: The table cannot be used, no track was seen often enough, or it is not known where
+            the station is.
     """
     table = read_table(path, TRACKS)
     columns = Columns(table, TRACKS, str(path))
@@ -82,12 +88,18 @@ def rays_from_tracks(
             + (f" between {first:g} and {last:g} s" if between else "")
             + "; give more observations"
         )
-    station = point[number == 0]
-    if len(station) == 0:
+    own = point[number == 0]
+    if len(own) == 0 and station is None:
         raise Refusal(
-            f"{path} has no track 0, the station itself, so its place is not known; write it by "
-            "echoscape track"
+            f"{path} has no track 0, the station itself, which the user never saw; give its place "
+            "as --station X,Y,Z, in m"
         )
+    if len(own) and station is not None and np.linalg.norm(own[0] - station) > _SAME:
+        raise Refusal(
+            f"--station lies {np.linalg.norm(own[0] - station):.3g} m from track 0 of {path}, the "
+            "station itself; leave it out"
+        )
+    standing = own[0] if station is None else station
     end = np.array([rows[-1] for rows, _ in kept])
     level, presence = (np.zeros((len(time), len(kept))) for _ in range(2))
     for k, (rows, seen) in enumerate(kept):
@@ -95,7 +107,7 @@ def rays_from_tracks(
         level[:, k] = np.interp(time, when[seen], _smooth(when[seen], raw))
         presence[:, k] = _present(time, float(when[rows[0]]), float(when[rows[-1]]))
     return RaySet(
-        station=jnp.asarray(station[0]),
+        station=jnp.asarray(standing),
         point=jnp.asarray(point[end]),
         scattered=jnp.asarray(kind[end] == "scatterer"),
         turn=jnp.asarray(turn[end]),

@@ -49,7 +49,8 @@ def channel(
         receive: Rows and columns of the user's array.
         polarised: Make every element a pair, vertical before horizontal; what each reflection does
             to polarisation is drawn, or the ray tracer's where the table has A_re and A_im.
-        station: Position of the station, for a table that has no tx_pos [m].
+        station: Position of the station, for a table that has no tx_pos, or for tracks of a user
+            who never saw it [m].
         seed: Seed of everything random; same seed, same result.
         json: Print JSON for programs.
     """
@@ -134,13 +135,12 @@ def read_rays(
         rays = rays_from_paths(route, between)
         wrong = round(float(np.degrees(departure_error(route, rays, between))), 4)
         return rays, motion_of(route), {"departure error, 99 % below [degree]": wrong}
-    if station is not None:
-        raise Refusal("--station goes with a ray-traced table; tracks know where it is")
     motion = read_motion(source / "user.parquet")
     instants = np.asarray(motion.time)
     within(instants)
     chosen = between or (float(instants[0]), float(instants[-1]))
-    return rays_from_tracks(source / "tracks.parquet", instants, chosen), motion, {}
+    table = source / "tracks.parquet"
+    return rays_from_tracks(table, instants, chosen, station), motion, {}
 
 
 def read_array(text: str, option: str):
