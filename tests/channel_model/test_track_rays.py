@@ -53,4 +53,4 @@ def test_a_station_never_seen_has_to_be_told(tmp_path):
     place = np.array([3.0, 4.0, 10.0])
     np.testing.assert_array_equal(rays_from_tracks(unseen, TIME, station=place).station, place)
     with pytest.raises(Refusal, match="2 m from track 0"):
-        rays_from_tracks(path, TIME, station=place + [0, 2, 0])
+        rays_from_tracks(path, TIME, station=place + np.array([0, 2, 0]))
