@@ -14,6 +14,7 @@ from echoscape.cli.console import (
     Quiet,
     Seed,
     print_json,
+    print_warning,
     progress,
     use_double_precision,
 )
@@ -198,3 +199,8 @@ def estimate(
         f"{out}: {told['echoes']} echoes in {told['snapshots']} snapshots, "
         f"{told['without_echo']} of them without any"
     )
+    if told["echoes"] == 0:
+        print_warning(
+            "no echo stands out of the noise; average more symbols, send more power, or simulate "
+            "with a stated ratio, as by echoscape echoes sample --snr 15"
+        )
