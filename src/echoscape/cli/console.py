@@ -71,12 +71,15 @@ def print_table(title: str, rows: Mapping[str, str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    room = min(max((len(value) for value in rows.values()), default=0), console.width // 2)
+    short = max((len(name) for name in rows), default=0) + 1 + room <= console.width
     table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    table.add_column(style="bold", no_wrap=short)
+    table.add_column(overflow="fold", min_width=room)
     for name, value in rows.items():
         table.add_row(Text(name), Text(value))
-    Console().print(table)
+    console.print(table)
 
 
 def print_warning(sentence: str) -> None:
