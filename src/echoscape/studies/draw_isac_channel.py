@@ -9,7 +9,9 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from echoscape.channel_model.spread import NAMES
 from echoscape.studies.draw_fixes import STYLE
@@ -104,6 +106,7 @@ def draw_cases(found: Found) -> Figure | None:
                     )  # fmt: skip
                     panel.plot(*np.array(points).T, "o-", ms=4, color=COLOURS[method], label=method)
                 panel.set(xlabel=words[key], yscale="log")
+                _plain(panel)
                 panel.set_title(TITLES[name][0], fontsize=8.5)
             row[0].set_ylabel("relative error, whole walk")
         figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center",
@@ -137,6 +140,14 @@ def draw_distances(found: Found) -> Figure:
             panel.set_xticks(np.arange(len(NAMES)))
             panel.set_xticklabels([name.replace("_", "\n") for name in NAMES], fontsize=8)
             panel.set_title(title)
-        panels[1].set_ylim(0, 1.2)
+        panels[1].set_yscale("log")
+        _plain(panels[1])
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=7)
     return figure
+
+
+def _plain(panel: Axes) -> None:
+    """Write the numbers of a logarithmic axis as they are, not as powers, and few of them."""
+    panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.yaxis.set_minor_formatter(NullFormatter())
