@@ -7,6 +7,7 @@ import pytest
 from voxel_scenes import GRID, stations
 
 from echoscape.imaging.cascade import (
+    Cascade,
     Mask,
     adjoint,
     forward,
@@ -14,7 +15,9 @@ from echoscape.imaging.cascade import (
     free_space,
     make_cascade,
 )
-from echoscape.imaging.products import join
+from echoscape.imaging.products import correlate, correlate_power, join, split
+from echoscape.imaging.support import gram_of
+from echoscape.imaging.wideband import _moments
 from echoscape.units import SPEED_OF_LIGHT
 
 FREQUENCY = np.array([27.9e9, 28.0e9, 28.3e9])
@@ -105,3 +108,40 @@ def test_a_channel_is_friis_with_the_phase_of_its_length():
     assert np.isclose(
         channel, wavelength / (4 * np.pi * 13) * np.exp(-2j * np.pi * 13 / wavelength)
     )
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("size", [(4, 14, 4, 16, 700), (1, 5, 4, 6, 90)])
+def test_compiled_products_are_those_of_sums_written_out(size, dtype):
+    # Large enough for the compiler to take the road of large matrices.
+    subcarriers, users, stations, antennas, voxels = size
+    rng = np.random.default_rng(2)
+
+    def draw(*shape):
+        return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype)
+
+    user, antenna = draw(subcarriers, users, voxels), draw(subcarriers, stations, antennas, voxels)
+    received = draw(subcarriers, users, stations, antennas)
+    real = np.finfo(dtype).dtype
+    weight = rng.uniform(0.2, 2.0, received.shape).astype(real)
+    link, spread = draw(users, stations, voxels), rng.uniform(0.1, 1.0, (users, stations, voxels))
+    spread = spread.astype(real)
+    legs = (jnp.asarray(split(user)), jnp.asarray(split(antenna)))
+
+    def near(found, expected):
+        np.testing.assert_allclose(
+            found, expected, rtol=0, atol=1e4 * np.finfo(dtype).eps * np.abs(expected).max()
+        )
+
+    found = jax.jit(correlate)(*legs, jnp.asarray(received))
+    near(found, np.einsum("fkn,fban,fkba->kbn", user.conj(), antenna.conj(), received))
+    found = jax.jit(correlate_power)(*legs, jnp.asarray(weight))
+    near(found, np.einsum("fkn,fban,fkba->kbn", abs(user) ** 2, abs(antenna) ** 2, weight))
+    whole = Cascade(legs[0][None], legs[1][None])
+    mean, variance = jax.jit(_moments)(whole, jnp.asarray(link)[None], jnp.asarray(spread)[None])
+    near(mean, np.einsum("fkn,kbn,fban->fkba", user, link, antenna))
+    near(variance, np.einsum("fkn,kbn,fban->fkba", abs(user) ** 2, spread, abs(antenna) ** 2))
+    few = slice(0, 64)
+    gram = jax.jit(gram_of)(jnp.asarray(user[..., few]), jnp.asarray(antenna[..., few]))
+    rows = np.einsum("fkn,fban->fkban", user[..., few], antenna[..., few]).reshape(-1, 64)
+    near(gram, rows.conj().T @ rows)
