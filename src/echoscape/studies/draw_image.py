@@ -39,7 +39,7 @@ def draw_image(
     figure.colorbar(drawn, ax=axes, shrink=0.6, pad=0.12, label="scattering coefficient")
     _box(axes, np.asarray(grid.origin), np.asarray(grid.upper))
     axes.set(xlabel="x [m]", ylabel="y [m]", zlabel="z [m]")
-    axes.locator_params("z", nbins=4)
+    axes.zaxis.set_major_locator(MaxNLocator(4))
     axes.set_aspect("equal")
     axes.legend(loc="upper left", frameon=False)
     holds = "holds" if image.certificate.holds else "does not hold"
