@@ -1,10 +1,14 @@
 """The packages stand in the order of a signal's life and import only upwards."""
 
 import ast
+import builtins
+import dis
+import importlib
 import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -126,3 +130,23 @@ def test_the_front_doors_open_at_once(module):
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def _names(code):
+    """List the global names that functions load, nested ones too."""
+    for step in dis.get_instructions(code):
+        if step.opname == "LOAD_GLOBAL":
+            yield step.argval
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            yield from _names(inner)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_functions_use_names_that_exist(path):
+    # Linters cannot tell shapes in annotations from names, so they are not asked.
+    code = compile(path.read_text(), str(path), "exec")
+    name = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+    module = importlib.import_module(name)
+    missing = {n for n in _names(code) if not hasattr(module, n) and not hasattr(builtins, n)}
+    assert not missing, f"{path.name} uses {sorted(missing)}, which is not defined"

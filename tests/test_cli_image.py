@@ -76,7 +76,11 @@ def test_a_grid_of_another_place_is_told_after_one_start(tmp_path, capsys):
     path, out = tmp_path / "snapshots.npz", tmp_path / "image.npz"
     write_snapshots(made, path)
     command = ["image", str(path), "--shape", "8,7,5", "--edge", "1", "--out", str(out), "--quiet"]
-    assert main([*command, "--origin", "-5,-3,0"]) == 0  # a minus sign begins no option
+    drawn = [tmp_path / name for name in ("image.png", "slices.pdf")]
+    figures = ["--figure", str(drawn[0]), "--slices", str(drawn[1])]
+    # A minus sign begins no option.
+    assert main([*command, "--origin", "-5,-3,0", *figures]) == 0
+    assert all(file.stat().st_size > 10_000 for file in drawn)
     assert "explains" not in capsys.readouterr().err
     right = read_image(out)
     assert right.certificate.explained > 0.95

@@ -26,6 +26,7 @@ def draw_image(
 ) -> None:
     """Draw occupied voxels in space, coloured by coefficient, with users and stations."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     grid = image.grid
     index = np.flatnonzero(image.occupied())
