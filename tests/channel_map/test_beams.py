@@ -67,6 +67,22 @@ def test_doubt_about_the_direction_is_averaged(key):
     assert jnp.abs(exact - sampled).max() > 0.2
 
 
+def test_doubt_wider_than_a_beam_leaves_no_gaps(key):
+    # 64 elements in a row: a beam is 0.03 rad wide, the doubt 0.05 rad.
+    array = PlanarArray(columns=64, azimuth=0.4)
+    doubt = np.zeros((1, 3, 3))
+    doubt[0, 0, 0] = 0.05**2
+    prior = prior_of([0.6], [1.5], covariance=doubt)
+    drawn = 0.6 + 0.05 * jax.random.normal(key, (20_000,))
+    a = jax.vmap(steering_vector, in_axes=(None, 0, None))(array, drawn, jnp.asarray(1.5))
+    sampled = a.T @ a.conj() / len(drawn)
+    assert jnp.abs(expected_covariance(prior, array) - sampled).max() < 0.05
+    beams = dft_codebook(1, 64)
+    powers = jnp.einsum("be,ef,bf->b", beams.conj(), sampled, beams).real
+    found = expected_powers(prior, array, beams)
+    assert jnp.abs(found - powers).max() < 0.1 * powers.max()
+
+
 def test_doubt_about_the_place_has_its_mean_and_spread():
     def linear(position):
         azimuth = 0.01 * position[0] - 0.02 * position[1]

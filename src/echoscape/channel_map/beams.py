@@ -72,23 +72,25 @@ def expected_powers(
 def _weighted_steering(
     prior: PathPrior, array: PlanarArray
 ) -> tuple[Complex[Array, "direction element"], Float[Array, " direction"]]:
-    """Steer at five directions about each path, which share its expected power.
+    """Steer at thirty directions about each path, which share its expected power.
 
-    They have the mean and covariance of the path's azimuth and zenith, and their kurtosis.
+    In azimuth half a deviation apart, in zenith one deviation up and down: what lies between them
+    must not look as if it were impossible, though a large array's beam is narrower than the doubt.
     """
     covariance = prior.covariance
     floor = jnp.finfo(covariance.dtype).tiny
     across = jnp.sqrt(jnp.maximum(covariance[:, 0, 0], floor))
     joint = covariance[:, 0, 1] / across
     down = jnp.sqrt(jnp.maximum(covariance[:, 1, 1] - joint**2, 0.0))
-    step = np.sqrt(3.0)
-    in_azimuth = jnp.asarray([0, step, -step, 0, 0], across.dtype)[:, None]
-    alone = jnp.asarray([0, 0, 0, step, -step], across.dtype)[:, None]
+    step = 0.5 * np.arange(-7, 8)  # the trapezoidal rule, which a Gaussian makes exact
+    density = np.exp(-0.5 * step**2)
+    in_azimuth = jnp.asarray(np.tile(step, 2), across.dtype)[:, None]
+    alone = jnp.asarray(np.repeat([1.0, -1.0], len(step)), across.dtype)[:, None]
+    share = jnp.asarray(np.tile(density / density.sum() / 2, 2), across.dtype)[:, None]
     azimuth = jnp.asarray(prior.departure_azimuth)[None] + in_azimuth * across[None]
     zenith = (
         jnp.asarray(prior.departure_zenith)[None] + in_azimuth * joint[None] + alone * down[None]
     )
-    share = jnp.asarray([2, 1, 1, 1, 1], across.dtype)[:, None] / 6
     weight = (share * (prior.probability * prior.power)[None]).ravel()
     return _steer(array, azimuth.ravel(), zenith.ravel()), weight
 
