@@ -17,6 +17,7 @@ from echoscape.tracking import (
     joint_update,
     track,
 )
+from echoscape.tracking.association import likeliest_pairs
 from echoscape.tracking.joint_state import USER, local_coordinates
 from echoscape.tracking.joint_update import Detections, Match
 
@@ -44,6 +45,24 @@ def test_the_user_is_followed_without_line_of_sight(walk):
     # 12 paths of 0.3 m and 1 degree at 60 m weigh about 0.1 m; the rest is what was unknown
     assert np.sqrt(np.mean(error(found, user) ** 2)) < 0.4
     assert (found.user_status == UserStatus.TRACKED).all()
+
+
+def test_where_paths_stand_apart_the_likeliest_assignment_is_the_same(walk, monkeypatch):
+    observations, user, _, found = walk
+    asked = []
+
+    def likeliest(*odds):
+        asked.append(odds)
+        return likeliest_pairs(*odds)
+
+    monkeypatch.setattr(joint_update, "likeliest_pairs", likeliest)
+    other = JointSettings(slots=24, association="hungarian")
+    velocity = (user[1] - user[0]) / (observations.time[1] - observations.time[0])
+    again = track(observations, STATION, start=user[0], start_velocity=velocity, settings=other)
+    assert asked
+    assert np.sqrt(np.mean(error(again, user) ** 2)) < 0.4
+    same = np.asarray(again.record.detection) == np.asarray(found.record.detection)
+    assert same.mean() > 0.99  # a handful may hang on a tie
 
 
 def test_the_stated_error_is_honest(walk):

@@ -154,6 +154,11 @@ def explained(problem: Problem, left: float, noise: float) -> float:
     """Say which share of the power beyond noise is explained where so much power is left.
 
     Where there is hardly anything beyond noise, all of it counts as explained.
+
+    Args:
+        problem: What was received.
+        left: Mean squared residual of a sample, in the problem's units.
+        noise: Mean squared noise of a sample, likewise.
     """
     power = float(jnp.mean(jnp.abs(problem.received) ** 2))
     beyond = power - noise
