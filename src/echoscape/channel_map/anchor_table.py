@@ -54,6 +54,18 @@ class AnchorSet(eqx.Module):
     """Its standard deviation."""
 
 
+def shines_from(anchors: AnchorSet) -> Float[np.ndarray, "anchor 2"]:
+    """Place the source of each path's light among the users: its virtual anchor, or scatterer.
+
+    Returns:
+        Positions [m]; NaN for a path that is known at one place only.
+    """
+    virtual = -np.einsum("kji,kj->ki", anchors.matrix, anchors.offset)
+    moves = np.abs(anchors.matrix).sum(axis=(1, 2)) > 0
+    source = np.where(moves[:, None], virtual, np.nan)
+    return np.where(anchors.scatters[:, None] > 0, anchors.offset, source)
+
+
 def tabulate(
     paths: UnfoldedPaths, anchors: list[Anchor], free: Bool[np.ndarray, " path"], count: int
 ) -> tuple[AnchorSet, Int[np.ndarray, "report anchor"]]:

@@ -22,7 +22,7 @@ from echoscape.channel_map.anchor_search import (
     misfit,
     rotation,
 )
-from echoscape.channel_map.anchor_table import AnchorSet, tabulate
+from echoscape.channel_map.anchor_table import AnchorSet, shines_from, tabulate
 from echoscape.channel_map.presence import learn_presence, presence_raster
 from echoscape.channel_map.prior import ChannelMap, PathPrior
 from echoscape.channel_map.station_reports import reports_of_station
@@ -48,7 +48,7 @@ class AnchorSettings(pydantic.BaseModel):
     """Share of the paths that anchors must explain before a larger error is not tried."""
     listed: int = pydantic.Field(default=5, ge=1)
     """Strongest paths that a receiver lists: presence is the probability of being among them."""
-    neighbours: int = pydantic.Field(default=12, ge=1)
+    neighbours: int = pydantic.Field(default=32, ge=1)
     """Reports that presence at a place is predicted from."""
     slots: int = pydantic.Field(default=40, ge=1)
     """Most paths predicted at a place."""
@@ -179,11 +179,12 @@ def fit_anchors(
     wrong = _wrong_reports(paths, free, len(place))
     table, rank = tabulate(paths, anchors, free & ~wrong[paths.report], len(place))
     trusted = ~wrong
-    model = learn_presence(place[trusted, :2], rank[trusted], settings.listed, settings.neighbours)
+    heard = place[trusted, :2], rank[trusted], shines_from(table)
+    model = learn_presence(*heard, settings.listed, settings.neighbours)
     raster = presence_raster(
-        model, place[trusted, :2], rank[trusted], step=settings.cell, margin=settings.margin,
-        slots=settings.slots, neighbours=settings.neighbours,
-    )  # fmt: skip
+        model, *heard, step=settings.cell, margin=settings.margin, slots=settings.slots,
+        neighbours=settings.neighbours,
+    )
     return AnchorMap(
         anchors=table,
         slot=raster.slot,

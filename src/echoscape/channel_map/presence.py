@@ -1,23 +1,30 @@
 """How probable it is that a path is among those that a receiver lists at a place.
 
-A path that a near report lists as its second strongest will most likely be listed here too; one
-that a far report lists as its tenth will not.  How much each is worth is learnt from the reports
-themselves, every report being predicted from its neighbours (a logistic regression on rank and
-distance).  The result lies on a raster of cells, each with its most probable paths.
+A path is lit along rays from its source, the virtual anchor or the scatterer, and ends at the
+edge of a shadow.  So a report farther along the same ray tells much, one as far across the rays
+little.  How much each distance, and a rank in a report, is worth is learnt from the reports
+themselves, every report being predicted from its neighbours.  The result lies on a raster of
+cells, each with its most probable paths.
 
-Takes for every report the rank of each anchor.
+Takes for every report the rank of each anchor, and where anchors shine from.
 Gives a `PresenceRaster`.
 """
 
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int
 from scipy.optimize import minimize
 from scipy.spatial import KDTree
 
 NOT_LISTED = 99
 _RANKS = 13  # the last: not listed
+_LEARNT_FROM = 30_000  # pairs of report and anchor
+_STEPS = 80
+_TIGHTNESS = 1e-5  # of the prior that keeps unseen ranks at their start
 
 
 class PresenceRaster(NamedTuple):
@@ -34,64 +41,130 @@ class PresenceRaster(NamedTuple):
 
 
 class Presence(NamedTuple):
-    """What a neighbour's list is worth: a logistic regression on rank and distance."""
+    """What a neighbour's list is worth, by rank there and by distance in a path's own frame."""
 
-    level: Float[np.ndarray, " rank"]
-    """Log-odds at 3.5 m for each rank."""
-    slope: Float[np.ndarray, " rank"]
+    level: Float[Array, " rank"]
+    """Log-odds where the distance is 1.7 for each rank."""
+    slope: Float[Array, " rank"]
     """Change of the log-odds with log(1 + distance)."""
+    across: Float[Array, ""]
+    """Logarithm of the distance that a metre across the ray counts for."""
+    along: Float[Array, ""]
+    """Logarithm of the distance that a metre along the ray counts for."""
+    decay: Float[Array, ""]
+    """Logarithm of the power of (1 + distance) that neighbours' weights fall with."""
 
 
-def _log_odds(model: Presence, rank, distance):
-    bin_ = np.where(rank < _RANKS - 1, rank, _RANKS - 1)
-    return model.level[bin_] + model.slope[bin_] * (np.log1p(distance) - 1.5)
+_START = Presence(
+    level=np.where(np.arange(_RANKS) < 5, 2.0, -3.0), slope=np.full(_RANKS, -0.5),
+    across=np.float64(-1.2), along=np.float64(-2.0), decay=np.float64(2.0),
+)  # fmt: skip
 
 
-def _weight(distance):
-    weight = (distance + 1.0) ** -2
-    return weight / weight.sum(axis=-1, keepdims=True)
+class _Pairs(NamedTuple):
+    """Places with an anchor each, and what their neighbours say of it."""
+
+    across: Float[np.ndarray, "pair neighbour"]
+    along: Float[np.ndarray, "pair neighbour"]
+    rank: Int[np.ndarray, "pair neighbour"]
+
+
+def _pair_up(target, anchor, around, place, rank, source) -> _Pairs:
+    """Measure the way to each neighbour across and along the ray from each anchor."""
+    lit = np.nan_to_num(source[anchor])
+    ray, other = target - lit, place[around] - lit[:, None]
+    reach = np.maximum(np.linalg.norm(ray, axis=1), 1e-6)[:, None]
+    across = np.abs(ray[:, None, 0] * other[..., 1] - ray[:, None, 1] * other[..., 0]) / reach
+    along = np.abs(np.linalg.norm(other, axis=-1) - reach)
+    # Of a path known at one place only nobody knows where it shines from.
+    same = np.sqrt(0.5) * np.linalg.norm(place[around] - target[:, None], axis=-1)
+    unknown = np.isnan(source[anchor, :1])
+    listed = np.minimum(rank[around, anchor[:, None]], _RANKS - 1)
+    small = lambda leaf: leaf.astype(np.float32)  # noqa: E731
+    return _Pairs(
+        small(np.where(unknown, same, across)), small(np.where(unknown, same, along)), listed
+    )
+
+
+def _chance(model: Presence, pairs: _Pairs):
+    """Predict presence: what each neighbour says of it, weighted by nearness."""
+    distance = jnp.sqrt(
+        (jnp.exp(model.across) * pairs.across) ** 2
+        + (jnp.exp(model.along) * pairs.along) ** 2
+        + 1e-6
+    )
+    lag = jnp.log1p(distance)
+    weight = jax.nn.softmax(-jnp.exp(model.decay) * lag, axis=-1)
+    odds = model.level[pairs.rank] + model.slope[pairs.rank] * (lag - 1.0)
+    return jnp.sum(weight * jax.nn.sigmoid(odds), axis=-1)
+
+
+_chance_of = jax.jit(_chance)
 
 
 def learn_presence(
     place: Float[np.ndarray, "report 2"], rank: Int[np.ndarray, "report anchor"],
-    listed: int, neighbours: int,
+    source: Float[np.ndarray, "anchor 2"], listed: int, neighbours: int,
 ) -> Presence:  # fmt: skip
-    """Learn from every report and its neighbours what being listed nearby is worth."""
+    """Learn from every report and its neighbours what being listed nearby is worth.
+
+    Args:
+        place: Where the reports are from [m].
+        rank: Rank of every anchor in every report, `NOT_LISTED` if it is not in it.
+        source: Where each anchor shines from, NaN where unknown [m].
+        listed: How many paths a receiver lists.
+        neighbours: Reports to predict from.
+    """
+    start = _START._replace(level=np.where(np.arange(_RANKS) < listed, 2.0, -3.0))
     if len(place) < 2:
-        return Presence(np.where(np.arange(_RANKS) < listed, 1.0, -2.0), np.full(_RANKS, -0.5))
+        return start
     count = min(neighbours + 1, len(place))
-    found = KDTree(place).query(place, k=count)
-    distance, near = (np.reshape(item, (len(place), count))[:, 1:] for item in found)
-    some = np.linspace(0, len(place) - 1, min(len(place), 1500)).astype(int)
-    bins, lags, hits = [], [], []
-    for part in np.array_split(some, max(1, len(some) // 250)):
-        around = rank[near[part]]
-        report, anchor = np.nonzero((around < NOT_LISTED).any(axis=1))
-        bins.append(around[report, :, anchor])
-        lags.append(distance[part][report])
-        hits.append(rank[part][report, anchor] < listed)
-    bins = np.concatenate(bins)
-    bins = np.where(bins < _RANKS - 1, bins, _RANKS - 1).ravel()
-    lag = np.log1p(np.concatenate(lags)).ravel() - 1.5
-    hit = np.repeat(np.concatenate(hits).astype(float), count - 1)
+    found = KDTree(place).query(place, k=count)[1]
+    near = np.reshape(found, (len(place), count))[:, 1:]
+    report, anchor = _listed_around(rank, near)
+    if not len(report):
+        return start
+    some = np.linspace(0, len(report) - 1, min(len(report), _LEARNT_FROM)).astype(int)
+    report, anchor = report[some], anchor[some]
+    pairs = _pair_up(place[report], anchor, near[report], place, rank, source)
+    hit = jnp.asarray(rank[report, anchor] < listed)
+    begin, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, float), start))
 
+    @jax.jit
+    @jax.value_and_grad
     def loss(parameter):
-        level, slope = parameter[:_RANKS], parameter[_RANKS:]
-        z = level[bins] + slope[bins] * lag
-        error = 1.0 / (1.0 + np.exp(-z)) - hit
-        gradient = np.concatenate(
-            [np.bincount(bins, error, _RANKS), np.bincount(bins, error * lag, _RANKS)]
-        )
-        value = np.mean(np.logaddexp(0.0, z) - hit * z) + 1e-5 * parameter @ parameter
-        return value, gradient / len(hit) + 2e-5 * parameter
+        chance = jnp.clip(_chance(unravel(parameter), pairs), 1e-5, 1 - 1e-5)
+        told = jnp.where(hit, jnp.log(chance), jnp.log1p(-chance))
+        return _TIGHTNESS * jnp.sum((parameter - begin) ** 2) - jnp.mean(told)
 
-    found = minimize(loss, np.zeros(2 * _RANKS), jac=True, method="L-BFGS-B").x
-    return Presence(found[:_RANKS], found[_RANKS:])
+    def both(parameter):
+        value, gradient = loss(jnp.asarray(parameter, begin.dtype))
+        return float(value), np.asarray(gradient, dtype=float)
+
+    best = minimize(
+        both, np.asarray(begin, float), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}
+    )
+    return jax.tree.map(np.asarray, unravel(jnp.asarray(best.x, begin.dtype)))
+
+
+def _listed_around(rank, near):
+    """List the rows and the anchors that any neighbour of theirs lists."""
+    rows, anchors = [], []
+    for part in np.array_split(np.arange(len(near)), max(1, len(near) // 1000)):
+        # Rows of one strip share most of their neighbours: look at those anchors only.
+        around = np.unique(near[part])
+        used = np.flatnonzero((rank[around] < NOT_LISTED).any(axis=0))
+        heard = rank[np.ix_(around, used)] < NOT_LISTED
+        row, column = np.nonzero(heard[np.searchsorted(around, near[part])].any(axis=1))
+        rows.append(part[row])
+        anchors.append(used[column])
+    return np.concatenate(rows), np.concatenate(anchors)
 
 
 def presence_raster(
     model: Presence, place: Float[np.ndarray, "report 2"], rank: Int[np.ndarray, "report anchor"],
-    *, step: float, margin: float, slots: int, neighbours: int,
+    source: Float[np.ndarray, "anchor 2"], *, step: float, margin: float, slots: int,
+    neighbours: int,
 ) -> PresenceRaster:  # fmt: skip
     """Predict presence on a raster over the reports and a margin around them."""
     low, high = place.min(axis=0) - margin, place.max(axis=0) + margin
@@ -100,27 +173,24 @@ def presence_raster(
     north = np.arange(low[1], high[1] + step, step)
     cells = np.stack(np.meshgrid(east, north, indexing="ij"), axis=-1).reshape(-1, 2)
     count = min(neighbours, len(place))
-    distance, near = (
-        np.reshape(item, (len(cells), count)) for item in KDTree(place).query(cells, k=count)
-    )
+    near = np.reshape(KDTree(place).query(cells, k=count)[1], (len(cells), count))
+    row, anchor = _listed_around(rank, near)
+    chance = np.zeros(len(row), dtype=np.float32)
+    part = 1 << 15
+    for first in range(0, len(row), part):
+        # As many at a time as compile once.
+        some = np.minimum(np.arange(first, first + part), len(row) - 1)
+        pairs = _pair_up(cells[row[some]], anchor[some], near[row[some]], place, rank, source)
+        kept = min(part, len(row) - first)
+        chance[first : first + kept] = np.asarray(_chance_of(model, pairs))[:kept]
     slots = min(slots, rank.shape[1])
     slot = np.zeros((len(cells), slots), dtype=np.int32)
     probability = np.zeros((len(cells), slots), dtype=np.float32)
-    for part in np.array_split(np.arange(len(cells)), max(1, len(cells) // 1000)):
-        # Cells of one strip share most of their neighbours: look at those anchors only.
-        around = np.unique(near[part])
-        used = np.flatnonzero((rank[around] < NOT_LISTED).any(axis=0))
-        if not len(used):
-            continue
-        row = np.searchsorted(around, near[part])
-        listed = rank[np.ix_(around, used)][row]
-        candidate = (listed < NOT_LISTED).any(axis=1)
-        odds = _log_odds(model, listed, distance[part][..., None])
-        chance = np.einsum("cr,cra->ca", _weight(distance[part]), 1.0 / (1.0 + np.exp(-odds)))
-        chance = np.where(candidate, chance, 0.0)
-        keep = min(slots, len(used))
-        order = np.argsort(-chance, axis=1, kind="stable")[:, :keep]
-        slot[part, :keep] = used[order]
-        probability[part, :keep] = np.take_along_axis(chance, order, 1)
+    order = np.lexsort((-chance, row))
+    row, anchor, chance = row[order], anchor[order], chance[order]
+    column = np.arange(len(row)) - np.searchsorted(row, row)
+    keep = column < slots
+    slot[row[keep], column[keep]] = anchor[keep]
+    probability[row[keep], column[keep]] = chance[keep]
     shape = (len(east), len(north), slots)
     return PresenceRaster(low, step, slot.reshape(shape), probability.reshape(shape))

@@ -32,6 +32,7 @@ from echoscape.localization.grid import grid_peaks, lay_cells
 from echoscape.localization.grouping import EchoModel, OneWayPaths
 from echoscape.localization.nearby import NearbyPaths, paths_near_all
 from echoscape.localization.places import gather_places
+from echoscape.localization.spread import weigh_ends
 from echoscape.localization.two_stations import pairs_near_all
 from echoscape.reports import Echoes
 
@@ -195,13 +196,13 @@ def _search_chunk(settings, looks, cells, features, echo, heard, model, heights)
     peaks = grid_peaks(features, heard, model, cells, half, apart, count=settings.starts)
     start = cells.place[peaks]
 
-    def climb_from(place, level, slack, blur):
+    def climb_from(place, level, slack, blur, steps=settings.steps):
         near = [
-            look.near(start, place, paths, settings.candidates, slack)
+            look.near(place, place, paths, settings.candidates, slack)
             for look, paths in zip(looks, heard)
         ]
         return climb_all(
-            near, echo, one_way, model, level, slack, blur, heights, steps=settings.steps
+            near, echo, one_way, model, level, slack, blur, heights, steps=steps
         )
 
     # The first rounds allow for the grid's cell and learn the target's level; after one, a climb
@@ -211,4 +212,7 @@ def _search_chunk(settings, looks, cells, features, echo, heard, model, heights)
     wide, none = 3.0 * half, 0.0 * half
     found = climb_from(start, unknown, wide, wide)
     found = climb_from(found.place, found.level, wide, 0.05 * half)
-    return climb_from(found.place, found.level, none, none)
+    found = climb_from(found.place, found.level, none, none)
+    return weigh_ends(
+        found, lambda place, level: climb_from(place, level, none, none, steps=1), heights
+    )
