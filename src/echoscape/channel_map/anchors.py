@@ -182,7 +182,11 @@ def fit_anchors(
     heard = place[trusted, :2], rank[trusted], shines_from(table)
     model = learn_presence(*heard, settings.listed, settings.neighbours)
     raster = presence_raster(
-        model, *heard, step=settings.cell, margin=settings.margin, slots=settings.slots,
+        model,
+        *heard,
+        step=settings.cell,
+        margin=settings.margin,
+        slots=settings.slots,
         neighbours=settings.neighbours,
     )
     return AnchorMap(

@@ -22,8 +22,8 @@ from scipy.spatial import KDTree
 
 NOT_LISTED = 99
 _RANKS = 13  # the last: not listed
-_LEARNT_FROM = 30_000  # pairs of report and anchor
-_STEPS = 80
+_LEARNT_FROM = 15_000  # pairs of report and anchor
+_STEPS = 50
 _TIGHTNESS = 1e-5  # of the prior that keeps unseen ranks at their start
 
 

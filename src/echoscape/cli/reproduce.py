@@ -269,7 +269,9 @@ def nlos_sensing(
         return
     told = {}
     for line in lines:
-        if line.get("kind") in (None, "delay") and line.get("delay", 5.0) in (5.0, 20.0):
+        if "rmse" not in line:
+            told.update(_told_plainly(line))
+        elif line.get("kind") in (None, "delay") and line.get("delay", 5.0) in (5.0, 20.0):
             kind = [f"{line[name]:g} {unit}" for name, unit in _UNITS.items() if name in line]
             kind += [str(line["quality"])] if "quality" in line else []
             if line.get("position_std") or line.get("wrong"):
@@ -280,6 +282,21 @@ def nlos_sensing(
             )
     title = f"{out}: medians over layouts of RMSE / median / 90 %, and share beyond 10 m"
     print_table(title, told)
+
+
+def _told_plainly(line: dict) -> dict[str, str]:
+    """Tell what a part measured that locates nothing: its names, then its numbers."""
+    names = [str(v) for n, v in line.items() if isinstance(v, str) and n != "part"]
+    levels = [f"{line[name]:g} {unit}" for name, unit in _UNITS.items() if name in line]
+    if "position_std" in line:
+        levels.append(f"{line['position_std']:g} m off")
+    skip = {*_UNITS, "position_std", "layouts", "paths"}
+    numbers = [
+        f"{name.replace('_', ' ')} {value:.3g}"
+        for name, value in line.items()
+        if isinstance(value, int | float) and name not in skip
+    ]
+    return {", ".join([line["part"], *names, *levels]): ", ".join(numbers)}
 
 
 def read_multiples(text: str, option: str, least: float = 1e-9) -> tuple[float, ...]:

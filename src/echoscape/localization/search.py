@@ -201,9 +201,7 @@ def _search_chunk(settings, looks, cells, features, echo, heard, model, heights)
             look.near(place, place, paths, settings.candidates, slack)
             for look, paths in zip(looks, heard)
         ]
-        return climb_all(
-            near, echo, one_way, model, level, slack, blur, heights, steps=steps
-        )
+        return climb_all(near, echo, one_way, model, level, slack, blur, heights, steps=steps)
 
     # The first rounds allow for the grid's cell and learn the target's level; after one, a climb
     # is wrong by no more than the map's tangent was.

@@ -120,21 +120,31 @@ def draw_parts(rows: dict[str, list[Row]]) -> "dict[str, Figure]":
 
 
 def table(rows: dict[str, list[Row]]) -> list[Row]:
-    """Give medians over layouts, a line for each level and method of the parts with errors."""
+    """Give medians over layouts, a line for each level and method.
+
+    Parts that locate give their errors; the others the median of whatever they measured.
+    """
     lines = []
     for part, some in rows.items():
         groups: dict[tuple, list[Row]] = {}
         for row in some:
-            if any(name not in row for name in ("method", *_ERRORS)):
-                continue
-            key = tuple((name, row[name]) for name in _LEVELS if name in row)
-            groups.setdefault((*key, ("method", row["method"])), []).append(row)
-        for key, group in groups.items():
+            locates = all(name in row for name in ("method", *_ERRORS))
+            named = ("method",) if locates else _NAMES
+            key = tuple((name, row[name]) for name in (*_LEVELS, *named) if name in row)
+            groups.setdefault((locates, key), []).append(row)
+        for (locates, key), group in groups.items():
             line: Row = {"part": part, **dict(key), "layouts": len(group)}
-            for name in _ERRORS:
-                line[name] = _median([row[name] for row in group])
-            line["worst_rmse"] = max(row["rmse"] for row in group)
-            lines.append(line)
+            names = (
+                _ERRORS if locates else [n for n in group[0] if n not in {*line, *_NOT_MEASURED}]
+            )
+            for name in names:
+                told = [row[name] for row in group if isinstance(row.get(name), int | float)]
+                if told:
+                    line[name] = _median(told)
+            if locates:
+                line["worst_rmse"] = max(row["rmse"] for row in group)
+            if len(line) > len(key) + 2:
+                lines.append(line)
     return lines
 
 
@@ -142,6 +152,11 @@ _ERRORS = ("rmse", "median", "p90", "beyond_10")
 _LEVELS = (
     "kind", "angle", "delay", "paths", "reports", "position_std", "wrong", "quality", "stations",
     "snr_db",
+)  # fmt: skip
+_NAMES = ("case", "scene", "map", "method")
+_NOT_MEASURED = (
+    "layout", "seed", "targets", "users", "trials", "time", "track", "status", "looks", "ways",
+    "way", "elements", "subcarriers", "count",
 )  # fmt: skip
 
 
