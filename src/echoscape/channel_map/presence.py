@@ -16,9 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 from scipy.optimize import minimize
 from scipy.spatial import KDTree
+
+from echoscape.estimation import AnyArray
 
 NOT_LISTED = 99
 _RANKS = 13  # the last: not listed
@@ -43,21 +45,21 @@ class PresenceRaster(NamedTuple):
 class Presence(NamedTuple):
     """What a neighbour's list is worth, by rank there and by distance in a path's own frame."""
 
-    level: Float[Array, " rank"]
+    level: Float[AnyArray, " rank"]
     """Log-odds where the distance is 1.7 for each rank."""
-    slope: Float[Array, " rank"]
+    slope: Float[AnyArray, " rank"]
     """Change of the log-odds with log(1 + distance)."""
-    across: Float[Array, ""]
+    across: Float[AnyArray, ""]
     """Logarithm of the distance that a metre across the ray counts for."""
-    along: Float[Array, ""]
+    along: Float[AnyArray, ""]
     """Logarithm of the distance that a metre along the ray counts for."""
-    decay: Float[Array, ""]
+    decay: Float[AnyArray, ""]
     """Logarithm of the power of (1 + distance) that neighbours' weights fall with."""
 
 
 _START = Presence(
     level=np.where(np.arange(_RANKS) < 5, 2.0, -3.0), slope=np.full(_RANKS, -0.5),
-    across=np.float64(-1.2), along=np.float64(-2.0), decay=np.float64(2.0),
+    across=np.asarray(-1.2), along=np.asarray(-2.0), decay=np.asarray(2.0),
 )  # fmt: skip
 
 
