@@ -138,7 +138,9 @@ def table(rows: dict[str, list[Row]]) -> list[Row]:
                 _ERRORS if locates else [n for n in group[0] if n not in {*line, *_NOT_MEASURED}]
             )
             for name in names:
-                told = [row[name] for row in group if isinstance(row.get(name), int | float)]
+                told = [
+                    float(v) for v in (row.get(name) for row in group) if isinstance(v, int | float)
+                ]
                 if told:
                     line[name] = _median(told)
             if locates:
