@@ -129,6 +129,8 @@ def table(rows: dict[str, list[Row]]) -> list[Row]:
         groups: dict[tuple, list[Row]] = {}
         for row in some:
             locates = all(name in row for name in ("method", *_ERRORS))
+            if not locates and part not in _PLAIN:
+                continue
             named = ("method",) if locates else _NAMES
             key = tuple((name, row[name]) for name in (*_LEVELS, *named) if name in row)
             groups.setdefault((locates, key), []).append(row)
@@ -155,6 +157,7 @@ _LEVELS = (
     "kind", "angle", "delay", "paths", "reports", "position_std", "wrong", "quality", "stations",
     "snr_db",
 )  # fmt: skip
+_PLAIN = ("samples", "moving", "communication")  # parts that measure more than errors of places
 _NAMES = ("case", "scene", "map", "method")
 _NOT_MEASURED = (
     "layout", "seed", "targets", "users", "trials", "time", "track", "status", "looks", "ways",
