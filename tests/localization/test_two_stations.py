@@ -131,7 +131,6 @@ def test_the_gradient_is_that_of_the_likelihood(world):
     near = pairs_near_all(
         (maps["bs-0"], maps["bs-1"]),
         start[None, None],
-        start[None, None],
         some,
         6,
         jnp.asarray(1.0),
@@ -203,7 +202,7 @@ def test_pairs_are_counted_as_they_would_be_one_by_one(world):
     echoes = heard(world, (0, 1))
     _, (sets,) = sets_of_targets(echoes, echoes.ways())
     some = jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), sets)
-    near = pairs_near_all(tuple(maps.values()), start, start, some, 5, jnp.asarray(1.0))
+    near = pairs_near_all(tuple(maps.values()), start, some, 5, jnp.asarray(1.0))
     path = jax.tree.map(lambda leaf: leaf[0, 0], near)
     exists = jnp.arange(10) < 4  # four ways out, then one way back: not as many
     exists = exists.at[7].set(True)

@@ -57,14 +57,8 @@ class Presence(NamedTuple):
     """Logarithm of the power of (1 + distance) that neighbours' weights fall with."""
 
 
-_START = Presence(
-    level=np.where(np.arange(_RANKS) < 5, 2.0, -3.0), slope=np.full(_RANKS, -0.5),
-    across=np.asarray(-1.2), along=np.asarray(-2.0), decay=np.asarray(2.0),
-)  # fmt: skip
-
-
 class _Pairs(NamedTuple):
-    """Places with an anchor each, and what their neighbours say of it."""
+    """Places with an anchor each, and what their neighbours say of it; distances in metres."""
 
     across: Float[np.ndarray, "pair neighbour"]
     along: Float[np.ndarray, "pair neighbour"]
@@ -117,7 +111,10 @@ def learn_presence(
         listed: How many paths a receiver lists.
         neighbours: Reports to predict from.
     """
-    start = _START._replace(level=np.where(np.arange(_RANKS) < listed, 2.0, -3.0))
+    start = Presence(
+        level=np.where(np.arange(_RANKS) < listed, 2.0, -3.0), slope=np.full(_RANKS, -0.5),
+        across=np.asarray(-1.2), along=np.asarray(-2.0), decay=np.asarray(2.0),
+    )  # fmt: skip
     if len(place) < 2:
         return start
     count = min(neighbours + 1, len(place))

@@ -64,7 +64,6 @@ class NearbyPaths(NamedTuple):
 
 def paths_near(
     channel_map: ChannelMap,
-    start: Float[Array, "3"],
     place: Float[Array, "3"],
     heard: OneWayPaths,
     keep: int,
@@ -74,13 +73,12 @@ def paths_near(
 
     Args:
         channel_map: Predicts paths.
-        start: Where the search began, and the identities of the slots are held [m].
         place: Where [m].
         heard: One-way paths of the target.
         keep: Slots kept, the rest being silent; padded with absent ones.
         slack: Variance of the target about the place, in each coordinate [m^2].
     """
-    near = channel_map.around(start)
+    near = channel_map.around(place)
     prior = near(place)
     spread = jnp.diagonal(prior.covariance, axis1=-2, axis2=-1)
     length = SPEED_OF_LIGHT * prior.delay
@@ -137,7 +135,6 @@ def _pad(found: NearbyPaths, extra: int) -> NearbyPaths:
 @eqx.filter_jit
 def paths_near_all(
     channel_map: ChannelMap,
-    start: Float[Array, "target start 3"],
     place: Float[Array, "target start 3"],
     heard: OneWayPaths,
     keep: int,
@@ -145,7 +142,7 @@ def paths_near_all(
 ) -> NearbyPaths:
     """Ask a map at every start of every target; as `paths_near`."""
 
-    def one(begin, where, paths):
-        return paths_near(channel_map, begin, where, paths, keep, slack)
+    def one(where, paths):
+        return paths_near(channel_map, where, paths, keep, slack)
 
-    return jax.vmap(jax.vmap(one, in_axes=(0, 0, None)))(start, place, heard)
+    return jax.vmap(jax.vmap(one, in_axes=(0, None)))(place, heard)

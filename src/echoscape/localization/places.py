@@ -11,6 +11,11 @@ import numpy as np
 
 from echoscape.localization.fix import Fix, FixStatus
 
+PRIOR = 300.0**-2
+"""Information that keeps directions finite which no echo tells of [1/m^2]."""
+TOGETHER = 0.5
+"""Ends nearer than this many metres, or deviations of the better one, are one place."""
+
 
 def gather_places(
     target, found, support, free_height, *, reach, ambiguous_below, vague_above
@@ -29,8 +34,7 @@ def gather_places(
     count, starts = found.value.shape
     size = 3 if free_height else 2
     information = found.information[..., :size, :size]
-    # A metre's worth of prior knowledge over 300 m keeps unobserved directions finite.
-    cut = np.linalg.inv(information + np.eye(size) / 300.0**2)
+    cut = np.linalg.inv(information + PRIOR * np.eye(size))
     covariance = np.zeros((count, starts, 3, 3))
     covariance[..., :size, :size] = cut
     finite = np.isfinite(found.value) & (found.heard > 0)
@@ -53,7 +57,7 @@ def gather_places(
     for k in range(starts):
         first[:, k] = ~taken[:, k]
         near = np.linalg.norm(place - place[:, k : k + 1], axis=-1) < np.maximum(
-            0.5, 0.5 * std[:, k : k + 1]
+            TOGETHER, TOGETHER * std[:, k : k + 1]
         )
         mine = near & ~taken & first[:, k : k + 1]
         agreeing[:, k] = mine.sum(axis=1)

@@ -180,11 +180,11 @@ class _Look(NamedTuple):
     sender: ChannelMap
     listener: ChannelMap
 
-    def near(self, start, place, heard, keep, slack) -> NearbyPaths:
+    def near(self, place, heard, keep, slack) -> NearbyPaths:
         """Ask the map, or both."""
         if isinstance(heard, OneWayPaths):
-            return paths_near_all(self.sender, start, place, heard, keep, slack)
-        return pairs_near_all((self.sender, self.listener), start, place, heard, keep, slack)
+            return paths_near_all(self.sender, place, heard, keep, slack)
+        return pairs_near_all((self.sender, self.listener), place, heard, keep, slack)
 
 
 def _search_chunk(settings, looks, cells, features, echo, heard, model, heights) -> Found:
@@ -198,8 +198,7 @@ def _search_chunk(settings, looks, cells, features, echo, heard, model, heights)
 
     def climb_from(place, level, slack, blur, steps=settings.steps):
         near = [
-            look.near(place, place, paths, settings.candidates, slack)
-            for look, paths in zip(looks, heard)
+            look.near(place, paths, settings.candidates, slack) for look, paths in zip(looks, heard)
         ]
         return climb_all(near, echo, one_way, model, level, slack, blur, heights, steps=steps)
 

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from echoscape.localization.climb import Found
+from echoscape.localization.places import PRIOR, TOGETHER
 
 _STEP = 1.2  # deviations between points of the lattice
 _WIDEST = 6.0  # a valley is laid out no wider than this in each direction [m]
@@ -53,8 +54,11 @@ class _Valley(NamedTuple):
     best: Int[Array, "*batch"]
     mine: Bool[Array, "*batch start"]
     laid: Float[Array, "*batch 3 3"]
+    """Covariance in the plane of the lattice, by the echoes [m^2]."""
     across: Float[Array, "*batch 3 3"]
+    """The rest of it, in the one direction that the lattice leaves out [m^2]."""
     place: Float[Array, "*batch point 3"]
+    """Points of the lattice [m]."""
 
 
 @jax.jit
@@ -63,11 +67,10 @@ def _lay_out(found: Found, heights) -> _Valley:
     """Pick the best ends that differ and lay a lattice around each."""
     free = heights[1] > heights[0]
     level = jnp.diag(jnp.where(free, jnp.zeros(3), jnp.array([0.0, 0.0, 1.0])))
-    prior = jnp.eye(3) / 300.0**2
 
     def valley(best, left):
         # A given height is known so well that it takes no part.
-        covariance = jnp.linalg.inv(found.information[best] + prior + 1e12 * level)
+        covariance = jnp.linalg.inv(found.information[best] + PRIOR * jnp.eye(3) + 1e12 * level)
         width = jnp.sqrt(jnp.maximum(covariance[0, 0] + covariance[1, 1], 0.0))
         apart = jnp.linalg.norm(found.place - found.place[best][None], axis=-1)
         value, vector = jnp.linalg.eigh(covariance)
@@ -76,7 +79,7 @@ def _lay_out(found: Found, heights) -> _Valley:
         place = found.place[best][None] + jnp.asarray(_LATTICE) @ axes.T
         place = place.at[:, 2].set(jnp.clip(place[:, 2], heights[0], heights[1]))
         across = jnp.maximum(value[0], 0.0) * jnp.outer(vector[:, 0], vector[:, 0])
-        near = left & (apart < jnp.maximum(0.5, 0.5 * width))
+        near = left & (apart < TOGETHER * jnp.maximum(1.0, width))
         return _Valley(best, near, axes @ axes.T, across, place.astype(found.place.dtype))
 
     left, valleys = jnp.isfinite(found.value), []

@@ -50,7 +50,6 @@ def join_ways(out: NearbyPaths, back: NearbyPaths) -> NearbyPaths:
 @eqx.filter_jit
 def pairs_near_all(
     maps: tuple[ChannelMap, ChannelMap],
-    start: Float[Array, "target start 3"],
     place: Float[Array, "target start 3"],
     echo: EchoSet,
     keep: int,
@@ -60,20 +59,19 @@ def pairs_near_all(
 
     Args:
         maps: The sender's, the listener's.
-        start: Where each search began [m].
-        place: Where it is [m].
+        place: Where [m].
         echo: Echoes by target.
         keep: Slots kept of each map, those whose directions match best.
         slack: Variance of the target about the place, in each coordinate [m^2].
     """
 
-    def one(begin, where, echo):
+    def one(where, echo):
         ends = zip(maps, ("departure", "arrival"))
         return join_ways(
-            *(paths_near(m, begin, where, _directions(echo, end), keep, slack) for m, end in ends)
+            *(paths_near(m, where, _directions(echo, end), keep, slack) for m, end in ends)
         )
 
-    return jax.vmap(jax.vmap(one, in_axes=(0, 0, None)))(start, place, echo)
+    return jax.vmap(jax.vmap(one, in_axes=(0, None)))(place, echo)
 
 
 def score_pairs(
