@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from echoscape.channel_map.anchor_table import AnchorSet, shines_from
-from echoscape.channel_map.presence import NOT_LISTED, learn_presence, presence_raster
+from echoscape.channel_map.presence import (
+    NOT_LISTED,
+    Presence,
+    learn_presence,
+    presence_raster,
+)
 
 SOURCE = np.array([[-31.0, -17.0], [90.0, 140.0], [np.nan, np.nan]])
 EDGE = np.array([0.7, -2.2, 0.0])  # direction of each shadow's edge from its source [rad]
@@ -52,6 +57,25 @@ def test_an_oblique_edge_is_followed_better_than_by_distance(world):
     assert loss(chance[:, :2], truth[:, :2]) < 0.75 * loss(plain[:, :2], truth[:, :2])
 
 
+def test_an_end_of_the_light_along_the_rays_is_seen_by_range(world):
+    place = world[0]
+    source = SOURCE[:1]
+    bright = lambda where: np.linalg.norm(where - source, axis=1) < 83.0  # noqa: E731
+    rank = np.where(bright(place), 1, NOT_LISTED)[:, None]
+    level, slope = np.where(np.arange(13) < 5, 4.0, -4.0), np.zeros(13)
+
+    def told(across, along):
+        model = Presence(level, slope, *map(np.asarray, (across, along, 2.5)))
+        raster = presence_raster(
+            model, place, rank, source, step=2.0, margin=0.0, slots=1, neighbours=12
+        )
+        east, north = (np.arange(size) * raster.step for size in raster.slot.shape[:2])
+        cells = np.stack(np.meshgrid(east, north, indexing="ij"), -1) + raster.corner
+        return loss(raster.probability[..., 0].ravel(), bright(cells.reshape(-1, 2)))
+
+    assert told(across=-6.0, along=1.0) < 0.6 * told(across=1.0, along=-6.0)
+
+
 def test_a_path_met_once_is_present_only_nearby(world):
     _, cells, chance = predicted(world, SOURCE)
     away = np.linalg.norm(cells - world[0][7], axis=1)
@@ -85,7 +109,7 @@ def test_one_report_or_none_heard_is_no_failure():
 
 def test_a_path_is_as_long_as_its_source_is_far():
     angle = 0.6
-    matrix = np.array([[[np.cos(angle), np.sin(angle)], [np.sin(angle), -np.cos(angle)]]])
+    matrix = np.array([[[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]])
     zero = np.zeros(1)
     table = AnchorSet(
         np.concatenate([matrix, np.zeros((2, 2, 2))]), np.array([[7.0, -3.0], [4.0, 9.0], [1, 1]]),

@@ -90,5 +90,6 @@ def test_free_heights_stay_in_range_and_keep_their_uncertainty():
                   start.level)  # fmt: skip
     out = weigh_ends(start, valley(0.0), free)
     covariance = np.linalg.inv(np.asarray(out.information)[0, 0])
-    assert np.all(np.linalg.eigvalsh(covariance) > 0)
+    plain = np.linalg.inv(information[0, 0])
+    assert np.linalg.eigvalsh(covariance)[0] > 0.9 * np.linalg.eigvalsh(plain)[0]
     assert 1.0 <= float(out.place[0, 0, 2]) <= 30.0
