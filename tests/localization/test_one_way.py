@@ -136,6 +136,27 @@ def test_gradient_and_curvature_are_those_of_the_linearised_likelihood():
     np.testing.assert_allclose(gradient[:2], slope[:2], rtol=1e-8)
 
 
+def test_scatterers_that_nobody_hears_do_not_take_the_gradient_away():
+    # In single precision the power of such a scatterer is zero.
+    target = jax.tree.map(
+        lambda leaf: leaf.astype(jnp.float32) if leaf.dtype == float else leaf,
+        _target(_echo(np.random.default_rng(3))),
+    )
+    place = jnp.array([44.0, 51.0, 0.0], jnp.float32)
+
+    @eqx.filter_jit
+    @jax.value_and_grad
+    def value(place, channel_map):
+        return evaluate(near_paths(channel_map, place, 4), target, place, "doubted", False)[0]
+
+    filled = _map().predictor()
+    assert isinstance(filled, ScattererMap) and len(filled.scatterer) > len(POINTS)
+    expected, found = value(place, _map()), value(place, filled)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-4)
+    assert np.linalg.norm(found[1][:2]) > 0.1
+
+
 @pytest.mark.parametrize("paths", [2, 3, 5])
 def test_exchanges_are_all_orders_in_which_no_path_moves_by_more_than_one(paths):
     every = [
@@ -171,7 +192,7 @@ def test_an_exchange_is_as_likely_as_the_gap_is_small():
 
 @pytest.fixture(scope="module")
 def square():
-    layout = make_layout(1, users=1000, targets=60)
+    layout = make_layout(3, users=1000, targets=60)  # scatterers that no group of eight holds
     return layout, prepare_one_way(exact_map(layout), paths=5)
 
 

@@ -77,7 +77,7 @@ class _HeldMap(eqx.Module):
         taken = prior.probability > _PRESENT
         score = jnp.where(taken, prior.probability, -1.0)
         # Probable paths first; among those alike, the stronger.
-        share = prior.power / jnp.maximum(jnp.max(prior.power), 1e-300)
+        share = prior.power / jnp.maximum(jnp.max(prior.power), jnp.finfo(prior.power.dtype).tiny)
         slot = jnp.argsort(-(score + 1e-3 * share))[:paths]
         unit = 1.0 / jnp.asarray(_UNITS)
         covariance = prior.covariance[slot] * unit[None, :, None] * unit[None, None]

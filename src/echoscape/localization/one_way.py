@@ -98,7 +98,7 @@ def near_paths(channel_map: ChannelMap, place: Float[Array, "3"], count: int) ->
     near = channel_map.around(place)
     prior = near(place)
     chance = jnp.clip(prior.probability, 1e-9, 0.99)
-    log_power = jnp.log(jnp.maximum(prior.power, 1e-300))
+    log_power = jnp.log(jnp.maximum(prior.power, jnp.finfo(prior.power.dtype).tiny))
     # Likely paths in falling power, then the others in falling probability.
     key = jnp.where(chance > 0.5, -log_power, 1e6 - jnp.log(chance))
     order = jnp.argsort(key)[:count]

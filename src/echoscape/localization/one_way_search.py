@@ -2,7 +2,7 @@
 
 The grid is scored by independent paths, cheap enough for every cell and every exchange of ranks;
 its peaks are climbed from with all correlations kept and the map asked anew at every step, and
-compared by that likelihood.
+the posterior is weighed around the best two ends (`spread`).
 
 Takes `PairedEchoes` and a `ChannelMap`.
 Gives a `Fix`.
@@ -38,6 +38,7 @@ from echoscape.localization.paired import Pairs
 from echoscape.localization.paired_scores import PairedEchoes
 from echoscape.localization.places import gather_places
 from echoscape.localization.search import height_range
+from echoscape.localization.spread import weigh_ends
 
 _ROUND = 1024  # cells
 
@@ -165,11 +166,16 @@ def localize_one_way(
         echoes = eqx.tree_at(lambda e: e.valid, echoes, valid)
     errors = jnp.asarray(angle_std, float), jnp.asarray(delay_std, float)
     compiled = eqx.tree_at(lambda s: s.report_position, search, search.report_position[:1])
+    heights = jnp.asarray(search.heights, search.cells.dtype)
     chunk, parts = min(settings.chunk, 1 << (count - 1).bit_length()), []
     for first in range(0, count, chunk):
         index = np.minimum(np.arange(first, first + chunk), count - 1)
         some = jax.tree.map(lambda leaf, index=index: jnp.asarray(leaf[index]), echoes)
-        part, kept = _search(compiled, some, *errors, ranks), min(chunk, count - first)
+        part = weigh_ends(
+            _search(compiled, some, *errors, ranks),
+            lambda place, _, some=some: _weigh(compiled, some, *errors, ranks, place), heights,
+        )  # fmt: skip
+        kept = min(chunk, count - first)
         parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], part))
     found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
     support = distance_to_nearest(found.place.reshape(-1, 3), search.report_position)
@@ -190,7 +196,6 @@ def _search(search: OneWaySearch, echoes: PairedEchoes, angle_std, delay_std, ra
     settings = search.settings
     zenith = echoes.departure_zenith is not None
     heights = jnp.asarray(search.heights, search.cells.dtype)
-    width = settings.candidates if ranks == "ignored" else search.paths + 1
 
     def one(echo):
         target = one_way_target(echo, angle_std, delay_std)
@@ -202,9 +207,7 @@ def _search(search: OneWaySearch, echoes: PairedEchoes, angle_std, delay_std, ra
         cell = find_peaks(score, search.cells, settings.starts, 1.5 * settings.cell)
 
         def at(place):
-            near = near_paths(search.channel_map, place, width)
-            value, _, curvature, known = evaluate(near, target, place, ranks, zenith)
-            return value, (curvature, known)
+            return _evaluate(search, target, place, ranks, zenith)
 
         def climb(ends, number):
             # Every start once, then the best ends again: a valley may be long and flat.
@@ -231,6 +234,30 @@ def _search(search: OneWaySearch, echoes: PairedEchoes, angle_std, delay_std, ra
         return Found(place, value, information, 1.0 * known, heard, level)
 
     return jax.lax.map(one, echoes, batch_size=16)
+
+
+@eqx.filter_jit
+def _weigh(
+    search: OneWaySearch, echoes: PairedEchoes, angle_std, delay_std, ranks,
+    place: Float[Array, "target point 3"],
+) -> Float[Array, "target point"]:  # fmt: skip
+    """Evaluate places of each target."""
+    zenith = echoes.departure_zenith is not None
+
+    def one(given):
+        echo, places = given
+        target = one_way_target(echo, angle_std, delay_std)
+        return jax.vmap(lambda at: _evaluate(search, target, at, ranks, zenith)[0])(places)
+
+    return jax.lax.map(one, (echoes, place), batch_size=16)
+
+
+def _evaluate(search: OneWaySearch, target: OneWayTarget, place, ranks: Ranks, zenith: bool):
+    """Ask the map at a place: log-likelihood, and curvature with how many paths are known."""
+    width = search.settings.candidates if ranks == "ignored" else search.paths + 1
+    near = near_paths(search.channel_map, place, width)
+    value, _, curvature, known = evaluate(near, target, place, ranks, zenith)
+    return value, (curvature, known)
 
 
 def _ranked_scores(near: NearPaths, target: OneWayTarget, ranks: Ranks, zenith: bool, cell: float):

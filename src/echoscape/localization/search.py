@@ -211,5 +211,5 @@ def _search_chunk(settings, looks, cells, features, echo, heard, model, heights)
     found = climb_from(found.place, found.level, wide, 0.05 * half)
     found = climb_from(found.place, found.level, none, none)
     return weigh_ends(
-        found, lambda place, level: climb_from(place, level, none, none, steps=1), heights
+        found, lambda place, level: climb_from(place, level, none, none, steps=1).value, heights
     )

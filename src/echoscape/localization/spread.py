@@ -37,15 +37,14 @@ def weigh_ends(found: Found, evaluate, heights: Float[Array, "2"]) -> Found:
 
     Args:
         found: Ends of climbs, by target and start.
-        evaluate: Places by target and point [m], and targets' levels, to `Found` there, without
-            a climb.
+        evaluate: Places by target and point [m], and targets' levels, to the log-likelihood there.
         heights: Lowest and highest z [m]; equal where the height is given.
     """
     valleys = _lay_out(found, heights)
     targets, points = len(found.value), len(_LATTICE)
     level = jnp.take_along_axis(found.level, valleys.best[..., None], axis=1)
     there = evaluate(valleys.place.reshape(targets, -1, 3), jnp.repeat(level, points, axis=1))
-    return _replace(found, valleys, there.value.reshape(targets, _ENDS, points), heights)
+    return _replace(found, valleys, there.reshape(targets, _ENDS, points), heights)
 
 
 class _Valley(NamedTuple):
