@@ -150,7 +150,8 @@ def test_scatterers_that_nobody_hears_do_not_take_the_gradient_away():
         return evaluate(near_paths(channel_map, place, 4), target, place, "doubted", False)[0]
 
     filled = _map().predictor()
-    assert isinstance(filled, ScattererMap) and len(filled.scatterer) > len(POINTS)
+    assert isinstance(filled, ScattererMap)
+    assert len(filled.scatterer) > len(POINTS)
     expected, found = value(place, _map()), value(place, filled)
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-4)

@@ -73,7 +73,7 @@ def fit_scatterers(
     settings = settings or ScattererSettings()
     reports = reports_of_station(reports, station)
     origin = np.asarray(reports.station_position[0], dtype=float)
-    paths, planar = _bounces(reports, origin)
+    paths, planar = read_bounces(reports, origin)
     points = _consensus(paths, settings, planar, np.random.default_rng(seed))
     if not len(points):
         raise Refusal(
@@ -113,7 +113,7 @@ def name_paths(reports: Reports, scatterers: ScattererMap) -> Int[np.ndarray, "r
     """
     reports = reports_of_station(reports, scatterers.station)
     origin = np.asarray(scatterers.station_position, dtype=float)
-    paths, _ = _bounces(reports, origin)
+    paths, _ = read_bounces(reports, origin)
     sway = np.sqrt(np.maximum(np.trace(scatterers.covariance, axis1=1, axis2=2) / 2.0, 1e-4))
     points = np.asarray(scatterers.scatterer) - origin
     square = np.stack(
@@ -164,7 +164,8 @@ def _real(fitted: "Adjusted", share, sway) -> np.ndarray:
     return real if real.any() else ~real
 
 
-def _bounces(reports: Reports, origin) -> tuple[Bounces, bool]:
+def read_bounces(reports: Reports, origin) -> tuple[Bounces, bool]:
+    """List every path of every report, as the station sees users; and whether all is planar."""
     paths = reports.estimates
     report, rank = np.nonzero(np.asarray(paths.valid))
     take = (report, rank)
@@ -190,7 +191,7 @@ def _bounces(reports: Reports, origin) -> tuple[Bounces, bool]:
     ), planar  # fmt: skip
 
 
-def _point_of(paths: Bounces) -> np.ndarray:
+def points_of(paths: Bounces) -> np.ndarray:
     """Invert each path to the point that alone would explain it; NaN where none can."""
     level = np.sin(paths.zenith)
     out = np.stack(
@@ -205,7 +206,7 @@ def _point_of(paths: Bounces) -> np.ndarray:
 
 def _consensus(paths: Bounces, settings: ScattererSettings, planar, rng) -> np.ndarray:
     """Take the point that most paths agree on, again and again."""
-    start, gate = _point_of(paths), settings.gate**2
+    start, gate = points_of(paths), settings.gate**2
     free = np.ones(len(paths.report), dtype=bool)
     found: list[np.ndarray] = []
     for _ in range(200):

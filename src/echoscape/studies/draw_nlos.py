@@ -28,6 +28,7 @@ _STYLE = {
     "bound, all": ("black", None, "bound, all pairs"),
     "bound, reciprocal": ("black", None, "bound, reciprocal"),
     "nearest reports": ("tab:green", "s", "nearest reports"),
+    "network of points": ("tab:pink", "*", "network of points"),
     "network by scatterer": ("tab:olive", "D", "network, slot by scatterer"),
     "network by rank": ("tab:brown", "v", "network, slot by rank"),
 }

@@ -20,12 +20,14 @@ from echoscape.localization import localize_one_way, prepare_one_way
 from echoscape.reports import Reports
 from echoscape.studies.nlos_square import summary
 from echoscape.studies.nlos_world import LISTED, echoes_of, exact_bound, make_layout, reports_of
+from echoscape.studies.point_network import fit_point_network
 from echoscape.studies.sweep import Row, Setting
 
 ANGLE, DELAYS = 0.1, (5.0, 20.0)
 COUNTS = (50, 100, 300, 1000, 3000, 10_000)
 _GEOMETRY = ("scatterers", "nearest reports")
 _NETWORKS = ("network by scatterer", "network by rank")
+_POINTS = ("network of points",)
 WORSE = ((1.0, 0.0), (2.0, 0.0), (3.0, 0.0), (0.0, 0.1), (0.0, 0.2), (2.0, 0.1))
 """Position error of the reports [m] and share of wrong ones."""
 
@@ -41,7 +43,10 @@ def points(quick: bool, seed: int = 0, layouts: int | None = None) -> list[Setti
     networks = [(10_000, 0.0, 0.0), *exact[:-1]]
     if not quick:
         chosen += [
-            (_NETWORKS, layout, *case) for case in networks for layout in range(min(count, 4))
+            (maps, layout, *case)
+            for maps in (_POINTS, _NETWORKS)
+            for case in networks
+            for layout in range(min(count, 4))
         ]
     return [
         {
@@ -90,6 +95,9 @@ def _fit(name: str, reports: Reports, scatterers: ScattererMap, setting: Setting
         return scatterers
     if name == "nearest reports":
         return fit_nearest(reports)
+    if name in _POINTS:
+        key = jax.random.fold_in(jax.random.key(setting["seed"]), setting["layout"])
+        return fit_point_network(reports, key=key)
     if name == "network by scatterer":
         return _network(arrange_paths(reports, name_paths(reports, scatterers)), setting)
     return _network(reports, setting)
