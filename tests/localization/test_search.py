@@ -4,12 +4,13 @@ import dataclasses
 import importlib.util
 import pathlib
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.channel_map import fit_anchors
+from echoscape.channel_map import ChannelMap, fit_anchors
 from echoscape.checks import Refusal
 from echoscape.estimation import PathEstimates
 from echoscape.localization import FixStatus, SearchSettings, localize
@@ -223,20 +224,67 @@ def test_detection_and_false_echoes_are_learnt(key, missed, false):
     assert abs(float(learnt.false_share) - share) < 0.06
 
 
-def test_echoes_far_sharper_than_the_grid_are_climbed_to(key):
-    site = square_site(jax.random.key(0), elements=16)
-    exact = exact_map(site, 5)
-    place = np.c_[np.random.default_rng(3).uniform(2.0, 98.0, (24, 2)), np.zeros(24)]
+def _users(exact, place):
+    """Reports of users who hear what a map promises them."""
     prior = jax.tree.map(np.asarray, jax.jit(jax.vmap(exact))(jnp.asarray(place)))
     zero = np.zeros(prior.delay.shape)
     paths = PathEstimates(
         prior.departure_azimuth, prior.departure_zenith, zero, zero, prior.delay, prior.power,
         zero, zero, zero + np.inf, zero + np.inf, zero, prior.probability > 0.5,
     )  # fmt: skip
-    users = Reports(
-        paths, place, zero[:, 0], zero[:, 0], np.arange(24), np.zeros(24, int),
-        np.asarray(site.station_position), site.station,
+    return Reports(
+        paths, place, zero[:, 0], zero[:, 0], np.arange(len(place)), np.zeros(len(place), int),
+        np.asarray(exact.station_position)[None], (exact.station,),
     )  # fmt: skip
+
+
+class Shadowed(ChannelMap):
+    """A map whose strongest path, at a place, is heard east of a line only."""
+
+    exact: ChannelMap
+    edge: jnp.ndarray
+    first: jnp.ndarray
+    report_position: np.ndarray
+    station_position: np.ndarray
+    station: str = eqx.field(static=True)
+
+    def __call__(self, position):
+        prior = self.exact(position)
+        own = jnp.arange(prior.delay.shape[0]) == self.first
+        lit = jnp.where(position[0] > self.edge, 0.97, 0.01)
+        return eqx.tree_at(lambda p: p.probability, prior, jnp.where(own, lit, prior.probability))
+
+
+def test_the_edge_of_a_shadow_moves_places_by_less_than_a_cell(key):
+    exact = exact_map(square_site(jax.random.key(0), elements=16), 5)
+    place = np.array([[41.3, 57.2, 0.0]])
+    echoes = make_echoes(_users(exact, place), key, angle_std=0.1, delay_std=30e-9).echoes
+    first = jnp.argmax(exact(jnp.asarray(place[0])).power)
+
+    def found(edge):
+        shadowed = Shadowed(
+            exact, jnp.asarray(edge), first, place, exact.station_position, exact.station
+        )
+        return localize(echoes, shadowed)
+
+    free = found(-100.0)
+    deviation = np.sqrt(free.covariance[0, 0, 0, 0])
+    middle = free.best[0, 0]
+    moved = [
+        float(found(middle + step * deviation).best[0, 0] - middle) / deviation
+        for step in (-1.0, 0.2)
+    ]
+    # What is left of a Gaussian beyond such lines has its mean 0.29 and 0.93 deviations away; the
+    # deviation claimed is a seventh wider than the echoes', and points are 1.2 of these apart.
+    np.testing.assert_allclose(moved, [0.29, 0.93], atol=0.35)
+    assert moved[1] > moved[0] + 0.2
+
+
+def test_echoes_far_sharper_than_the_grid_are_climbed_to(key):
+    site = square_site(jax.random.key(0), elements=16)
+    exact = exact_map(site, 5)
+    place = np.c_[np.random.default_rng(3).uniform(2.0, 98.0, (24, 2)), np.zeros(24)]
+    users = _users(exact, place)
     # 6 mm and half a milliradian: a cell of 2 m is hundreds of deviations wide
     made = make_echoes(users, key, angle_std=5e-4, delay_std=2e-11)
     fix = localize(made.echoes, exact, settings=SearchSettings(reach=5.0))
