@@ -16,7 +16,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Compiling is most of the suite's time: workers, and runs with and without checks, share it.
 _CACHE = pathlib.Path(__file__).resolve().parents[1] / ".pytest_cache/compiled"
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 
 if os.environ.get("ECHOSCAPE_UNCHECKED") != "1":
     from jaxtyping import install_import_hook

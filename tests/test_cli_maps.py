@@ -218,6 +218,7 @@ def test_a_map_of_another_version_is_refused(capsys, here):
     assert "format version 99" in err
 
 
+@pytest.mark.slow
 def test_errors_stated_by_option_hold_where_the_file_has_none(capsys, here):
     table = parquet.read_table(here / "e.parquet")
     bare = table.drop_columns([name for name in table.column_names if name.endswith("_std")])

@@ -109,6 +109,7 @@ def test_the_rate_is_that_of_samples_of_the_pulse(key):
     assert float(found) == pytest.approx(best, rel=0.02)  # far taps are counted without their phase
 
 
+@pytest.mark.slow
 def test_uncertain_delays_leave_fewer_beams(key):
     truth = scene(key)
     wild = [

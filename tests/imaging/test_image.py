@@ -86,6 +86,7 @@ def test_spare_pilots_tell_the_noise(case):
     assert np.isclose(float(silent.noise), float(told.noise), rtol=0.3)
 
 
+@pytest.mark.slow
 def test_noise_that_nobody_tells_is_learnt_and_certifies_nothing():
     snapshots, truth = scene(5)
     found = image(dataclasses.replace(snapshots, noise_variance=None), GRID)

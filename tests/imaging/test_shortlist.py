@@ -101,6 +101,7 @@ def test_what_a_list_lacks_is_found_when_all_are_asked_again(case, short, monkey
     assert error_db(found, truth) < -25
 
 
+@pytest.mark.slow
 def test_what_is_not_listed_is_not_called_occupied(case):
     _, scene, support = first_look(case)
     taken = support.index[jnp.argmax(jnp.where(support.valid, support.value, 0))]

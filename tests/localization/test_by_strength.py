@@ -76,6 +76,7 @@ def test_places_come_out_within_what_is_claimed(learnt):
     assert np.allclose(alone.best, fix.best[7:8])
 
 
+@pytest.mark.slow
 def test_squares_left_out_are_unknown_to_the_map():
     place, level, _ = world(240, 5)
     found = leave_blocks_out(place, level, TRANSMITTER, block=2.0, folds=3)

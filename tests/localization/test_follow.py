@@ -48,6 +48,7 @@ def test_after_two_seconds_a_track_is_twice_as_good_as_a_look(scene):
     assert np.median(square) < 9.0  # correlated in time: only a gross overclaim shows
 
 
+@pytest.mark.slow
 def test_a_short_silence_is_coasted_and_a_long_one_ends_the_track(scene):
     learnt, truth, echoes = scene
     for silent, tracks in ((4, 1), (14, 2)):

@@ -214,6 +214,7 @@ def test_targets_of_the_square_are_found_to_the_bound(square, ranks):
     assert inside.mean() > 0.9
 
 
+@pytest.mark.slow
 def test_where_ranks_are_ignored_the_order_of_paths_says_nothing(square):
     layout, search = square
     echoes = echoes_of(layout.targets, angle_std=0.1, delay_std=5e-9, seed=3)

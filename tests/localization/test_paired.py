@@ -162,6 +162,7 @@ def test_a_grid_of_scores_is_one_product(square, key):
     assert np.allclose(product, each, rtol=1e-5, atol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairs", ["all", "reciprocal"])
 def test_errors_in_the_square_meet_the_bound(square, key, pairs):
     place = np.asarray(jax.random.uniform(key, (400, 3))) * [100.0, 100.0, 0.0]

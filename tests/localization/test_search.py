@@ -55,6 +55,7 @@ def _echo_set(echoes, row):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_sharp_echoes_locate_to_centimetres(street, targets, key):
     reports, truth = targets
     made = make_echoes(reports, key, angle_std=1e-3, delay_std=1e-10)
@@ -255,6 +256,7 @@ class Shadowed(ChannelMap):
         return eqx.tree_at(lambda p: p.probability, prior, jnp.where(own, lit, prior.probability))
 
 
+@pytest.mark.slow
 def test_the_edge_of_a_shadow_moves_places_by_less_than_a_cell(key):
     exact = exact_map(square_site(jax.random.key(0), elements=16), 5)
     place = np.array([[41.3, 57.2, 0.0]])

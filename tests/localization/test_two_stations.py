@@ -164,6 +164,7 @@ def test_senders_survive_a_file(world, tmp_path):
     assert "sender" not in (tmp_path / "one.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_pair_is_followed(world):
     site, maps, _, _ = world
     count = 15

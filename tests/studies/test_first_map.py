@@ -4,6 +4,8 @@ import pathlib
 import re
 import runpy
 
+import pytest
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples/first_map.py"
 
@@ -19,6 +21,7 @@ def test_the_readme_shows_the_example_itself():
     assert len([line for line in body().splitlines() if line.strip()]) < 15
 
 
+@pytest.mark.slow
 def test_it_finds_the_targets(capsys):
     runpy.run_path(str(EXAMPLE))
     median = float(re.search(r"median error ([0-9.]+) m", capsys.readouterr().out)[1])

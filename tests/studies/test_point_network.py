@@ -19,6 +19,7 @@ def learnt():
     return layout, fit_point_network(reports, slots=64, steps=1500, key=jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_every_scatterer_is_a_slot_and_no_other(learnt):
     layout, found = learnt
     truth = np.asarray(layout.site.scatterer_position)
@@ -29,6 +30,7 @@ def test_every_scatterer_is_a_slot_and_no_other(learnt):
     np.testing.assert_allclose(sway, SWAY, rtol=0.3)
 
 
+@pytest.mark.slow
 def test_paths_of_new_places_are_those_predicted(learnt):
     layout, found = learnt
     prior = jax.tree.map(np.asarray, jax.jit(jax.vmap(found))(jnp.asarray(layout.targets.position)))

@@ -47,6 +47,7 @@ def test_the_user_is_followed_without_line_of_sight(walk):
     assert (found.user_status == UserStatus.TRACKED).all()
 
 
+@pytest.mark.slow
 def test_where_paths_stand_apart_the_likeliest_assignment_is_the_same(walk, monkeypatch):
     observations, user, _, found = walk
     asked = []
