@@ -73,7 +73,7 @@ def test_what_cannot_be_followed_is_refused(scene):
     )
     with pytest.raises(Refusal, match="no echoes to follow"):
         follow(nothing, learnt, key=jax.random.key(0))
-    with pytest.raises(Refusal, match="of which there is no map"):
+    with pytest.raises(Refusal, match="fit a map from that station"):
         follow(echoes, {}, key=jax.random.key(0))
 
 
