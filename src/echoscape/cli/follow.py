@@ -9,7 +9,15 @@ from typing import Annotated
 
 import cyclopts
 
-from echoscape.cli.console import Json, Seed, print_json, print_table, use_double_precision
+from echoscape.cli.console import (
+    Json,
+    Quiet,
+    Seed,
+    print_json,
+    print_table,
+    progress,
+    use_double_precision,
+)
 from echoscape.cli.options import MapFolder, check_deviations, check_table
 
 
@@ -26,6 +34,7 @@ def follow(
     figure: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     seed: Seed = 0,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Follow one moving target through the maps of the stations that hear it.
 
@@ -42,6 +51,7 @@ def follow(
         figure: Also draw the way, as PNG and PDF beside the table.
         seed: Seed of everything random.
         json: Print JSON for programs.
+        quiet: Show no progress.
     """
     use_double_precision()
     check_deviations(angle_std, delay_std)
@@ -61,13 +71,12 @@ def follow(
             f"--acceleration-std must be finite and above zero, in m/s^2; got {acceleration_std:g}"
         )
     maps = load_maps(map_folder)
-    found = follow_target(
-        read_echoes(echoes, angle_std, delay_std),
-        maps,
-        key=jax.random.key(seed),
-        height=height,
-        settings=FollowSettings(acceleration_std=acceleration_std),
-    )
+    heard = read_echoes(echoes, angle_std, delay_std)
+    how = FollowSettings(acceleration_std=acceleration_std)
+    with progress("locating each look", quiet) as tell:
+        found = follow_target(
+            heard, maps, key=jax.random.key(seed), height=height, settings=how, progress=tell
+        )
     if figure:
         from echoscape.studies.draw_fixes import save_figure
         from echoscape.studies.draw_follow import draw_followed

@@ -12,7 +12,7 @@ Gives `Followed`.
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import equinox as eqx
@@ -91,6 +91,7 @@ def follow(
     height: float | None = None,
     settings: FollowSettings | None = None,
     search: SearchSettings | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Followed:
     """Follow one target through the maps of the stations that hear it.
 
@@ -101,6 +102,7 @@ def follow(
         height: Height of the target [m]; the reports' own by default.
         settings: How it moves.
         search: How each look is located.
+        progress: Called with looks located and all looks.
 
     Raises:
         Refusal: There is no echo, a station has no map, or times do not rise.
@@ -119,7 +121,7 @@ def follow(
             "a target that moves needs one number of target and one time [s] for each instant; two "
             "instants have the same time"
         )
-    fix = localize(echoes, maps, height=height, settings=search)
+    fix = localize(echoes, maps, height=height, settings=search, progress=progress)
     reports = np.concatenate([np.asarray(m.report_position)[:, :2] for m in maps.values()])
     area = np.prod(np.ptp(reports, axis=0) + 2 * search.reach)
     return _tracks(time[order], _read_looks(fix, order), fix, float(area), settings, key)
