@@ -135,7 +135,8 @@ def table(rows: dict[str, list[Row]]) -> list[Row]:
             key = tuple((name, row[name]) for name in (*_LEVELS, *named) if name in row)
             groups.setdefault((locates, key), []).append(row)
         for (locates, key), group in groups.items():
-            line: Row = {"part": part, **dict(key), "layouts": len(group)}
+            counted = "layouts" if locates else "rows"
+            line: Row = {"part": part, **dict(key), counted: len(group)}
             names = (
                 _ERRORS if locates else [n for n in group[0] if n not in {*line, *_NOT_MEASURED}]
             )
