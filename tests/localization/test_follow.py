@@ -9,7 +9,14 @@ from echoscape.channel_map import save_maps
 from echoscape.checks import Refusal
 from echoscape.cli import main
 from echoscape.localization import localize
-from echoscape.localization.follow import FollowSettings, FollowStatus, follow
+from echoscape.localization.follow import (
+    FollowSettings,
+    FollowStatus,
+    _Looks,
+    _new_cloud,
+    _run,
+    follow,
+)
 from echoscape.reports import write_echoes
 from echoscape.reports.echo_making import make_echoes
 from echoscape.studies.nlos_moving import scene_reports, wander
@@ -61,6 +68,43 @@ def test_a_short_silence_is_coasted_and_a_long_one_ends_the_track(scene):
         assert (found.status[12 : 12 + silent] == expected).all()
         assert np.isfinite(found.position).all()
         assert np.linalg.norm((found.position - truth)[-1, :2]) < 2.0
+
+
+def test_looks_of_one_gaussian_are_filtered_as_by_kalman_and_an_odd_one_is_passed_over():
+    rng, lag, count = np.random.default_rng(3), 0.1, 30
+    covariance = np.array([[0.5, 0.3], [0.3, 0.4]])
+    way = np.array([20.0, 35.0]) + lag * np.arange(count)[:, None] * [2.0, -1.3]
+    seen = way + rng.multivariate_normal(np.zeros(2), covariance, count)
+    odd = 17
+    seen[odd] += [40.0, 25.0]
+    looks = _Looks(
+        seen[:, None],
+        np.tile(np.linalg.inv(covariance), (count, 1, 1, 1)),
+        np.full((count, 1), -0.5 * np.log(np.linalg.det(covariance)) - np.log(2 * np.pi)),
+        np.ones(count, bool),
+    )
+    settings = FollowSettings(particles=20_000)
+    cloud = _new_cloud(jax.tree.map(lambda leaf: leaf[0], looks), settings, jax.random.key(1))
+    mean, spread, explained, _ = _run(
+        jax.tree.map(jax.numpy.asarray, looks), lag * jax.numpy.arange(float(count)),
+        jax.numpy.asarray(0), cloud, jax.numpy.asarray(np.log(1e-6)), jax.numpy.asarray(1.0),
+        jax.random.key(2),
+    )  # fmt: skip
+    eye, none = np.eye(2), np.zeros((2, 2))
+    step = np.block([[eye, lag * eye], [none, eye]])
+    push = np.sqrt(lag) * np.concatenate([0.5 * lag * eye, eye])
+    state, trust = (
+        np.concatenate([seen[0], [0, 0]]),
+        np.block([[covariance, none], [none, 9 * eye]]),
+    )
+    for k in range(1, count):
+        state, trust = step @ state, step @ trust @ step.T + push @ push.T
+        if k != odd:
+            gain = trust[:, :2] @ np.linalg.inv(trust[:2, :2] + covariance)
+            state, trust = state + gain @ (seen[k] - state[:2]), trust - gain @ trust[:2]
+    assert np.flatnonzero(~np.asarray(explained)).tolist() == [odd]
+    np.testing.assert_allclose(mean[-1], state, atol=0.06)
+    np.testing.assert_allclose(spread[-1], trust[:2, :2], atol=0.02)
 
 
 def test_what_cannot_be_followed_is_refused(scene):

@@ -29,7 +29,7 @@ from echoscape.localization.search import SearchSettings, localize
 from echoscape.numerics.particles import Cloud, bootstrap_step, start_cloud
 from echoscape.reports import Echoes
 
-# Log-evidence of a new start over a track, for the track to be given up.
+# Log-evidence of a new start over a track, for it to be given up: an odd look costs some ten.
 _FAR_BETTER = 50.0
 _SMALLEST = 1e-6  # [m^2] variance added to what a look claims
 
