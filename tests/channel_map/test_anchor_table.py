@@ -27,6 +27,7 @@ def _unfolded(point):
         azimuth=np.arctan2(point[:, 1], point[:, 0]),
         arrival_azimuth=0.0 * ones,
         has_arrival=np.zeros(count, dtype=bool),
+        model_error=0.1,
         log_gain=-50.0 * ones,
     )
 

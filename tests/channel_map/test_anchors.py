@@ -58,25 +58,61 @@ def test_wrong_and_blurred_reports_do_not_ruin_the_map(options):
     assert np.median(np.abs(turn)) < 5e-3
 
 
-def test_point_scatterers_are_found_where_they_stand():
-    scatterer = np.array([[18.0, 43.0], [-25.0, 37.0], [41.0, -22.0]])
-    place = users(80, seed=4)
-    leg = np.linalg.norm(place[:, None, :2] - scatterer[None], axis=-1)
-    reports = street_reports(count=80, seed=4, paths=3)
-    station = np.array([31.0, 12.0, 1.5])
-    reach = np.linalg.norm(scatterer - station[:2], axis=-1)
-    azimuth = np.arctan2(*(scatterer - station[:2]).T[::-1])
-    total = reach[None] + leg
-    reports = jax.tree.map(np.array, reports)
-    reports.station_position[0] = station
+SCATTERER = np.array([[18.0, 43.0], [-25.0, 37.0], [41.0, -22.0]])
+STATION = np.array([31.0, 12.0, 1.5])
+
+
+def _scattered(place, moved):
+    """Azimuth [rad] and length [m] by way of each scatterer; all from outside the station."""
+    leg = np.linalg.norm(place[:, None, :2] - moved, axis=-1)
+    aside = moved - STATION[:2]
+    return np.arctan2(aside[..., 1], aside[..., 0]), np.linalg.norm(aside, axis=-1) + leg
+
+
+def _scattered_reports(place, moved):
+    reports = jax.tree.map(np.array, street_reports(count=len(place), seed=4, paths=3))
+    azimuth, length = _scattered(place, moved)
+    reports.position[:] = place
+    reports.station_position[0] = STATION
     reports.estimates.departure_azimuth[:] = azimuth
     reports.estimates.departure_zenith[:] = np.pi / 2
-    reports.estimates.delay[:] = total / C
-    channel_map = fit_anchors(reports)
+    reports.estimates.delay[:] = length / C
+    return reports
+
+
+def test_point_scatterers_are_found_where_they_stand():
+    channel_map = fit_anchors(_scattered_reports(users(80, seed=4), SCATTERER[None]))
     found = np.asarray(channel_map.anchors.offset)[np.asarray(channel_map.anchors.scatters) > 0]
     assert len(found) == 3
-    apart = np.linalg.norm(found[:, None] + station[:2] - scatterer[None], axis=-1)
+    apart = np.linalg.norm(found[:, None] + STATION[:2] - SCATTERER[None], axis=-1)
     assert apart.min(axis=0).max() < 1e-3
+
+
+def test_scatterers_that_sway_stay_whole_and_their_paths_err_as_claimed():
+    def sway(count, seed):
+        noise = np.random.default_rng(seed).normal(scale=0.3, size=(count, 3, 2))
+        return SCATTERER + noise
+
+    reports = _scattered_reports(users(300, seed=4), sway(300, 5))
+    channel_map = fit_anchors(reports, settings=AnchorSettings(model_errors=(0.3,)))
+    anchors = channel_map.anchors
+    variance = np.asarray(anchors.variance)[np.asarray(anchors.scatters) > 0]
+    assert np.sum(np.abs(variance - 0.09) < 0.02) == 3
+
+    place = users(400, seed=12)
+    azimuth, length = _scattered(place, sway(400, 13))
+    prior = jax.jit(lambda m, x: jax.vmap(m)(x))(channel_map, jnp.asarray(place))
+    turn = np.angle(np.exp(1j * (azimuth[..., None] - prior.departure_azimuth[:, None])))
+    late = length[..., None] - C * prior.delay[:, None]
+    gap = np.stack([turn, late], axis=-1)
+    unit = np.array([1.0, C])
+    covariance = np.asarray(prior.covariance)[:, None, :, ::2, ::2] * unit[:, None] * unit
+    square = np.einsum("usli,uslij,uslj->usl", gap, np.linalg.inv(covariance), gap)
+    square = np.where(np.asarray(prior.probability)[:, None] > 0.5, square, np.inf).min(axis=-1)
+    # Two degrees of freedom: mean 2, 90 % below 4.6; a sway of the wrong sign gives far more.
+    assert np.isfinite(square).mean() > 0.98
+    assert 1.7 < np.mean(square[np.isfinite(square)]) < 2.4
+    assert 0.87 < np.mean(square < 4.605) < 0.94
 
 
 def test_predictions_follow_their_own_gradient(exact_map):

@@ -45,13 +45,18 @@ def rotation(parity, angle) -> Float[np.ndarray, "*batch 2 2"]:
     return np.stack([np.stack([c, -parity * s], -1), np.stack([s, parity * c], -1)], -2)
 
 
-def misfit(paths: UnfoldedPaths, index, parity, angle, offset):
-    """Square the distance of paths from a proposal, in standard deviations; broadcasts."""
+def misfit(paths: UnfoldedPaths, index, parity, angle, offset, *, sways: bool = True):
+    """Square the distance of paths from a proposal, in standard deviations; broadcasts.
+
+    Where a scatterer `sways` by the model error, the length feels it on both legs and the angle as
+    near as it is seen; otherwise the error is that of the unfolded point.
+    """
     x, y = paths.place[index, 0], paths.place[index, 1]
     c, s = np.cos(angle), np.sin(angle)
-    length = np.hypot(offset[..., 0], offset[..., 1]) + np.hypot(
-        x - offset[..., 0], y - offset[..., 1]
-    )
+    reach = np.hypot(offset[..., 0], offset[..., 1])
+    leg_x, leg_y = x - offset[..., 0], y - offset[..., 1]
+    rest = np.hypot(leg_x, leg_y)
+    length = reach + rest
     mirror = parity != 0
     aside_x = paths.point[index, 0] - np.where(
         mirror, c * x - parity * s * y + offset[..., 0], length * c
@@ -60,9 +65,14 @@ def misfit(paths: UnfoldedPaths, index, parity, angle, offset):
         mirror, s * x + parity * c * y + offset[..., 1], length * s
     )
     out_x, out_y = paths.outward[index, 0], paths.outward[index, 1]
-    along = (aside_x * out_x + aside_y * out_y) / paths.along_std[index]
-    across = (aside_y * out_x - aside_x * out_y) / paths.across_std[index]
-    return along**2 + across**2
+    along = (aside_x * out_x + aside_y * out_y) ** 2
+    across = (aside_y * out_x - aside_x * out_y) ** 2
+    error = np.where(mirror | (not sways), 0.0, paths.model_error**2)
+    bent = 1.0 - 2.0 * (leg_x * c + leg_y * s) / np.maximum(rest, 1e-3)
+    near = (length / np.maximum(reach, 1e-3)) ** 2 - 1.0
+    return along / (paths.along_std[index] ** 2 + error * bent) + across / (
+        paths.across_std[index] ** 2 + error * near
+    )
 
 
 def scatterer_of(paths: UnfoldedPaths) -> Float[np.ndarray, "path 2"]:
@@ -185,7 +195,8 @@ def _propose_some(paths, scatterer, neighbours, seeds, free, rng):
     best = vote.argmax(axis=1)
 
     zero = np.zeros((len(seeds), 1), dtype=int)
-    square = misfit(paths, partner, zero, departure, scatterer[seeds][:, None])
+    # Told apart from isometries, which have no such freedom, as if it stood still.
+    square = misfit(paths, partner, zero, departure, scatterer[seeds][:, None], sways=False)
     agree = np.where(usable, np.nan_to_num(np.maximum(0.0, 1.0 - square / (2 * _GATE**2))), 0.0)
     scattered = agree.sum(axis=1) > 1.2 * vote[rows, best]
     return (

@@ -24,6 +24,7 @@ from echoscape.estimation import AnyArray
 _PAIR_REACH = 25.0  # farther apart two paths alike by chance are too many [m]
 _TURN_VARIANCE = 4e-4  # of a turn taken over from another path [rad^2]
 _GATE = 3.5  # standard deviations
+_SMALLEST = 0.1**2  # variance of an anchor's point, however many follow it [m^2]
 
 
 @storable("anchor-set")
@@ -43,7 +44,7 @@ class AnchorSet(eqx.Module):
     centre: Float[AnyArray, "anchor 2"]
     """Middle of the reports that follow it."""
     variance: Float[AnyArray, " anchor"]
-    """Variance of a predicted unfolded point at `centre` [m^2]."""
+    """Variance of a predicted unfolded point at `centre`; of a scatterer's place [m^2]."""
     turn_variance: Float[AnyArray, " anchor"]
     """Variance of the rotation angle [rad^2]."""
     stretch_variance: Float[AnyArray, " anchor"]
@@ -149,12 +150,34 @@ def _row_of_anchor(paths: UnfoldedPaths, anchor: Anchor):
     sign, height = _height_rule(paths, m)
     gain, gain_std = _gain(paths.log_gain[m])
     matrix = rotation(anchor.parity, anchor.angle) if anchor.parity else np.zeros((2, 2))
-    floor = 0.1**2 if anchor.parity else 0.1**2 * excess
+    floor = _SMALLEST if anchor.parity else _sway_variance(paths, anchor)
     return (
         matrix, anchor.offset, float(anchor.parity == 0), sign, height, centre,
         floor + excess / total, turn if anchor.parity else 0.0, 0.0,
         gain, gain_std,
     )  # fmt: skip
+
+
+def _sway_variance(paths: UnfoldedPaths, anchor: Anchor) -> float:
+    """Estimate how far a scatterer is from its mean place at each report, by what is unexplained.
+
+    Reports' own errors are taken off.  The search's model error stands in for two more followers.
+    """
+    m = anchor.member
+    reach, leg = np.linalg.norm(anchor.offset), paths.place[m, :2] - anchor.offset
+    out, rest = anchor.offset / reach, np.linalg.norm(leg, axis=1)
+    length = np.sum(paths.point[m, :2] * paths.outward[m], axis=1)
+    turn = paths.outward[m, 1] * out[0] - paths.outward[m, 0] * out[1]
+    error = paths.model_error**2
+    residual = np.stack([length - reach - rest, length * turn]) ** 2
+    stated = np.stack([paths.along_std[m], paths.across_std[m]]) ** 2
+    pull = np.stack([np.sum((out - leg / np.maximum(rest, 1e-3)[:, None]) ** 2, axis=1),
+                     (length / reach) ** 2])  # fmt: skip
+    weight = 1.0 / stated
+    seen = np.sum(weight * (residual - (stated - error)))
+    pulled = np.sum(weight * pull) * (1.0 - 1.0 / len(m))
+    more = 2.0 * float(np.mean(np.sum(weight * pull, axis=0)))
+    return max(_SMALLEST, (seen + more * error) / (pulled + more))
 
 
 def _row_of_path(paths: UnfoldedPaths, k):

@@ -88,10 +88,9 @@ def _predict(anchor: AnchorSet, place: Float[Array, "3"]):
     """Predict one path at one place relative to the station."""
     lever = place[:2] - anchor.centre
     # Scatterer: the ray points at it, its length is the two legs.
-    reach = jnp.sqrt(jnp.sum(anchor.offset**2) + 1e-9)
     leg = place[:2] - anchor.offset
-    total = reach + jnp.sqrt(jnp.sum(leg**2) + 1e-9)
-    scattered = anchor.offset / reach * total
+    reach, rest = (jnp.sqrt(jnp.sum(side**2) + 1e-9) for side in (anchor.offset, leg))
+    scattered = anchor.offset / reach * (reach + rest)
     mirrored = anchor.matrix @ place[:2] + anchor.offset
     point = jnp.where(anchor.scatters > 0, scattered, mirrored)
     height = anchor.height_sign * place[2] + anchor.height_offset
@@ -104,11 +103,35 @@ def _predict(anchor: AnchorSet, place: Float[Array, "3"]):
     along = isotropic + anchor.turn_variance * jnp.sum(turned * out) ** 2
     aside = turned[1] * out[0] - turned[0] * out[1]
     across = isotropic + anchor.turn_variance * aside**2
-    deviation = jnp.stack(
-        [across / squared, anchor.variance / length**2, along / SPEED_OF_LIGHT**2]
-    )
+    zenith = anchor.variance / length**2
+    deviation = jnp.diag(jnp.stack([across / squared, zenith, along]))
+    swayed = _sway(anchor.variance, anchor.offset / reach, reach, leg / rest, rest, zenith)
+    covariance = jnp.where(anchor.scatters > 0, swayed, deviation)
+    unit = jnp.array([1.0, 1.0, 1.0 / SPEED_OF_LIGHT])
     azimuth = jnp.arctan2(point[1], point[0])
-    return azimuth, jnp.arctan2(level, height), length / SPEED_OF_LIGHT, jnp.diag(deviation)
+    return (
+        azimuth, jnp.arctan2(level, height), length / SPEED_OF_LIGHT,
+        covariance * (unit[:, None] * unit[None]),
+    )  # fmt: skip
+
+
+def _sway(variance, out, reach, back, rest, zenith):
+    """Give the covariance of azimuth, zenith and length where a scatterer's place is uncertain.
+
+    To first order the length changes by ``(out - back) . sway``; what is left of it between station
+    and user, where that is nothing, is its second order, ``tr((H S)^2) / 2``.
+    """
+    left = jnp.stack([-out[1], out[0]])
+    azimuth, length = left / reach, out - back
+    near, far = (jnp.sqrt(side**2 + 2.0 * variance) for side in (reach, rest))
+    bend = 0.5 * variance**2 * (near**-2 + far**-2 + 2.0 * (out @ back) ** 2 / (near * far))
+    both = variance * (azimuth @ length)
+    zero = jnp.zeros_like(both)
+    return jnp.stack([
+        jnp.stack([variance * (azimuth @ azimuth), zero, both]),
+        jnp.stack([zero, zenith, zero]),
+        jnp.stack([both, zero, variance * (length @ length) + bend]),
+    ])  # fmt: skip
 
 
 @storable("anchors")

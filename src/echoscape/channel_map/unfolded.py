@@ -44,6 +44,8 @@ class UnfoldedPaths(NamedTuple):
     """Arrival azimuth at the user, where `has_arrival` [rad]."""
     has_arrival: Bool[np.ndarray, " path"]
     """Whether the arrival direction was reported well enough to start from."""
+    model_error: float
+    """Standard deviation in all three errors that no report states [m]."""
     log_gain: Float[np.ndarray, " path"]
     """Natural logarithm of power times squared length; NaN where no power was reported."""
 
@@ -84,6 +86,7 @@ def unfold(reports: Reports, place: Float[np.ndarray, "report 3"], error: float)
         azimuth=azimuth,
         arrival_azimuth=paths.arrival_azimuth[take],
         has_arrival=np.isfinite(arrival_std) & (arrival_std < 0.1),
+        model_error=error,
         log_gain=log_gain,
     )
 
