@@ -63,6 +63,7 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, name, value, options, sente
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_grid_of_another_place_is_told_after_one_start(tmp_path, capsys):
     grid = VoxelGrid((-5.0, -3.0, 0.0), (8, 7, 5), 1.0)
     generator = np.random.default_rng(1)

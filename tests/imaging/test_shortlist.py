@@ -36,6 +36,7 @@ def first_look(case):
     return problem, scene, visibility_bits._first_support(problem, scene, outcome, 32)
 
 
+@pytest.mark.slow
 def test_listed_columns_are_those_of_the_whole_problem(case, short, key):
     problem, scene, support = first_look(case)
     asked, cut, listed = shortlist.shorten(problem, scene, support)

@@ -121,6 +121,7 @@ def test_what_cannot_be_followed_is_refused(scene):
         follow(echoes, {}, key=jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_table_and_a_figure(scene, tmp_path, capsys):
     learnt, _, echoes = scene
     save_maps({learnt.station: learnt}, tmp_path / "map")

@@ -164,6 +164,7 @@ def test_spacing_and_sight():
     assert not is_obstructed(reports, fit_carried(reports).errors).any()
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_draws(tmp_path, capsys):
     write_reports(room(10), tmp_path / "room.parquet")
     words = ["map", "leave-one-out", tmp_path / "room.parquet", "--out", tmp_path / "fix.csv"]

@@ -201,7 +201,7 @@ def _errors(layout, fix):
     return np.linalg.norm(fix.best - layout.targets.position, axis=1)
 
 
-@pytest.mark.parametrize("ranks", ["doubted", "ignored"])
+@pytest.mark.parametrize("ranks", ["doubted", pytest.param("ignored", marks=pytest.mark.slow)])
 def test_targets_of_the_square_are_found_to_the_bound(square, ranks):
     layout, search = square
     echoes = echoes_of(layout.targets, angle_std=0.1, delay_std=5e-9, seed=3)
@@ -242,6 +242,7 @@ def test_reciprocal_echoes_alone_say_less_by_the_information_they_hold(square):
     np.testing.assert_allclose(np.sqrt(np.mean(few**2) / np.mean(every**2)), expected, rtol=0.25)
 
 
+@pytest.mark.slow
 def test_one_target_alone_is_located_as_among_others(square):
     layout, search = square
     how = {"angle_std": 0.1, "delay_std": 5e-9}

@@ -183,6 +183,7 @@ def test_errors_in_the_square_meet_the_bound(square, key, pairs):
         assert np.median(np.linalg.norm(fewer.best - place, axis=1)) > 1.2 * np.median(error)
 
 
+@pytest.mark.slow
 def test_chunks_and_company_do_not_matter(square, key):
     place = np.asarray(jax.random.uniform(key, (400, 3))) * [100.0, 100.0, 0.0]
     echoes = _echoes(square, place, key, 0.1, 5e-9)

@@ -67,6 +67,7 @@ def test_sharp_echoes_locate_to_centimetres(street, targets, key):
     assert np.allclose(fix.probability.sum(axis=1), 1.0)
 
 
+@pytest.mark.slow
 def test_blurred_echoes_missed_and_false_stay_within_their_ellipse(street, targets, key):
     reports, truth = targets
     made = make_echoes(reports, key, angle_std=0.05, delay_std=5e-9, missed=0.15, false=0.1)
@@ -282,6 +283,7 @@ def test_the_edge_of_a_shadow_moves_places_by_less_than_a_cell(key):
     assert moved[1] > moved[0] + 0.2
 
 
+@pytest.mark.slow
 def test_echoes_far_sharper_than_the_grid_are_climbed_to(key):
     site = square_site(jax.random.key(0), elements=16)
     exact = exact_map(site, 5)
