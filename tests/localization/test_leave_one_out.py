@@ -85,6 +85,7 @@ def found():
     return leave_one_out(room())
 
 
+@pytest.mark.slow
 def test_obstructed_poses_are_found_far_better_than_without_a_map(found):
     assert found.obstructed.tolist() == [True, False] * 12
     error = {name: value[found.obstructed] for name, value in found.distances().items()}
@@ -96,6 +97,7 @@ def test_obstructed_poses_are_found_far_better_than_without_a_map(found):
     assert found.fix.target.tolist() == list(range(100, 124))
 
 
+@pytest.mark.slow
 def test_the_claimed_covariance_holds_the_truth(found):
     miss = (found.fix.best - found.position)[:, :2]
     covariance = found.fix.covariance[:, 0, :2, :2]

@@ -136,6 +136,7 @@ def test_gradient_and_curvature_are_those_of_the_linearised_likelihood():
     np.testing.assert_allclose(gradient[:2], slope[:2], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_scatterers_that_nobody_hears_do_not_take_the_gradient_away():
     # In single precision the power of such a scatterer is zero.
     target = jax.tree.map(

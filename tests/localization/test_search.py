@@ -78,6 +78,7 @@ def test_blurred_echoes_missed_and_false_stay_within_their_ellipse(street, targe
     assert (square < 18.4).all()  # 99.99 % of a Gaussian in the plane
 
 
+@pytest.mark.slow
 def test_one_by_one_equals_together_and_chunks_do_not_matter(street, key):
     reports = mirrors.street_reports(count=35, seed=23)  # more than one chunk
     echoes = make_echoes(reports, key, angle_std=0.02, delay_std=2e-9).echoes

@@ -18,6 +18,7 @@ def learnt():
     return fit_geometry_network(reports, slots=600, steps=600, key=jax.random.key(1))
 
 
+@pytest.mark.slow
 def test_paths_of_new_places_are_among_those_predicted(learnt):
     truth = load_sample().targets
     prior = jax.jit(jax.vmap(learnt))(jnp.asarray(truth.position))
@@ -35,6 +36,7 @@ def test_paths_of_new_places_are_among_those_predicted(learnt):
     assert np.mean(hits) > 0.4
 
 
+@pytest.mark.slow
 def test_lengths_grow_by_the_distance_gone(learnt):
     # an anchor is rigid: the gradient of a length is a unit vector wherever one asks
     place = jnp.array([3.7, -11.2, 1.9])
