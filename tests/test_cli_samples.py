@@ -142,11 +142,13 @@ def test_an_array_without_extent_is_refused_in_the_file(folder, tmp_path, capsys
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--method", "music", "--sources", "5000"], "sources apart; asked for 5000"),
+        (["--method", "music", "--sources", "5000", "--most", "5000"],
+         "sources apart; asked for 5000"),
+        (["--method", "music", "--sources", "41"], "--sources 41 is more than the 40 echoes"),
         (["--method", "fft", "--sources", "3"], "--sources is for music and esprit"),
         (["--method", "esprit", "--order", "bic"], "--order is for greedy"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_estimated_is_one_sentence(folder, tmp_path, capsys, words, message):
     code, _, err = run(capsys, "estimate", folder / "s.npz", "--out", tmp_path / "e.csv", *words)
     assert code == 2

@@ -228,3 +228,15 @@ def test_errors_that_no_report_states_still_widen_the_claim():
     prior = asked(fit_nearest(mute, settings=NearestSettings(tolerance=4.0)), place)
     claimed = C * np.sqrt(prior.covariance[:, :3, 2, 2])
     assert np.median(claimed) > 0.2  # ten centimetres over a dozen reports would claim 0.04
+
+
+def test_directions_that_nobody_measured_are_unknown_and_no_warning():
+    reports = jax.tree.map(np.array, street_reports(60))
+    reports.estimates.valid[::3, -1] = False
+    reports.estimates.delay[::3, -1] = 0.0  # as a file's padding
+    reports.estimates.departure_zenith_std[:] = np.inf
+    prior = asked(fit_nearest(reports), reports.position)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(prior))
+    heard = prior.probability > 0.3
+    assert np.sqrt(prior.covariance[heard][:, 1, 1]).min() > 100.0
+    assert np.sqrt(prior.covariance[heard][:, 0, 0]).max() < 0.05

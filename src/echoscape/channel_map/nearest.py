@@ -276,15 +276,12 @@ def _point_variance(reports: Reports, model_error: float) -> Float[np.ndarray, "
     paths = reports.estimates
     length = SPEED_OF_LIGHT * paths.delay
     level = np.linalg.norm(unfolded_point(paths, np.zeros(3))[..., :2], axis=-1)
-    std = np.stack(
-        [
-            SPEED_OF_LIGHT * paths.delay_std,
-            level * paths.departure_azimuth_std,
-            length * paths.departure_zenith_std,
-        ],
-        axis=-1,
+    per_unit = np.stack([np.full_like(length, SPEED_OF_LIGHT), level, length], axis=-1)
+    stated = np.stack(
+        [paths.delay_std, paths.departure_azimuth_std, paths.departure_zenith_std], axis=-1
     )
-    std = np.where(np.isfinite(std), std, 1e6)
+    measured = np.isfinite(stated)
+    std = np.where(measured, per_unit * np.where(measured, stated, 0.0), 1e6)
     return std**2 + reports.position_std[:, None, None] ** 2 + model_error**2
 
 

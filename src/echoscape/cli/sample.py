@@ -173,6 +173,10 @@ def estimate(
     check_table(out)
     if sources is not None and method not in ("music", "esprit"):
         raise Refusal(f"--sources is for music and esprit; {method} finds their number itself")
+    if sources is not None and sources > most:
+        raise Refusal(
+            f"--sources {sources} is more than the {most} echoes of --most; give more there too"
+        )
     if order is not None and method != "greedy":
         raise Refusal(f"--order is for greedy; {method} has its own way")
     if method == "greedy":
