@@ -45,7 +45,7 @@ def rotation(parity, angle) -> Float[np.ndarray, "*batch 2 2"]:
     return np.stack([np.stack([c, -parity * s], -1), np.stack([s, parity * c], -1)], -2)
 
 
-def misfit(paths: UnfoldedPaths, index, parity, angle, offset, *, sways: bool = True):
+def misfit(paths: UnfoldedPaths, index, parity, angle, offset, *, sways: bool = False):
     """Square the distance of paths from a proposal, in standard deviations; broadcasts.
 
     Where a scatterer `sways` by the model error, the length feels it on both legs and the angle as
@@ -195,8 +195,7 @@ def _propose_some(paths, scatterer, neighbours, seeds, free, rng):
     best = vote.argmax(axis=1)
 
     zero = np.zeros((len(seeds), 1), dtype=int)
-    # Told apart from isometries, which have no such freedom, as if it stood still.
-    square = misfit(paths, partner, zero, departure, scatterer[seeds][:, None], sways=False)
+    square = misfit(paths, partner, zero, departure, scatterer[seeds][:, None])
     agree = np.where(usable, np.nan_to_num(np.maximum(0.0, 1.0 - square / (2 * _GATE**2))), 0.0)
     scattered = agree.sum(axis=1) > 1.2 * vote[rows, best]
     return (
@@ -219,9 +218,11 @@ def _grow(paths, free, seed, parity, angle, offset, least) -> Anchor | None:
     """Refine a proposal on all its followers, near ones first."""
     away = np.linalg.norm(paths.place[:, :2] - paths.place[seed, :2], axis=1)
     level = free & _same_height(paths, np.arange(len(free))[None], np.array([seed]))[0]
+    # A sway can be told only where the reports' own errors do not drown it.
+    sways = parity == 0 and bool(paths.along_std[seed] ** 2 < 2.0 * paths.model_error**2)
     for turn, radius in enumerate((40.0, 80.0, 160.0, np.inf, np.inf)):
         member = np.flatnonzero(level & (away < radius))
-        square = misfit(paths, member, parity, angle, offset)
+        square = misfit(paths, member, parity, angle, offset, sways=sways)
         near = square < 1.3 * _GATE**2
         member, square = member[near], square[near]
         order = np.lexsort((square, paths.report[member]))

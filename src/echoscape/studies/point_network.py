@@ -37,7 +37,7 @@ stages slots are let go."""
 _CLUTTER = -10.0  # logarithm of the background's density per radian and metre
 _FEWEST = 4.0  # paths that a slot must explain to be kept,
 _LEAST = 0.03  # and as a share of what slots explain on average
-_DOUBLE = 2.0  # two slots so near are one [m]
+_DOUBLE = 3.0  # two slots so few deviations apart are one
 
 
 class PointNetwork(ChannelMap):
@@ -97,7 +97,8 @@ def fit_point_network(
         free = _train(free, data, errors, planar, jax.random.fold_in(shuffle, number))
         if number + 1 < len(_STAGES):
             used = _shares(free, data, last).sum((0, 1))
-            free = _keep(free, _distinct(np.asarray(free.point), used))
+            haze = float(np.hypot(np.exp(free.log_sway), last))
+            free = _keep(free, _distinct(np.asarray(free.point), used, _DOUBLE * haze))
     share = _shares(free, data, 0.0)
     free, share = jax.tree.map(lambda leaf: np.asarray(leaf, dtype=float), (free, share))
     gain, fluctuation = _strengths(free, share, data)
@@ -268,13 +269,13 @@ def _shares(free: _Free, data: _Lesson, error: float) -> Float[np.ndarray, "repo
     return np.concatenate([np.asarray(shares(part)) for part in parts])
 
 
-def _distinct(point: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Keep the slots that explain enough, of those near one another the one that explains most."""
+def _distinct(point: np.ndarray, used: np.ndarray, reach: float) -> np.ndarray:
+    """Keep the slots that explain enough, of those within reach [m] the one that explains most."""
     kept: list[int] = []
     least = max(_FEWEST, _LEAST * used.sum() / max(np.sum(used >= _FEWEST), 1))
     for slot in np.argsort(-used):
         apart = np.linalg.norm(point[kept] - point[slot], axis=-1)
-        if used[slot] >= least and np.all(apart > _DOUBLE):
+        if used[slot] >= least and np.all(apart > reach):
             kept.append(int(slot))
     return np.array(kept or [int(np.argmax(used))])
 
