@@ -159,9 +159,9 @@ def _row_of_anchor(paths: UnfoldedPaths, anchor: Anchor):
 
 
 def _sway_variance(paths: UnfoldedPaths, anchor: Anchor) -> float:
-    """Estimate how far a scatterer is from its mean place at each report, by what is unexplained.
+    """Estimate the variance of a scatterer's place from report to report, in each axis [m^2].
 
-    Reports' own errors are taken off.  The search's model error stands in for two more followers.
+    It is what reports' own errors leave unexplained.  The search's model error stands in for two more followers.
     """
     m = anchor.member
     reach, leg = np.linalg.norm(anchor.offset), paths.place[m, :2] - anchor.offset
@@ -170,11 +170,11 @@ def _sway_variance(paths: UnfoldedPaths, anchor: Anchor) -> float:
     turn = paths.outward[m, 1] * out[0] - paths.outward[m, 0] * out[1]
     error = paths.model_error**2
     residual = np.stack([length - reach - rest, length * turn]) ** 2
-    stated = np.stack([paths.along_std[m], paths.across_std[m]]) ** 2
+    allowed = np.stack([paths.along_std[m], paths.across_std[m]]) ** 2
     pull = np.stack([np.sum((out - leg / np.maximum(rest, 1e-3)[:, None]) ** 2, axis=1),
                      (length / reach) ** 2])  # fmt: skip
-    weight = 1.0 / stated
-    seen = np.sum(weight * (residual - (stated - error)))
+    weight = 1.0 / allowed
+    seen = np.sum(weight * (residual - (allowed - error)))
     pulled = np.sum(weight * pull) * (1.0 - 1.0 / len(m))
     more = 2.0 * float(np.mean(np.sum(weight * pull, axis=0)))
     return max(_SMALLEST, (seen + more * error) / (pulled + more))

@@ -69,10 +69,8 @@ def draw_fixes(fix: Fix, maps: Mapping[str, ChannelMap]) -> Figure:
         if lone.any():
             axes.plot(*fix.best[lone, :2].T, "o", ms=8, mfc="none", mec=_DOUBTFUL, zorder=4,
                       label=f"ellipse too wide to draw ({lone.sum()})")  # fmt: skip
-        all_heard = "" if heard.all() else f"{heard.sum()} heard of "
-        axes.set_title(
-            f"{all_heard}{len(heard)} targets, with the 90 % ellipse that each fix claims"
-        )
+        some = "" if heard.all() else f"{heard.sum()} heard of "
+        axes.set_title(f"{some}{len(heard)} targets, with the 90 % ellipse that each fix claims")
         figure.legend(loc="outside lower center", ncols=3)
     return figure
 
