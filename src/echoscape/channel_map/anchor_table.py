@@ -161,7 +161,8 @@ def _row_of_anchor(paths: UnfoldedPaths, anchor: Anchor):
 def _sway_variance(paths: UnfoldedPaths, anchor: Anchor) -> float:
     """Estimate the variance of a scatterer's place from report to report, in each axis [m^2].
 
-    It is what reports' own errors leave unexplained.  The search's model error stands in for two more followers.
+    It is what reports' own errors leave unexplained; the model error of the search stands in for
+    two more followers.
     """
     m = anchor.member
     reach, leg = np.linalg.norm(anchor.offset), paths.place[m, :2] - anchor.offset
