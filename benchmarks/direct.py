@@ -19,9 +19,9 @@ from echoscape.localization.direct import DirectSettings, localize_direct, prepa
 from echoscape.localization.direct_grid import score_cells
 from echoscape.localization.direct_likelihood import fit_echoes
 from echoscape.numerics.harmonics import centred
-from echoscape.propagation import scatter, strongest
+from echoscape.propagation import scatter, square_world, strongest
 from echoscape.signals import Waveform, echo_channel
-from echoscape.studies.point_world import equal_echoes, exact_map, square_site
+from echoscape.studies.point_world import equal_echoes, exact_map
 
 
 def long_atoms(frequency, shape):
@@ -38,7 +38,7 @@ def main():
     parser.add_argument("--looped", type=int, default=64)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    site = square_site(jax.random.key(1), elements=16)
+    site = square_world(jax.random.key(1), elements=16)
     waveform, channel_map = Waveform(192, 100e6 / 192), exact_map(site, 5)
     place = np.array([[37.0, 62.0, 0.0]])
     made, _ = equal_echoes(site, waveform, place, listed=5, snr_db=15.0, key=jax.random.key(2))

@@ -16,10 +16,10 @@ from echoscape.localization.direct_bound import sample_bound
 from echoscape.localization.direct_grid import FINER, score_cells
 from echoscape.localization.direct_likelihood import descend, fit_echoes
 from echoscape.numerics.harmonics import synthesize
-from echoscape.propagation import scatter, strongest
+from echoscape.propagation import scatter, square_world, strongest
 from echoscape.scene import PlanarArray
 from echoscape.signals import EchoSnapshots, Waveform, echo_channel
-from echoscape.studies.point_world import equal_echoes, exact_map, square_site
+from echoscape.studies.point_world import equal_echoes, exact_map
 
 WAVEFORM = Waveform(48, 100e6 / 192)  # a quarter of the band: cells of 3 m, quick
 SETTINGS = DirectSettings(paths=3, reach=3.0, starts=3)
@@ -27,7 +27,7 @@ SETTINGS = DirectSettings(paths=3, reach=3.0, starts=3)
 
 @pytest.fixture(scope="module")
 def world():
-    site = square_site(jax.random.key(5), elements=6, scatterers=5)
+    site = square_world(jax.random.key(5), elements=6, scatterers=5)
     channel_map = exact_map(site, 3)
     place = np.random.default_rng(2).uniform(5.0, 95.0, (6, 2))
     place = np.concatenate([place, np.zeros((6, 1))], axis=1)

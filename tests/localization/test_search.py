@@ -20,9 +20,10 @@ from echoscape.localization.explain import choose, value_gradient_curvature
 from echoscape.localization.grid import grid_peaks, lay_cells
 from echoscape.localization.grouping import EchoModel, EchoSet, group_echoes
 from echoscape.localization.nearby import paths_near
+from echoscape.propagation import square_world
 from echoscape.reports import Reports
 from echoscape.reports.echo_making import make_echoes
-from echoscape.studies.point_world import exact_map, square_site
+from echoscape.studies.point_world import exact_map
 
 _PATH = pathlib.Path(__file__).parents[1] / "channel_map" / "mirrors.py"
 _SPEC = importlib.util.spec_from_file_location("mirror_world", _PATH)
@@ -260,7 +261,7 @@ class Shadowed(ChannelMap):
 
 @pytest.mark.slow
 def test_the_edge_of_a_shadow_moves_places_by_less_than_a_cell(key):
-    exact = exact_map(square_site(jax.random.key(0), elements=16), 5)
+    exact = exact_map(square_world(jax.random.key(0), elements=16), 5)
     place = np.array([[41.3, 57.2, 0.0]])
     echoes = make_echoes(_users(exact, place), key, angle_std=0.1, delay_std=30e-9).echoes
     first = jnp.argmax(exact(jnp.asarray(place[0])).power)
@@ -286,7 +287,7 @@ def test_the_edge_of_a_shadow_moves_places_by_less_than_a_cell(key):
 
 @pytest.mark.slow
 def test_echoes_far_sharper_than_the_grid_are_climbed_to(key):
-    site = square_site(jax.random.key(0), elements=16)
+    site = square_world(jax.random.key(0), elements=16)
     exact = exact_map(site, 5)
     place = np.c_[np.random.default_rng(3).uniform(2.0, 98.0, (24, 2)), np.zeros(24)]
     users = _users(exact, place)

@@ -5,10 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
 from echoscape.checks import Refusal
 from echoscape.studies.nlos_world import SWAY, make_layout, reports_of
-from echoscape.studies.point_network import fit_point_network
+from echoscape.studies.point_network import fit_point_network, path_scores
 from echoscape.units import SPEED_OF_LIGHT
 
 
@@ -46,6 +47,33 @@ def test_paths_of_new_places_are_those_predicted(learnt):
     np.testing.assert_allclose(prior.probability.sum(axis=1).mean(), 5.0, atol=0.4)
     gap = np.log(take(prior.power) / layout.targets.power)
     assert np.median(np.abs(gap)) < 0.1
+
+
+def test_a_path_is_scored_as_its_swaying_point_lets_angles_and_length_err_together():
+    rng = np.random.default_rng(3)
+    sway, error = 0.3, 0.2
+    point = rng.normal(size=(4, 3)) * [20.0, 20.0, 8.0]
+    place = rng.normal(size=(6, 3)) * [40.0, 40.0, 5.0]
+    own = rng.uniform(0.0001, 0.001, (6, 2, 3)) * [1.0, 1.0, 30.0]
+
+    def path(point, place):
+        level = jnp.hypot(point[0], point[1])
+        length = jnp.linalg.norm(point) + jnp.linalg.norm(place - point)
+        return jnp.stack([jnp.arctan2(point[1], point[0]), jnp.arctan2(level, point[2]), length])
+
+    seen = np.array([[path(point[0] + 0.1, q), path(point[1] - 0.2, q)] for q in place])
+    seen[0, 0, 0] += 2 * np.pi
+    found = path_scores(point, np.log(sway), place, seen, own, error)
+    for user, other, slot in np.ndindex(found.shape):
+        slope = np.array(jax.jacfwd(path)(point[slot], place[user]))
+        spread = sway**2 + error**2
+        covariance = spread * slope @ slope.T + np.diag(own[user, other])
+        legs = np.linalg.norm(point[slot]), np.linalg.norm(place[user] - point[slot])
+        covariance[2, 2] += 0.5 * (spread * (1 / legs[0] + 1 / legs[1])) ** 2
+        gap = seen[user, other] - np.array(path(point[slot], place[user]))
+        gap[0] = (gap[0] + np.pi) % (2 * np.pi) - np.pi
+        expected = multivariate_normal(np.zeros(3), covariance).logpdf(gap)
+        np.testing.assert_allclose(found[user, other, slot], expected, rtol=1e-4, atol=1e-3)
 
 
 def test_reports_that_no_point_explains_are_refused():

@@ -82,7 +82,9 @@ def jitter_scatterers(site: Site, std: float, *, key: PRNGKeyArray) -> Site:
     return eqx.tree_at(lambda site: site.scatterer_position, site, points.at[:, :2].add(moved))
 
 
-def square_world(key: PRNGKeyArray, *, scatterers: int = 8, size: float = 100.0) -> Site:
+def square_world(
+    key: PRNGKeyArray, *, scatterers: int = 8, size: float = 100.0, elements: int = 64
+) -> Site:
     """Make the paper's square with one station at the middle of its southern edge.
 
     After the simulations of [wu-ckm]; that the scatterers are uniform in the square and all alike
@@ -92,6 +94,7 @@ def square_world(key: PRNGKeyArray, *, scatterers: int = 8, size: float = 100.0)
         key: Decides where the scatterers are.
         scatterers: How many.
         size: Side of the square [m].
+        elements: Of the station's linear array, which looks north.
     """
     places = jax.random.uniform(key, (scatterers, 2), maxval=size)
     return Site(
@@ -99,7 +102,7 @@ def square_world(key: PRNGKeyArray, *, scatterers: int = 8, size: float = 100.0)
         bandwidth=100e6,
         station=("bs",),
         station_position=jnp.array([[0.5 * size, 0.0, 0.0]]),
-        array=(PlanarArray(columns=64, azimuth=0.5 * jnp.pi),),
+        array=(PlanarArray(columns=elements, azimuth=0.5 * jnp.pi),),
         bounds=jnp.array([[0.0, 0.0, 0.0], [size, size, 0.0]]),
         scatterer_position=jnp.concatenate([places, jnp.zeros((scatterers, 1))], axis=1),
         scatterer_cross_section=jnp.ones(scatterers),

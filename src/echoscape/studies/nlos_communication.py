@@ -76,7 +76,7 @@ def measure(setting: Setting) -> list[Row]:
     )
     believed = place + setting["position_std"] * shift
     maps: dict[str, Any] = {
-        "exact": exact_map(site),
+        "exact": exact_map(site, place),
         "scatterers": learn_square(learnt),
         "nearest report": fit_nearest(learnt, settings=NearestSettings(neighbours=1)),
     }

@@ -30,9 +30,10 @@ from echoscape.numerics.harmonics import (
     frequency_information,
     synthesize,
 )
+from echoscape.propagation import square_world
 from echoscape.reports.sample_file import echoes_from_estimates
 from echoscape.signals import EchoSnapshots, Waveform
-from echoscape.studies.point_world import equal_echoes, exact_map, square_site
+from echoscape.studies.point_world import equal_echoes, exact_map
 from echoscape.studies.sweep import Row, Setting
 from echoscape.units import from_db
 
@@ -126,7 +127,7 @@ def _waveform(point: _Point) -> Waveform:
 def _layout(text: str, number: int):
     """Make a layout, its map and the grid over it, whatever the ratio."""
     point = LocatePoint.model_validate_json(text)
-    site = square_site(jax.random.key(1000 * point.seed + number), elements=point.elements)
+    site = square_world(jax.random.key(1000 * point.seed + number), elements=point.elements)
     channel_map = exact_map(site, point.listed)
     rng = np.random.default_rng([point.seed, number])
     place = np.c_[rng.uniform(0.0, 100.0, (point.targets, 2)), np.zeros(point.targets)]

@@ -23,9 +23,11 @@ from echoscape.localization.bounds import path_information
 from echoscape.propagation import jitter_scatterers, scatter, square_world, strongest
 from echoscape.reports import Reports
 from echoscape.scene import Site
+from echoscape.studies import square_scene
+from echoscape.studies.square_scene import LISTED, SWAY
 from echoscape.units import SPEED_OF_LIGHT
 
-SIZE, LISTED, SWAY = 100.0, 5, 0.3
+SIZE = 100.0
 SCATTERERS = (8, 8, 8, 15)
 """How many scatterers the layouts have, in turn."""
 
@@ -142,21 +144,8 @@ def echoes_of(
 
 
 def exact_map(layout: Layout, reports: int = 1000) -> ScattererMap:
-    """State the world itself as a map, mean places and true sway, where so many users were."""
-    site, count = layout.site, layout.site.scatterer_position.shape[0]
-    plane = np.diag([1.0, 1.0, 0.0])
-    return ScattererMap(
-        scatterer=np.asarray(site.scatterer_position),
-        covariance=np.broadcast_to(SWAY**2 * plane, (count, 3, 3)),
-        log_gain=np.log(np.asarray(site.scatterer_cross_section)),
-        log_power_std=np.full(count, 0.005),
-        seen=np.full(count, 0.99),
-        report_position=layout.users.position[:reports],
-        station_position=np.asarray(site.station_position[0]),
-        station=site.station[0],
-        listed=LISTED,
-        planar=True,
-    )
+    """State the world itself as a map, where so many users were."""
+    return square_scene.exact_map(layout.site, layout.users.position[:reports])
 
 
 def exact_bound(

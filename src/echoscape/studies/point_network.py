@@ -189,25 +189,54 @@ def _initial(points: np.ndarray, key: PRNGKeyArray) -> _Free:
     return _Free(jnp.asarray(points, jnp.float32), sway, tuple(weights), tuple(biases))
 
 
-def _densities(free: _Free, some: _Lesson, error):
-    """Log density of each reported path under each slot, and the slots' logits."""
-    place, point = some.place[:, None], free.point[None]
+def path_scores(
+    point: Float[AnyArray, "slot 3"],
+    log_sway: float | Float[AnyArray, ""],
+    place: Float[AnyArray, "report 3"],
+    seen: Float[AnyArray, "report path 3"],
+    variance: Float[AnyArray, "report path 3"],
+    error: float | Float[AnyArray, ""],
+) -> Float[Array, "report path slot"]:
+    """Give the log density of each reported path by way of each point.
+
+    Args:
+        point: As the station sees it [m].
+        log_sway: Logarithm of how far each sways along each axis [m].
+        place: Where the reports are, as the station sees them [m].
+        seen: Azimuth [rad], zenith [rad] and length [m].
+        variance: Of these, as reported; infinite where not measured.
+        error: A further sway that is allowed [m].
+    """
+    point, place = jnp.asarray(point)[None], jnp.asarray(place)[:, None]
     first = jnp.sqrt(jnp.sum(point**2, axis=-1) + 1e-4)
     level = jnp.sqrt(jnp.sum(point[..., :2] ** 2, axis=-1) + 1e-4)
     second = jnp.sqrt(jnp.sum((place - point) ** 2, axis=-1) + 1e-4)
     slope = point / first[..., None] - (place - point) / second[..., None]
-    sway = jnp.exp(2.0 * free.log_sway) + error**2
+    sway = jnp.exp(2.0 * log_sway) + error**2
     along = sway * jnp.sum(slope**2, axis=-1) + 0.5 * (sway * (1 / first + 1 / second)) ** 2
-    own = [sway / level**2, sway / first**2, along]
     azimuth = jnp.arctan2(point[..., 1], point[..., 0])
     mean = [azimuth, jnp.arctan2(level, point[..., 2]), first + second]
-    score = 0.0
-    for each in range(3):
-        gap = some.seen[:, :, None, each] - mean[each][:, None]
-        if each == 0:
-            gap = gap - 2 * jnp.pi * jnp.round(gap / (2 * jnp.pi))
-        variance = own[each][:, None] + some.variance[:, :, None, each]
-        score = score - 0.5 * (gap**2 / variance + jnp.log(2 * jnp.pi * variance))
+    gap = [seen[:, :, None, each] - mean[each][:, None] for each in range(3)]
+    gap[0] = gap[0] - 2 * jnp.pi * jnp.round(gap[0] / (2 * jnp.pi))
+    east, north = point[..., 0] / level, point[..., 1] / level
+    sideways = -north * slope[..., 0] + east * slope[..., 1]
+    downwards = (east * slope[..., 0] + north * slope[..., 1]) * point[..., 2] / first - (
+        slope[..., 2] * level / first
+    )
+    own = [sway / level**2, sway / first**2, along]
+    spread = [own[each][:, None] + variance[:, :, None, each] for each in range(3)]
+    # A sway that turns a path's angle changes its length too: judge the length given the angles.
+    for each, shared in ((0, sideways * sway / level), (1, downwards * sway / first)):
+        per_angle = shared[:, None] / spread[each]
+        gap[2] = gap[2] - per_angle * gap[each]
+        spread[2] = spread[2] - per_angle * shared[:, None]
+    squares = jnp.stack(gap) ** 2 / jnp.stack(spread) + jnp.log(2 * jnp.pi * jnp.stack(spread))
+    return -0.5 * jnp.sum(squares, axis=0)
+
+
+def _densities(free: _Free, some: _Lesson, error):
+    """Log density of each reported path under each slot, and the slots' logits."""
+    score = path_scores(free.point, free.log_sway, some.place, some.seen, some.variance, error)
     weights, biases, feature = jax.tree.map(jnp.asarray, (free.weights, free.biases, some.feature))
     return score, forward(weights, biases, feature)
 

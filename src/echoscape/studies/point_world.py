@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from echoscape.channel_map import ChannelMap, PathPrior
 from echoscape.estimation import AnyArray
 from echoscape.propagation import Paths, scatter, strongest
-from echoscape.scene import PlanarArray, Site
+from echoscape.scene import Site
 from echoscape.signals import EchoSnapshots, Waveform, echo_channel
 from echoscape.units import from_db
 
@@ -66,22 +66,6 @@ def exact_map(site: Site, listed: int) -> ExactMap:
         site=site, station_position=site.station_position[0], report_position=lattice,
         station=site.station[0], listed=listed,
     )  # fmt: skip
-
-
-def square_site(key: PRNGKeyArray, *, elements: int, scatterers: int = 8) -> Site:
-    """Make the paper's square with a linear array of some elements, looking north."""
-    return Site(
-        carrier_frequency=28e9,
-        bandwidth=100e6,
-        station=("bs",),
-        station_position=jnp.array([[50.0, 0.0, 0.0]]),
-        array=(PlanarArray(columns=elements, azimuth=float(0.5 * np.pi)),),
-        bounds=jnp.array([[0.0, 0.0, 0.0], [100.0, 100.0, 0.0]]),
-        scatterer_position=jnp.pad(
-            jax.random.uniform(key, (scatterers, 2), float, maxval=100.0), ((0, 0), (0, 1))
-        ),
-        scatterer_cross_section=jnp.ones(scatterers),
-    )
 
 
 @eqx.filter_jit

@@ -5,8 +5,6 @@ Gives a `Site` of point scatterers, `Reports` of its strongest paths, and what a
 predicts.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,18 +13,17 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from echoscape.channel_map import (
     AnchorSettings,
     ChannelMap,
-    PathPrior,
+    ScattererMap,
     fit_anchors,
     fit_scatterers,
 )
-from echoscape.estimation import PathEstimates
+from echoscape.estimation import AnyArray, PathEstimates
 from echoscape.propagation.path import Paths, strongest
 from echoscape.propagation.point_scatterer import jitter_scatterers, scatter, square_world
 from echoscape.reports import Reports
 from echoscape.scene import Site
-from echoscape.units import SPEED_OF_LIGHT
 
-JITTER = 0.3
+SWAY = 0.3
 """How far the scatterers lie from their means, for each user anew [m]."""
 LISTED = 5
 """Strongest paths of a user."""
@@ -50,7 +47,7 @@ def square_paths(
     """Reach places by their strongest paths, the scatterers jittered for each place anew."""
 
     def one(key, place):
-        moved = jitter_scatterers(site, JITTER, key=key)
+        moved = jitter_scatterers(site, SWAY, key=key)
         return strongest(scatter(moved, place, station=station, with_line_of_sight=False), LISTED)
 
     return jax.jit(jax.vmap(one))(jax.random.split(key, len(place)), place)
@@ -90,29 +87,23 @@ def learn_square(reports: Reports, sight: bool = False) -> ChannelMap:
     """
     if not sight:
         return fit_scatterers(reports)
-    return fit_anchors(reports, settings=AnchorSettings(model_errors=(JITTER, 1.0, 3.0)))
+    return fit_anchors(reports, settings=AnchorSettings(model_errors=(SWAY, 1.0, 3.0)))
 
 
-def exact_map(site: Site, station: int = 0) -> Callable[[Float[Array, "3"]], PathPrior]:
-    """Predict the strongest paths of the mean scatterers, with the spread that jitter gives."""
-
-    def predict(position: Float[Array, "3"]) -> PathPrior:
-        paths = strongest(
-            scatter(site, position, station=station, with_line_of_sight=False), LISTED
-        )
-        out = paths.first_bounce - site.station_position[station][None]
-        reach = jnp.sqrt(jnp.sum(out**2, axis=-1))
-        leg = position[None] - paths.first_bounce
-        toward = out / reach[:, None] - leg / jnp.sqrt(jnp.sum(leg**2, axis=-1))[:, None]
-        delay = JITTER**2 * jnp.sum(toward**2, axis=-1) / SPEED_OF_LIGHT**2
-        spread = jnp.stack([JITTER**2 / reach**2, jnp.full_like(delay, 1e-8), delay], axis=-1)
-        return PathPrior(
-            probability=jnp.full_like(delay, 0.98),
-            departure_azimuth=paths.departure_azimuth,
-            departure_zenith=paths.departure_zenith,
-            delay=paths.delay,
-            covariance=jax.vmap(jnp.diag)(spread),
-            power=paths.power,
-        )
-
-    return predict
+def exact_map(
+    site: Site, report_position: Float[AnyArray, "report 3"], station: int = 0
+) -> ScattererMap:
+    """State the world itself as a map: mean places and true sway, where reports would have been."""
+    count = site.scatterer_position.shape[0]
+    return ScattererMap(
+        scatterer=np.asarray(site.scatterer_position),
+        covariance=np.tile(SWAY**2 * np.diag([1.0, 1.0, 0.0]), (count, 1, 1)),
+        log_gain=np.log(np.asarray(site.scatterer_cross_section)),
+        log_power_std=np.full(count, 0.005),
+        seen=np.full(count, 0.99),
+        report_position=np.asarray(report_position),
+        station_position=np.asarray(site.station_position[station]),
+        station=site.station[station],
+        listed=LISTED,
+        planar=True,
+    )
