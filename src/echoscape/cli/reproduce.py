@@ -236,7 +236,7 @@ def nlos_sensing(
     Args:
         out: Folder for the rows, a table and the figures.
         parts: Which parts, separated by commas.
-        quick: Measure few small points, in about a minute, to see that it works.
+        quick: Measure few small points, up to a minute a part, to see that it works.
         layouts: How many layouts of scatterers; ten and eight if not given.
         city: Ray-traced table of a city's users (.npz); the package's own sample if not given.
         seed: Seed of everything random; same seed, same result.

@@ -42,7 +42,7 @@ MOTION = FollowSettings(acceleration_std=0.6)
 
 def points(quick: bool, seed: int) -> list[Setting]:
     """List the points: layouts and scenes."""
-    layouts, ways, reports, looks = (1, 1, 120, 30) if quick else (4, 6, 1000, 60)
+    layouts, ways, reports, looks = (1, 1, 100, 24) if quick else (4, 6, 1000, 60)
     scenes = ("out of sight",) if quick else ("out of sight", "mixed")
     return [
         {
