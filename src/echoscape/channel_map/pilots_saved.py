@@ -4,6 +4,9 @@ The map expects a covariance before any pilot was sent (`beams.expected_covarian
 along its strongest directions then suffice, and the linear estimate of least mean squared error,
 ``h = R P^H (P R P^H + s I)^-1 y``, needs no more than the expected channel has directions.
 
+On a CPU, compile informed pilots, estimates and delay alignment each by itself: of independent
+factorisations of many users in one program, jaxlib 0.10 lets each wait for the other's threads.
+
 Takes a covariance, pilots, and what was received.
 Gives the channel, its expected error, and the pilots to send.
 """

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from matplotlib.figure import Figure
 
 from echoscape.channel_map import fit_nearest
@@ -114,10 +115,9 @@ def _serve(predict, array, paths, believed, std, key) -> dict[str, np.ndarray]:
             "rate_known": rate(align(truth, jnp.ones(LISTED))),
         }  # fmt: skip
 
-    def pilots(row):
+    def pilots(row, few):
         truth, place, key = row
-        error, few, alone = _pilots(prior_near(predict, place, std), array, truth, key)
-        return {"nmse": error, "nmse_8_pilots": few, "nmse_without_map": alone}
+        return _pilots(prior_near(predict, place, std), array, truth, key, few)
 
     gain = jnp.where(paths.valid, paths.gain, 0.0) / scale[:, None]
     steering = jax.vmap(lambda azimuth, zenith: _steer(array, azimuth, zenith))(
@@ -125,10 +125,11 @@ def _serve(predict, array, paths, believed, std, key) -> dict[str, np.ndarray]:
     )
     keys = jax.random.split(key, len(believed))
     rows = TappedPaths(gain, steering, paths.delay), believed, keys
-    # Two programs: on two cores factorisations side by side in one can wait for each other forever.
+    # Programs apart: on two cores, factorisations side by side in one can wait for each other
+    # forever (jaxlib 0.10).
     found = [
         jax.jit(lambda rows, each=each: jax.lax.map(each, rows, batch_size=8))(rows)
-        for each in (one, pilots)
+        for each in (one, lambda row: pilots(row, False), lambda row: pilots(row, True))
     ]
     return {name: np.asarray(values) for some in found for name, values in some.items()}
 
@@ -141,8 +142,8 @@ def _beams(spread, array, codebook, truth: TappedPaths):
     return 1.0 - rate(jnp.max(power[order])) / rate(jnp.max(power))
 
 
-def _pilots(spread, array, truth: TappedPaths, key):
-    """Squared errors, relative to the channel: full pilots, eight informed ones, no map."""
+def _pilots(spread, array, truth: TappedPaths, key, few: bool) -> dict[str, Array]:
+    """Squared errors relative to the channel: a pilot an element, with map or without; or eight."""
     size = array.elements
     channel = truth.gain @ truth.steering
     covariance = expected_covariance(spread, array)
@@ -150,12 +151,14 @@ def _pilots(spread, array, truth: TappedPaths, key):
     parts = jax.random.normal(key, (2, size)) / jnp.sqrt(2 * SNR)
     noise = parts[0] + 1j * parts[1]
     variance = jnp.asarray(1.0 / SNR)
-    whole = jnp.eye(size, dtype=noise.dtype)
-    full = prior_estimate(covariance, whole, channel + noise, variance)
-    informed = informed_pilots(covariance, 8)
-    few = prior_estimate(covariance, informed, informed @ channel + noise[:8], variance)
     square = lambda item: jnp.sum(jnp.abs(item) ** 2) / size  # noqa: E731
-    return square(full - channel), square(few - channel), square(noise)
+    if few:
+        informed = informed_pilots(covariance, 8)
+        found = prior_estimate(covariance, informed, informed @ channel + noise[:8], variance)
+        return {"nmse_8_pilots": square(found - channel)}
+    whole = jnp.eye(size, dtype=noise.dtype)
+    found = prior_estimate(covariance, whole, channel + noise, variance)
+    return {"nmse": square(found - channel), "nmse_without_map": square(noise)}
 
 
 def _expected(prior, array, total) -> TappedPaths:

@@ -46,7 +46,7 @@ def points(quick: bool, seed: int = 0, layouts: int | None = None) -> list[Setti
             (maps, layout, *case)
             for maps in (_POINTS, _NETWORKS)
             for case in networks
-            for layout in range(min(count, 4))
+            for layout in range(count if maps is _POINTS and case == networks[0] else min(count, 4))
         ]
     return [
         {
