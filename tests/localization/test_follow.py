@@ -12,6 +12,7 @@ from echoscape.localization import localize
 from echoscape.localization.follow import (
     FollowSettings,
     FollowStatus,
+    _accelerations,
     _Looks,
     _new_cloud,
     _run,
@@ -70,6 +71,47 @@ def test_a_short_silence_is_coasted_and_a_long_one_ends_the_track(scene):
         assert np.linalg.norm((found.position - truth)[-1, :2]) < 2.0
 
 
+def run_gaussians(seen, covariance, lag, settings):
+    """Follow looks that are one Gaussian each."""
+    count = len(seen)
+    looks = _Looks(
+        seen[:, None],
+        np.tile(np.linalg.inv(covariance), (count, 1, 1, 1)),
+        np.full((count, 1), -0.5 * np.log(np.linalg.det(covariance)) - np.log(2 * np.pi)),
+        np.ones(count, bool),
+    )
+    cloud = _new_cloud(jax.tree.map(lambda leaf: leaf[0], looks), settings, jax.random.key(1))
+    found = _run(
+        jax.tree.map(jax.numpy.asarray, looks), lag * jax.numpy.arange(float(count)),
+        jax.numpy.asarray(0), cloud, jax.numpy.asarray(np.log(1e-6)), _accelerations(settings),
+        jax.random.key(2),
+    )  # fmt: skip
+    return [np.asarray(leaf) for leaf in found[:3]]
+
+
+def test_how_a_target_moves_is_learnt_from_its_looks():
+    rng, lag, covariance = np.random.default_rng(8), 0.1, np.array([[0.02, 0.01], [0.01, 0.03]])
+    settings, told = FollowSettings(particles=1500), {}
+    for acceleration in (0.3, 5.0):
+        push = acceleration * np.sqrt(lag) * rng.normal(size=(80, 2))
+        speed = np.cumsum(push, axis=0) + np.array([1.5, -0.8])
+        way = np.cumsum(lag * (speed - 0.5 * push), axis=0)
+        seen = way + rng.multivariate_normal(np.zeros(2), covariance, 80)
+        mean, _, _ = run_gaussians(seen, covariance, lag, settings)
+        told[acceleration] = np.exp(mean[-1, 4])
+        rms = {"learnt": np.sqrt(np.mean((mean[20:, :2] - way[20:]) ** 2))}
+        for fixed in (acceleration, 0.3 * 5.0 / acceleration):
+            mean, _, _ = run_gaussians(
+                seen, covariance, lag, FollowSettings(particles=1500, acceleration_std=fixed)
+            )
+            np.testing.assert_allclose(mean[:, 4], np.log(fixed), atol=1e-9)
+            rms[fixed] = np.sqrt(np.mean((mean[20:, :2] - way[20:]) ** 2))
+        assert rms["learnt"] < 1.2 * rms[acceleration]
+        assert rms["learnt"] < 0.85 * rms[0.3 * 5.0 / acceleration]
+    assert told[0.3] < 0.8
+    assert 2.5 < told[5.0] < 10.0
+
+
 def test_looks_of_one_gaussian_are_filtered_as_by_kalman_and_an_odd_one_is_passed_over():
     rng, lag, count = np.random.default_rng(3), 0.1, 30
     covariance = np.array([[0.5, 0.3], [0.3, 0.4]])
@@ -77,19 +119,8 @@ def test_looks_of_one_gaussian_are_filtered_as_by_kalman_and_an_odd_one_is_passe
     seen = way + rng.multivariate_normal(np.zeros(2), covariance, count)
     odd = 17
     seen[odd] += [40.0, 25.0]
-    looks = _Looks(
-        seen[:, None],
-        np.tile(np.linalg.inv(covariance), (count, 1, 1, 1)),
-        np.full((count, 1), -0.5 * np.log(np.linalg.det(covariance)) - np.log(2 * np.pi)),
-        np.ones(count, bool),
-    )
-    settings = FollowSettings(particles=20_000)
-    cloud = _new_cloud(jax.tree.map(lambda leaf: leaf[0], looks), settings, jax.random.key(1))
-    mean, spread, explained, _ = _run(
-        jax.tree.map(jax.numpy.asarray, looks), lag * jax.numpy.arange(float(count)),
-        jax.numpy.asarray(0), cloud, jax.numpy.asarray(np.log(1e-6)), jax.numpy.asarray(1.0),
-        jax.random.key(2),
-    )  # fmt: skip
+    settings = FollowSettings(particles=20_000, acceleration_std=1.0)
+    mean, spread, explained = run_gaussians(seen, covariance, lag, settings)
     eye, none = np.eye(2), np.zeros((2, 2))
     step = np.block([[eye, lag * eye], [none, eye]])
     push = np.sqrt(lag) * np.concatenate([0.5 * lag * eye, eye])
@@ -103,7 +134,7 @@ def test_looks_of_one_gaussian_are_filtered_as_by_kalman_and_an_odd_one_is_passe
             gain = trust[:, :2] @ np.linalg.inv(trust[:2, :2] + covariance)
             state, trust = state + gain @ (seen[k] - state[:2]), trust - gain @ trust[:2]
     assert np.flatnonzero(~np.asarray(explained)).tolist() == [odd]
-    np.testing.assert_allclose(mean[-1], state, atol=0.06)
+    np.testing.assert_allclose(mean[-1, :4], state, atol=0.06)
     np.testing.assert_allclose(spread[-1], trust[:2, :2], atol=0.02)
 
 

@@ -30,7 +30,7 @@ def follow(
     height: float | None = None,
     angle_std: float | None = None,
     delay_std: float | None = None,
-    acceleration_std: float = 1.0,
+    acceleration_std: float | None = None,
     figure: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     seed: Seed = 0,
     json: Json = False,
@@ -47,7 +47,8 @@ def follow(
         height: z of the target [m]; the reports' common height if not given.
         angle_std: Standard deviation of angles that the file states none for [rad].
         delay_std: Standard deviation of delays that the file states none for [s].
-        acceleration_std: Random acceleration of the target in each coordinate [m/s^2].
+        acceleration_std: Random acceleration of the target in each coordinate [m/s^2]; learnt from
+            the echoes if not given.
         figure: Also draw the way, as PNG and PDF beside the table.
         seed: Seed of everything random.
         json: Print JSON for programs.
@@ -66,7 +67,7 @@ def follow(
     from echoscape.localization.follow_table import write_followed
     from echoscape.reports import read_echoes
 
-    if not 0 < acceleration_std < float("inf"):
+    if acceleration_std is not None and not 0 < acceleration_std < float("inf"):
         raise Refusal(
             f"--acceleration-std must be finite and above zero, in m/s^2; got {acceleration_std:g}"
         )

@@ -3,9 +3,10 @@
 Every look is located by itself; the mixture of places that comes of it, beside a small chance
 that it holds none of the target, weighs the particles.  (Targets in sight, out of sight and in
 between go the same way, and so do several stations.)  Between two looks a target keeps its
-velocity but for a random acceleration.  A track starts from a look's mixture, ends when looks have
-explained nothing for a while, and another may start then.  A track that began on a false mode is
-given up as soon as one that begins anew explains a second of looks far better.
+velocity but for a random acceleration, whose size every particle carries too, so that the looks
+tell how the target moves unless the user does.  A track starts from a look's mixture, ends when
+looks have explained nothing for a while, and another may start then.  A track that began on a false
+mode is given up as soon as one that begins anew explains a second of looks far better.
 
 Takes `Echoes` of one target over time and a `ChannelMap` for each station.
 Gives `Followed`.
@@ -32,6 +33,8 @@ from echoscape.reports import Echoes
 # Log-evidence of a new start over a track, for it to be given up: an odd look costs some ten.
 _FAR_BETTER = 50.0
 _SMALLEST = 1e-6  # [m^2] variance added to what a look claims
+_ACCELERATIONS = (0.1, 10.0)  # [m/s^2] of targets that nothing is known of
+_CHANGE = 0.1  # of the logarithm of a target's acceleration, over a second
 
 
 class FollowStatus(enum.IntEnum):
@@ -54,8 +57,9 @@ class FollowSettings(pydantic.BaseModel):
 
     particles: int = pydantic.Field(default=2000, ge=50)
     """Particles of a track."""
-    acceleration_std: float = pydantic.Field(default=1.0, gt=0)
-    """Random acceleration in each coordinate, over a second [m/s^2]."""
+    acceleration_std: float | None = pydantic.Field(default=None, gt=0)
+    """Random acceleration in each coordinate, over a second [m/s^2]; learnt from the looks, between
+    0.1 and 10, if None."""
     speed_std: float = pydantic.Field(default=3.0, gt=0)
     """Speed expected of a new target, in each coordinate [m/s]."""
     odd_looks: float = pydantic.Field(default=0.01, gt=0, lt=1)
@@ -163,7 +167,7 @@ def _log_density(look: _Looks, place: Float[Array, "particle 2"]) -> Float[Array
 def _tracks(time, looks: _Looks, fix: Fix, area, settings, key) -> Followed:
     """Start, run and end tracks, one after the other."""
     count, told = len(time), np.asarray(looks.told)
-    mean, covariance = np.zeros((count, 4)), np.zeros((count, 2, 2))
+    mean, covariance = np.zeros((count, 5)), np.zeros((count, 2, 2))
     track, status = np.full(count, -1), np.full(count, int(FollowStatus.NO_TRACK))
     mean[:, :2] = np.median(fix.best[:, :2], axis=0)
     odd = np.log(settings.odd_looks / area)
@@ -175,7 +179,7 @@ def _tracks(time, looks: _Looks, fix: Fix, area, settings, key) -> Followed:
         part = jax.tree.map(lambda leaf: leaf[rows], looks)
         found = _run(
             part, jnp.asarray(time[rows]), jnp.asarray(first), cloud, jnp.asarray(odd),
-            jnp.asarray(settings.acceleration_std, float), key,
+            _accelerations(settings), key,
         )  # fmt: skip
         return tuple(np.asarray(item) for item in found)
 
@@ -205,7 +209,7 @@ def _tracks(time, looks: _Looks, fix: Fix, area, settings, key) -> Followed:
         first, number = last + 1, number + 1
     level = np.full((count, 1), np.median(fix.best[:, 2]))
     position = np.concatenate([mean[:, :2], level], axis=1)
-    return Followed(time, position, covariance, mean[:, 2:], track, status)
+    return Followed(time, position, covariance, mean[:, 2:4], track, status)
 
 
 def _last_instant(time, explained, first, patience) -> int:
@@ -219,16 +223,24 @@ def _last_instant(time, explained, first, patience) -> int:
     return len(time) - 1
 
 
+def _accelerations(settings) -> Float[Array, "2"]:
+    """Give the range of the logarithm of a target's acceleration."""
+    told = settings.acceleration_std
+    return jnp.log(jnp.array(_ACCELERATIONS if told is None else (told, told), float))
+
+
 def _new_cloud(look: _Looks, settings, key) -> Cloud:
-    """Draw particles from a look, with any speed."""
-    choose, shift, speed = jax.random.split(key, 3)
+    """Draw particles from a look, with any speed and acceleration."""
+    choose, shift, speed, push = jax.random.split(key, 4)
     size = (settings.particles,)
     _, spread = jnp.linalg.slogdet(look.precision)
     part = jax.random.categorical(choose, look.log_weight - 0.5 * spread, shape=size)
     root = jnp.linalg.cholesky(jnp.linalg.inv(look.precision))[part]
     inside = jnp.einsum("nij,nj->ni", root, jax.random.normal(shift, (*size, 2), root.dtype))
     moving = settings.speed_std * jax.random.normal(speed, (*size, 2), root.dtype)
-    return start_cloud(jnp.concatenate([look.place[part] + inside, moving], axis=1))
+    low, high = _accelerations(settings)
+    sizes = jax.random.uniform(push, (*size, 1), root.dtype, low, high)
+    return start_cloud(jnp.concatenate([look.place[part] + inside, moving, sizes], axis=1))
 
 
 @jax.jit
@@ -238,7 +250,7 @@ def _run(
     first: Int[Array, ""],
     cloud: Cloud,
     odd: Float[Array, ""],
-    acceleration: Float[Array, ""],
+    accelerations: Float[Array, "2"],
     key: PRNGKeyArray,
 ):
     """Run particles over all instants from the first on; before it they stand still."""
@@ -247,10 +259,11 @@ def _run(
         index, lag, look, key = row
 
         def move(key, state):
-            push = acceleration * jax.random.normal(key, (state.shape[0], 2), state.dtype)
-            push = push * jnp.sqrt(lag)  # white acceleration: over a second it is `acceleration`
-            place = state[:, :2] + lag * state[:, 2:] + 0.5 * lag * push
-            return jnp.concatenate([place, state[:, 2:] + push], axis=1)
+            draw = jax.random.normal(key, (state.shape[0], 3), state.dtype) * jnp.sqrt(lag)
+            size = jnp.clip(state[:, 4:] + _CHANGE * draw[:, 2:], *accelerations)
+            push = jnp.exp(size) * draw[:, :2]  # white: over a second it is the acceleration
+            place = state[:, :2] + lag * state[:, 2:4] + 0.5 * lag * push
+            return jnp.concatenate([place, state[:, 2:4] + push, size], axis=1)
 
         def weigh(state):
             held = jnp.logaddexp(_log_density(look, state[:, :2]), odd)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
 from echoscape.localization import localize
-from echoscape.localization.follow import FollowSettings, follow
+from echoscape.localization.follow import follow
 from echoscape.propagation.path import strongest
 from echoscape.propagation.point_scatterer import jitter_scatterers, scatter
 from echoscape.reports import Reports
@@ -36,8 +36,6 @@ ANGLE_STD, DELAY_STD = 0.1, 5e-9
 """Errors of one echo [rad, s]."""
 LOOK = 0.1
 """Time between looks [s]."""
-MOTION = FollowSettings(acceleration_std=0.6)
-"""What the filter expects: turns of 0.25 rad over a second at 1.5 to 5 m/s."""
 
 
 def points(quick: bool, seed: int) -> list[Setting]:
@@ -101,7 +99,7 @@ def measure(setting: Setting) -> list[Row]:
         time = LOOK * np.arange(float(setting["looks"]))
         users = eqx.tree_at(lambda r: r.time, users, time)
         echoes = make_echoes(users, mine, angle_std=ANGLE_STD, delay_std=DELAY_STD).echoes
-        found = follow(echoes, learnt, key=mine, settings=MOTION)
+        found = follow(echoes, learnt, key=mine)
         alone = localize(echoes, learnt).best
         for k in range(setting["looks"]):
             rows.append(
