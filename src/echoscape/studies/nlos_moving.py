@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from echoscape.localization import localize
 from echoscape.localization.follow import follow
+from echoscape.localization.scores import claimed_level
 from echoscape.propagation.path import strongest
 from echoscape.propagation.point_scatterer import jitter_scatterers, scatter
 from echoscape.reports import Reports
@@ -100,14 +101,22 @@ def measure(setting: Setting) -> list[Row]:
         users = eqx.tree_at(lambda r: r.time, users, time)
         echoes = make_echoes(users, mine, angle_std=ANGLE_STD, delay_std=DELAY_STD).echoes
         found = follow(echoes, learnt, key=mine)
-        alone = localize(echoes, learnt).best
+        alone = localize(echoes, learnt)
+        away = (found.position - truth)[:, :2]
+        square = np.einsum(
+            "ti,tij,tj->t", away, np.linalg.inv(found.covariance + 1e-6 * np.eye(2)), away
+        )
+        levels = 1.0 - np.exp(-0.5 * square), claimed_level(alone, truth)
         for k in range(setting["looks"]):
             rows.append(
                 {
                     "way": way,
                     "time": float(time[k]),
                     "followed": float(np.linalg.norm(found.position[k, :2] - truth[k, :2])),
-                    "alone": float(np.linalg.norm(alone[k, :2] - truth[k, :2])),
+                    "alone": float(np.linalg.norm(alone.best[k, :2] - truth[k, :2])),
+                    # Shares of what was claimed that lie nearer than the truth: uniform if honest.
+                    "followed_level": float(levels[0][k]),
+                    "alone_level": float(levels[1][k]),
                     "status": int(found.status[k]),
                     "track": int(found.track[k]),
                 }
