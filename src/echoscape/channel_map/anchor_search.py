@@ -68,11 +68,42 @@ def misfit(paths: UnfoldedPaths, index, parity, angle, offset, *, sways: bool = 
     along = (aside_x * out_x + aside_y * out_y) ** 2
     across = (aside_y * out_x - aside_x * out_y) ** 2
     error = np.where(mirror | (not sways), 0.0, paths.model_error**2)
-    bent = 1.0 - 2.0 * (leg_x * c + leg_y * s) / np.maximum(rest, 1e-3)
-    near = (length / np.maximum(reach, 1e-3)) ** 2 - 1.0
+    bent, near = _bends(paths, index, angle, offset)
     return along / (paths.along_std[index] ** 2 + error * bent) + across / (
         paths.across_std[index] ** 2 + error * near
     )
+
+
+def description_length(paths: UnfoldedPaths, anchors: list[Anchor], free) -> float:
+    """Measure how long it takes to write the paths down by means of anchors [nat a path].
+
+    Each path that follows an anchor costs its surprise, at the search's model error, and which
+    anchor it follows; every anchor, and every path that follows none, costs a place anywhere.
+    """
+    count = len(paths.report)
+    anywhere = np.log(np.prod(np.ptp(paths.point[:, :2], axis=0)) + 1.0) + np.log(count)
+    total = (np.sum(free) + len(anchors)) * anywhere
+    for anchor in anchors:
+        m, error = anchor.member, paths.model_error**2
+        sways = anchor.parity == 0 and bool(np.median(paths.along_std[m]) ** 2 < 2.0 * error)
+        square = misfit(paths, m, anchor.parity, anchor.angle, anchor.offset, sways=sways)
+        along, across = paths.along_std[m] ** 2, paths.across_std[m] ** 2
+        if sways:
+            bent, near = _bends(paths, m, anchor.angle, anchor.offset)
+            along, across = along + error * bent, across + error * near
+        surprise = 0.5 * (square + np.log(along * across)) + np.log(2 * np.pi)
+        total += np.sum(surprise) + len(m) * np.log(count / len(m)) + np.log(2 * np.pi)
+    return float(total / count)
+
+
+def _bends(paths: UnfoldedPaths, index, angle, offset):
+    """Tell by how much a scatterer's sway moves length and angle beyond an unfolded point's."""
+    c, s = np.cos(angle), np.sin(angle)
+    reach = np.hypot(offset[..., 0], offset[..., 1])
+    leg_x, leg_y = (paths.place[index, k] - offset[..., k] for k in (0, 1))
+    rest = np.hypot(leg_x, leg_y)
+    bent = 1.0 - 2.0 * (leg_x * c + leg_y * s) / np.maximum(rest, 1e-3)
+    return bent, ((reach + rest) / np.maximum(reach, 1e-3)) ** 2 - 1.0
 
 
 def scatterer_of(paths: UnfoldedPaths) -> Float[np.ndarray, "path 2"]:

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from echoscape.channel_map.anchor_search import (
     Anchor,
+    description_length,
     find_anchors,
     misfit,
     rotation,
@@ -31,6 +32,9 @@ from echoscape.channel_map.unfolded import UnfoldedPaths, unfold
 from echoscape.estimation import AnyArray
 from echoscape.reports import Reports
 from echoscape.units import SPEED_OF_LIGHT
+
+_SHORTER = 0.1  # nat a path that a larger model error must save
+_SCATTERED = 0.25  # share of the paths by way of scatterers, for their sway to be asked about
 
 
 class AnchorSettings(pydantic.BaseModel):
@@ -225,15 +229,26 @@ def fit_anchors(
 
 
 def _search(reports, place, settings, seed):
-    """Search with the smallest model error that explains enough."""
-    found = []
+    """Search with the smallest model error that explains enough, or with larger ones that say
+    the same much shorter: where scatterers sway by more, each falls apart into many.
+    """
+    found, shortest = [], None
     for error in settings.model_errors:
         paths = unfold(reports, place, error)
         anchors, free = find_anchors(paths, np.random.default_rng(seed), settings.least_followers)
         # A larger error explains more of anything: it must be worth a tenth of the paths.
         found.append((1.0 - free.mean() - 0.1 * len(found), paths, anchors, free))
-        if 1.0 - free.mean() >= settings.enough_explained:
+        if 1.0 - free.mean() < settings.enough_explained and shortest is None:
+            continue
+        length = description_length(paths, anchors, free)
+        if shortest is not None and length > shortest[0] - _SHORTER:
+            return shortest[1:]
+        shortest = length, paths, anchors, free
+        scattered = sum(len(anchor.member) for anchor in anchors if anchor.parity == 0)
+        if scattered < _SCATTERED * len(free):
             break
+    if shortest is not None:
+        return shortest[1:]
     _, paths, anchors, free = max(found, key=lambda item: item[0])
     return paths, anchors, free
 

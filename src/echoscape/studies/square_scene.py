@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from echoscape.channel_map import (
-    AnchorSettings,
     ChannelMap,
     ScattererMap,
     fit_anchors,
@@ -80,14 +79,10 @@ def reports_of_paths(
 
 
 def learn_square(reports: Reports, sight: bool = False) -> ChannelMap:
-    """Reconstruct the scatterers; with anchors where some users see the station.
-
-    Reports state no error here.  Anchors searched with a smaller one than the jitter would let each
-    scatterer fall apart into many.
-    """
+    """Reconstruct the scatterers; with anchors where some users see the station."""
     if not sight:
         return fit_scatterers(reports)
-    return fit_anchors(reports, settings=AnchorSettings(model_errors=(SWAY, 1.0, 3.0)))
+    return fit_anchors(reports)
 
 
 def exact_map(
