@@ -145,7 +145,7 @@ def test_a_site_places_the_stations(capsys, tmp_path, table):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["reports", "check", "absent.csv"], "there is no file absent.csv; reports were needed"),
+        (["reports", "check", "absent.csv"], "no file absent.csv; a table of reports was needed"),
         (["reports", "check", "u.xlsx"], "u.xlsx must end in .parquet or .csv"),
         (["reports", "chek", "u.csv"], 'Did you mean "check"'),
         (["reports", "check"], "FILE"),

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from jaxtyping import Array, Float
 
-from echoscape.channel_map import ChannelMap, PathPrior
+from echoscape.channel_map import CarriedMap, ChannelMap, PathPrior
+from echoscape.checks import Refusal
 from echoscape.localization.bounds import join_bounds, map_bound
 
 C = 299_792_458.0  # [m/s]
@@ -141,6 +142,12 @@ def test_all_pairs_tell_more_than_reciprocal_ones():
         for pairs in ("all", "reciprocal")
     )
     assert (all_pairs.root_trace < reciprocal.root_trace).all()
+
+
+def test_a_carried_map_has_no_bound():
+    carried = CarriedMap.__new__(CarriedMap)
+    with pytest.raises(Refusal, match="a carried map has no bound"):
+        map_bound(carried, PLACE, angle_std=0.1, delay_std=1e-9)
 
 
 def test_a_deviation_must_be_above_zero():

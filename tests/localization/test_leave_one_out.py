@@ -12,6 +12,7 @@ import pytest
 from echoscape.channel_map import fit_carried
 from echoscape.checks import Refusal
 from echoscape.cli import main
+from echoscape.cli.maps import _left_out_rows
 from echoscape.estimation import PathEstimates
 from echoscape.localization.fix import FixStatus
 from echoscape.localization.leave_one_out import is_obstructed, leave_one_out, summarize
@@ -173,6 +174,9 @@ def test_the_command_prints_and_draws(tmp_path, capsys):
     words += ["--figure", "--json", "--quiet"]
     assert main([str(word) for word in words]) == 0
     told = json.loads(capsys.readouterr().out)
+    rows = _left_out_rows(told)
+    for kind in ("obstructed", "in sight"):
+        assert rows[f"{kind}, map"].startswith(f"{told[kind]['map']['median']:.2f} m median")
     assert told["obstructed"]["poses"] == 5
     assert told["obstructed"]["map"]["median"] < told["obstructed"]["geometry"]["median"]
     assert (tmp_path / "fix.png").stat().st_size > 10_000

@@ -191,6 +191,7 @@ def test_direct_paths_tell_an_offset_and_a_mirrored_sense():
         ("\n8,1.2,", "\n8,1.3,", "the station stands at several places"),
         (",-80.0", ",-1e5", "power of -1e+05 dB"),
         (",-80.0", "", "row 1 has 12 cells"),
+        ("\n8,1.2,-0.7,2.1,0.4,", "\n8,1.2,-0.7,2.1,30,", "pose 8 has a station heading of 30"),
     ],
 )  # fmt: skip
 def test_lists_that_cannot_be_right_are_refused(file, old, new, message):
@@ -207,11 +208,34 @@ def test_files_of_another_kind_are_refused(tmp_path, file):
         read_measured(file(name="a.txt"))
     with pytest.raises(Refusal, match="cannot be read as a MATLAB file"):
         read_measured(file(name="a.mat"))
+    with pytest.raises(Refusal, match="cannot be read as a MATLAB file"):
+        read_measured(file("", name="empty.mat"))
     savemat(tmp_path / "b.mat", {"foo": 1.0})
     with pytest.raises(Refusal, match="no struct with a user's position; it has the fields foo"):
         read_measured(tmp_path / "b.mat")
     with pytest.raises(Refusal, match="length_std must be finite and above zero, in m"):
         read_measured(file(), length_std=0.0)
+
+
+def test_the_command_does_not_write_over_what_it_reads(capsys, file):
+    source = file()
+    before = source.read_text()
+    assert main(["reports", "import-measured", str(source), str(source)]) == 2
+    assert "is the file to read" in capsys.readouterr().err
+    assert source.read_text() == before
+
+
+def test_the_command_warns_of_a_turned_frame_and_a_late_clock(capsys, tmp_path, file):
+    rng = np.random.default_rng(2)
+    rows = ["bs_x,bs_y,bs_z,bs_heading,x,y,z,length,aod"]
+    for x, y in rng.uniform(-8, 8, (12, 2)):
+        length, bearing = np.hypot(x, y) + 0.6, np.arctan2(y, x) - 0.55
+        rows.append(f"0,0,1,0.3,{x},{y},1,{length},{np.angle(np.exp(1j * bearing))}")
+    source = file("\n".join(rows))
+    assert main(["reports", "import-measured", str(source), str(tmp_path / "a.parquet")]) == 0
+    told = capsys.readouterr().err
+    assert "all turned by -0.25 rad" in told
+    assert "off by 0.60 m" in told
 
 
 def test_the_command_writes_reports_that_can_be_read_again(capsys, tmp_path, file):

@@ -238,7 +238,7 @@ def test_a_target_without_echo_is_one_empty_row():
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
 def test_a_file_that_is_not_there_or_empty_is_named(tmp_path, suffix):
     file = tmp_path / f"lost{suffix}"
-    with pytest.raises(FileNotFoundError, match=rf"there is no file .*lost{suffix}; reports were"):
+    with pytest.raises(FileNotFoundError, match=rf"no file .*lost{suffix}; a table of reports"):
         read_reports(file)
     file.write_bytes(b"")
     with pytest.raises(Refusal, match=rf"lost{suffix} is empty; a table of reports was needed"):

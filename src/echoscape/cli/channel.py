@@ -57,7 +57,7 @@ def channel(
     use_double_precision()
     from echoscape.checks import Refusal
 
-    between = read_range(times, "--times")
+    between = read_range(times, "--times", "s")
     if not 1e6 < carrier < 1e15:
         raise Refusal(f"--carrier must be a frequency in Hz, such as 28e9; got {carrier:g}")
     from echoscape.channel_model.channel_file import HDF5_SUFFIXES, require_hdf5

@@ -74,7 +74,7 @@ def locate(
     refuse_both(height=height, height_range=height_range)
     check_deviations(angle_std, delay_std)
     check_table(out)
-    between = read_range(height_range, "--height-range")
+    between = read_range(height_range, "--height-range", "m")
     from echoscape.channel_map import load_manifest, load_maps
     from echoscape.checks import Refusal
     from echoscape.localization import fix_columns, localize

@@ -147,7 +147,7 @@ def leave_one_out(
     Args:
         reports: Reports as .parquet or .csv.
         out: File of fixes to write, .parquet or .csv.
-        model: Which map, as for `echoscape map fit`.
+        model: Which map, as for `echoscape map fit`, which says more of each.
         without_arrival: Use the other reports' arrival angles no more than the pose's own.
         site: TOML file that places the station where the reports do not.
         figure: Also draw the fixes, as PNG and PDF beside the file.
@@ -190,7 +190,7 @@ def _left_out_rows(told: "Mapping[str, Any]") -> dict[str, str]:
         rows[kind] = f"{told[kind]['poses']} poses"
         for name, error in told[kind].items():
             if name != "poses":
-                rows[f"  {name}"] = (
+                rows[f"{kind}, {name}"] = (
                     f"{error['median']:.2f} m median, {error['p90']:.2f} m at 90 %, "
                     f"{error['rms']:.2f} m rms"
                 )

@@ -52,6 +52,45 @@ def check_table(path: Path) -> None:
         raise Refusal(f"{path} must end in .parquet or .csv, which tells the format")
     if path.is_dir():
         raise Refusal(f"{path} is a folder; give the name of a file to write")
+    check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place that nothing can be written to, before the work and not after it."""
+    import tempfile
+
+    from echoscape.checks import Refusal
+
+    above = path if path.is_dir() else path.absolute().parent
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    try:
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        reason = (error.strerror or "no reason given").lower()
+        if not above.is_dir():
+            reason = "a folder above it is a file"
+        raise Refusal(
+            f"{path} cannot be written ({reason}); choose a folder that you may write to"
+        ) from None
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder that cannot be written to, before the work and not after it."""
+    from echoscape.checks import Refusal
+
+    if path.exists() and not path.is_dir():
+        raise Refusal(f"{path} is a file; give the name of a folder to write")
+    check_place(path)
+
+
+def refuse_same(source: Path, destination: Path) -> None:
+    """Refuse to write over what is read."""
+    from echoscape.checks import Refusal
+
+    if destination.exists() and source.exists() and destination.samefile(source):
+        raise Refusal(f"{destination} is the file to read; give another name to write to")
 
 
 def check_map_folder(path: Path) -> None:
@@ -59,8 +98,7 @@ def check_map_folder(path: Path) -> None:
     from echoscape.channel_map import load_manifest
     from echoscape.checks import Refusal
 
-    if path.exists() and not path.is_dir():
-        raise Refusal(f"{path} is a file; give the name of a folder to write")
+    check_folder(path)
     if path.is_dir() and any(path.iterdir()):
         try:
             load_manifest(path)
@@ -85,7 +123,7 @@ def check_stations(
         )
 
 
-def read_range(text: str | None, option: str) -> tuple[float, float] | None:
+def read_range(text: str | None, option: str, unit: str) -> tuple[float, float] | None:
     """Read two numbers such as ``0.5,2`` in rising order."""
     from echoscape.checks import Refusal
 
@@ -96,7 +134,7 @@ def read_range(text: str | None, option: str) -> tuple[float, float] | None:
     except ValueError:
         low, high = math.nan, math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise Refusal(f"{option} needs two rising numbers such as 0.5,2, in m; got {text!r}")
+        raise Refusal(f"{option} needs two rising numbers such as 0.5,2, in {unit}; got {text!r}")
     return low, high
 
 

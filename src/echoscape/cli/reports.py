@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from echoscape.reports import Summary
     from echoscape.scene import Site
 
+_TURNED, _LATE = 0.2, 0.5  # what direct paths may be off by, in the median [rad], [m]
+
 app = cyclopts.App(name="reports", help="Check users' reports and convert their format.")
 
 
@@ -85,9 +87,10 @@ def import_measured(
         station: Name of the base station.
         json: Print JSON for programs.
     """
-    from echoscape.cli.options import check_table
+    from echoscape.cli.options import check_table, refuse_same
 
     check_table(destination)
+    refuse_same(source, destination)
     from echoscape.reports import direct_path_offsets, read_measured, write_reports
 
     reports = read_measured(
@@ -112,6 +115,16 @@ def import_measured(
             )
         else:
             print_warning("the direct paths' angles do not fit the positions: check the headings")
+    elif offset["poses"] >= 5 and abs(offset["azimuth"]) > _TURNED:
+        print_warning(
+            f"the direct paths are all turned by {offset['azimuth']:.2f} rad: check the station's "
+            "heading and its unit"
+        )
+    if offset["poses"] >= 5 and abs(offset["length"]) > _LATE:
+        print_warning(
+            f"the direct paths are off by {offset['length']:.2f} m: check the clock, and the unit "
+            "of lengths and positions"
+        )
 
 
 def read_site(file: Path | None) -> "Site | None":

@@ -18,6 +18,7 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
+from echoscape.cli.options import check_folder
 from echoscape.cli.reproduce_imaging import occlusion_imaging
 
 if TYPE_CHECKING:
@@ -246,6 +247,7 @@ def nlos_sensing(
     use_double_precision()
     from echoscape.checks import Refusal
 
+    check_folder(out)
     if layouts is not None and not 1 <= layouts <= 1000:
         raise Refusal(f"--layouts must be between 1 and 1000; got {layouts}")
     from echoscape.reports import atomic_path

@@ -17,7 +17,7 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
-from echoscape.cli.options import Numbers, check_deviations
+from echoscape.cli.options import Numbers, check_deviations, check_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,6 +85,7 @@ def track(
     """
     use_double_precision()
     check_deviations(angle_std, delay_std)
+    check_folder(out)
     check_bounces(filter, smooth, lag, forecast, particles, start or start_velocity, association)
     station_position = read_triple(station, "--station", "m")
     assert station_position is not None  # --station is required
@@ -155,8 +156,10 @@ def check_bounces(
 
     if forecast is not None and not 0 < forecast < 1e6:
         raise Refusal(f"--forecast must be above zero and below 1e6, in s; got {forecast:g}")
-    if lag is not None and not (smooth and 0 < lag < 1e6):
-        raise Refusal(f"--lag must be above zero, in s, and needs --smooth; got {lag:g}")
+    if lag is not None and not smooth:
+        raise Refusal("--lag needs --smooth beside it; add that or leave --lag out")
+    if lag is not None and not 0 < lag < 1e6:
+        raise Refusal(f"--lag must be above zero, in s; got {lag:g}")
     if not 2 <= particles <= 1_000_000:
         raise Refusal(f"--particles must lie between 2 and 1000000; got {particles}")
     if filter in ("joint", "anchors"):

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from echoscape.channel_map import ChannelMap
+from echoscape.channel_map import CarriedMap, ChannelMap
 from echoscape.checks import Refusal
 from echoscape.estimation import AnyArray
 from echoscape.numerics import information, spectrum, whiten_correlated
@@ -73,8 +73,13 @@ def map_bound(
         pairs: Which pairs of paths echo.
 
     Raises:
-        Refusal: A deviation is not above zero.
+        Refusal: A deviation is not above zero, or the map is a carried one.
     """
+    if isinstance(channel_map, CarriedMap):
+        raise Refusal(
+            "a carried map has no bound: it holds each path once for every report nearby, not as "
+            "paths of its own; fit --model anchors, scatterers or nearest for one"
+        )
     for name, unit, value in (("angle_std", "rad", angle_std), ("delay_std", "s", delay_std)):
         if not 0 < value < np.inf:
             raise Refusal(f"{name} must be finite and above zero, in {unit}; got {value}")

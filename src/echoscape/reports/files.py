@@ -118,7 +118,7 @@ def read_table(path: str | Path, schema: Schema) -> pa.Table:
     path = Path(path)
     suffix = _suffix(path)
     if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}; {schema.kind} were needed")
+        raise FileNotFoundError(f"there is no file {path}; a table of {schema.kind} was needed")
     if path.is_dir():
         raise Refusal(f"{path} is a folder; a .parquet or .csv file of {schema.kind} was needed")
     if path.stat().st_size == 0:

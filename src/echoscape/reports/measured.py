@@ -237,7 +237,10 @@ def _check_whole(poses: list[Pose], source: str) -> None:
     if not poses:
         raise Refusal(f"{source} holds no pose; at least one was needed")
     for k, pose in enumerate(poses):
-        place = f"{source}: pose {k + 1}"
+        number = float(np.ravel(pose.get("number", np.nan))[0])
+        place = f"{source}: pose {k + 1} of {len(poses)}"
+        if np.isfinite(number):
+            place = f"{source}: pose {number:g}"
         for name, unit in (("user_position", "m"), ("station_position", "m")):
             if name not in pose or not np.isfinite(pose[name]).all():
                 raise Refusal(f"{place} lacks {name.replace('_', ' ')} [{unit}]; add it")
@@ -259,6 +262,12 @@ def _check_whole(poses: list[Pose], source: str) -> None:
                 raise Refusal(
                     f"{place} has angles of {angle} but no {end} heading [rad]; add it, zero where "
                     "the angles run from +x"
+                )
+            turned = float(np.abs(pose.get(f"{end}_heading", np.zeros(1))).max())
+            if angle in paths and turned > 2 * math.pi + 1e-5:
+                raise Refusal(
+                    f"{place} has a {end} heading of {turned:.4g}, which is no radian; if these "
+                    "are degrees, end the name in _deg"
                 )
             if (
                 angle in paths

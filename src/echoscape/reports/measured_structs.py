@@ -32,12 +32,13 @@ def poses_of_structs(path: Path) -> list[Pose]:
         Refusal: The file is no MATLAB file up to version 7, or holds no poses.
     """
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         content = loadmat(path, struct_as_record=False, squeeze_me=True)
     except NotImplementedError as error:
         raise Refusal(f"{path} is a MATLAB 7.3 file; save it again with the option -v7") from error
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    except (ValueError, TypeError, OSError, KeyError, MatReadError) as error:
         raise Refusal(f"{path} cannot be read as a MATLAB file ({error}); save it again") from error
     top = {name: _plain(value) for name, value in content.items() if not name.startswith("__")}
     poses = [_with_headings(pose) for pose in _walk(top, {}, str(path))]

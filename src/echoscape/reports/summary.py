@@ -38,7 +38,7 @@ class Summary:
     position_error: float
     """Median of the stated position errors [m]."""
     arrival_angles: float
-    """Share of the paths whose arrival angles are known."""
+    """Share of the paths whose arrival azimuth is known."""
     stated_errors: float
     """Share of the paths that state an error of angle or delay."""
     warnings: tuple[str, ...]
@@ -51,10 +51,11 @@ def summarize_reports(reports: Reports) -> Summary:
     valid = np.asarray(estimates.valid)
     count = valid.sum(axis=1)
     used = count[count > 0]
-    known = np.isfinite(estimates.arrival_azimuth_std) & np.isfinite(estimates.arrival_zenith_std)
+    known = np.isfinite(estimates.arrival_azimuth_std)
     stated = np.asarray(estimates.delay_std) > 0
     for name in ("departure_azimuth_std", "departure_zenith_std"):
-        stated = stated | (np.asarray(getattr(estimates, name)) > 0)
+        std = np.asarray(getattr(estimates, name))
+        stated = stated | ((std > 0) & np.isfinite(std))
     low, high = reports.position.min(axis=0), reports.position.max(axis=0)
     per_station = np.bincount(reports.station_index, minlength=len(reports.station))
     return Summary(

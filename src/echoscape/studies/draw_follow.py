@@ -31,8 +31,15 @@ def draw_followed(found: Followed, maps: Mapping[str, ChannelMap]) -> Figure:
             idle = mine[found.status[mine] == FollowStatus.COASTING]
             plan.plot(*found.position[idle, :2].T, "x", ms=4, color="#D55E00")
             error.plot(found.time[mine], spread[mine], lw=1.4, color=line.get_color())
-        plan.set_aspect("equal", adjustable="datalim")
-        plan.set(xlabel="x [m]", ylabel="y [m]", title="Circles: starts; crosses: coasting")
+        seen = found.position[found.track >= 0, :2]
+        if len(seen):  # the way, not all of the map
+            middle = 0.5 * (seen.min(axis=0) + seen.max(axis=0))
+            half = max(0.7 * float(np.ptp(seen, axis=0).max()), 10.0)
+            plan.set(
+                xlim=middle[0] + half * np.array([-1, 1]), ylim=middle[1] + half * np.array([-1, 1])
+            )
+        plan.set_aspect("equal")
+        plan.set(xlabel="x [m]", ylabel="y [m]", title="Dots: starts; crosses: coasting")
         if found.track.max() >= 0:
             plan.legend(loc="best")
         error.set(xlabel="time [s]", ylabel="claimed error [m]", ylim=(0, None))
