@@ -21,6 +21,7 @@ from echoscape.reports.measured_structs import Pose, poses_of_structs
 from echoscape.reports.report import Reports
 from echoscape.units import SPEED_OF_LIGHT, wrap_angle
 
+_MOST_TURNED = 20.0  # headings may have been unwrapped over a few turns [rad]
 _LONGEST = 3e5  # a longer path is an error of units [m]
 _PATH_NEEDS = ("length", "departure")
 
@@ -264,7 +265,7 @@ def _check_whole(poses: list[Pose], source: str) -> None:
                     "the angles run from +x"
                 )
             turned = float(np.abs(pose.get(f"{end}_heading", np.zeros(1))).max())
-            if angle in paths and turned > 2 * math.pi + 1e-5:
+            if angle in paths and turned > _MOST_TURNED:
                 raise Refusal(
                     f"{place} has a {end} heading of {turned:.4g}, which is no radian; if these "
                     "are degrees, end the name in _deg"
