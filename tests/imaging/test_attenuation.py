@@ -26,6 +26,7 @@ def test_a_person_stands_where_the_links_cross():
     assert np.median(wrong) < 0.4
 
 
+@pytest.mark.slow
 def test_the_basement(shared):
     folder = shared / "data/measured/rti_basement"
     if not folder.is_dir():

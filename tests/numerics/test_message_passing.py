@@ -54,7 +54,9 @@ def test_with_a_gaussian_prior_it_is_the_linear_mmse_estimate(key, solve, kind):
     assert jnp.isclose(jnp.mean(found.posterior.variance), jnp.mean(spread), rtol=0.05)
 
 
-@pytest.mark.parametrize("kind", [jnp.float64, jnp.complex128])
+@pytest.mark.parametrize(
+    "kind", [pytest.param(jnp.float64, marks=pytest.mark.slow), jnp.complex128]
+)
 def test_the_error_falls_as_state_evolution_predicts(kind):
     prior = BernoulliGaussian(jnp.array(0.1), jnp.array(0.0, kind), jnp.array(1.0))
     predicted = state_evolution(prior, 0.5, 1e-3, 12, key=jax.random.key(5))
@@ -79,6 +81,7 @@ def test_the_error_falls_as_state_evolution_predicts(kind):
     assert np.all(np.abs(np.array(seen) - 1) < np.array([0.21, 0.35, 0.21]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solve", [gamp, vamp])
 def test_the_phase_transition_is_where_it_is_known_to_be(solve):
     """Noiseless, prior learnt: half of all fail at rho 0.554 for M / N = 0.484 [vila-em-bg-gm-amp].
