@@ -8,7 +8,13 @@ from scipy.io import savemat
 
 from echoscape.checks import Refusal
 from echoscape.cli import main
-from echoscape.reports import direct_path_offsets, read_measured, read_reports
+from echoscape.cli.options import check_folder, check_table
+from echoscape.reports import (
+    direct_path_offsets,
+    read_measured,
+    read_reports,
+    summarize_reports,
+)
 from echoscape.reports.measured_names import meaning, words_of
 from echoscape.units import SPEED_OF_LIGHT
 
@@ -215,6 +221,23 @@ def test_files_of_another_kind_are_refused(tmp_path, file):
         read_measured(tmp_path / "b.mat")
     with pytest.raises(Refusal, match="length_std must be finite and above zero, in m"):
         read_measured(file(), length_std=0.0)
+
+
+def test_a_campaign_is_summarised_by_what_it_states(file):
+    told = summarize_reports(read_measured(file()))
+    assert told.arrival_angles == 1.0  # azimuths; no zenith was measured
+    assert told.stated_errors == 0.0
+    assert summarize_reports(read_measured(file(), length_std=0.2)).stated_errors == 1.0
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, file):
+    with pytest.raises(Refusal, match="cannot be written"):
+        check_table(file() / "below" / "out.csv")
+    with pytest.raises(Refusal, match="is a file; give the name of a folder"):
+        check_folder(file())
+    check_table(tmp_path / "new" / "out.csv")
+    check_folder(tmp_path / "other" / "new")
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["campaign.csv"]
 
 
 def test_the_command_does_not_write_over_what_it_reads(capsys, file):

@@ -53,10 +53,7 @@ def misfit(paths: UnfoldedPaths, index, parity, angle, offset, *, sways: bool = 
     """
     x, y = paths.place[index, 0], paths.place[index, 1]
     c, s = np.cos(angle), np.sin(angle)
-    reach = np.hypot(offset[..., 0], offset[..., 1])
-    leg_x, leg_y = x - offset[..., 0], y - offset[..., 1]
-    rest = np.hypot(leg_x, leg_y)
-    length = reach + rest
+    length, bent, near = _sway_pull(paths, index, angle, offset)
     mirror = parity != 0
     aside_x = paths.point[index, 0] - np.where(
         mirror, c * x - parity * s * y + offset[..., 0], length * c
@@ -68,7 +65,6 @@ def misfit(paths: UnfoldedPaths, index, parity, angle, offset, *, sways: bool = 
     along = (aside_x * out_x + aside_y * out_y) ** 2
     across = (aside_y * out_x - aside_x * out_y) ** 2
     error = np.where(mirror | (not sways), 0.0, paths.model_error**2)
-    bent, near = _bends(paths, index, angle, offset)
     return along / (paths.along_std[index] ** 2 + error * bent) + across / (
         paths.across_std[index] ** 2 + error * near
     )
@@ -85,25 +81,34 @@ def description_length(paths: UnfoldedPaths, anchors: list[Anchor], free) -> flo
     total = (np.sum(free) + len(anchors)) * anywhere
     for anchor in anchors:
         m, error = anchor.member, paths.model_error**2
-        sways = anchor.parity == 0 and bool(np.median(paths.along_std[m]) ** 2 < 2.0 * error)
+        sways = _tells_sway(paths, anchor.parity, m)
         square = misfit(paths, m, anchor.parity, anchor.angle, anchor.offset, sways=sways)
         along, across = paths.along_std[m] ** 2, paths.across_std[m] ** 2
         if sways:
-            bent, near = _bends(paths, m, anchor.angle, anchor.offset)
+            _, bent, near = _sway_pull(paths, m, anchor.angle, anchor.offset)
             along, across = along + error * bent, across + error * near
         surprise = 0.5 * (square + np.log(along * across)) + np.log(2 * np.pi)
         total += np.sum(surprise) + len(m) * np.log(count / len(m)) + np.log(2 * np.pi)
     return float(total / count)
 
 
-def _bends(paths: UnfoldedPaths, index, angle, offset):
-    """Tell by how much a scatterer's sway moves length and angle beyond an unfolded point's."""
+def _tells_sway(paths: UnfoldedPaths, parity, index) -> bool:
+    """Whether a sway can be told: the reports' own errors must not drown it."""
+    own = np.median(paths.along_std[index])
+    return parity == 0 and bool(own**2 < 2.0 * paths.model_error**2)
+
+
+def _sway_pull(paths: UnfoldedPaths, index, angle, offset):
+    """Give a scattered path's length [m], and how much more its scatterer's sway moves than an
+    unfolded point's: the variance of the length and of the point across it, per that of the sway.
+    """
     c, s = np.cos(angle), np.sin(angle)
     reach = np.hypot(offset[..., 0], offset[..., 1])
     leg_x, leg_y = (paths.place[index, k] - offset[..., k] for k in (0, 1))
     rest = np.hypot(leg_x, leg_y)
     bent = 1.0 - 2.0 * (leg_x * c + leg_y * s) / np.maximum(rest, 1e-3)
-    return bent, ((reach + rest) / np.maximum(reach, 1e-3)) ** 2 - 1.0
+    length = reach + rest
+    return length, bent, (length / np.maximum(reach, 1e-3)) ** 2 - 1.0
 
 
 def scatterer_of(paths: UnfoldedPaths) -> Float[np.ndarray, "path 2"]:
@@ -249,8 +254,7 @@ def _grow(paths, free, seed, parity, angle, offset, least) -> Anchor | None:
     """Refine a proposal on all its followers, near ones first."""
     away = np.linalg.norm(paths.place[:, :2] - paths.place[seed, :2], axis=1)
     level = free & _same_height(paths, np.arange(len(free))[None], np.array([seed]))[0]
-    # A sway can be told only where the reports' own errors do not drown it.
-    sways = parity == 0 and bool(paths.along_std[seed] ** 2 < 2.0 * paths.model_error**2)
+    sways = _tells_sway(paths, parity, seed)
     for turn, radius in enumerate((40.0, 80.0, 160.0, np.inf, np.inf)):
         member = np.flatnonzero(level & (away < radius))
         square = misfit(paths, member, parity, angle, offset, sways=sways)
