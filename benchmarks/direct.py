@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from known_pairing import timed
 
-from echoscape.localization.direct import DirectSettings, localize_direct, prepare_direct
-from echoscape.localization.direct_grid import score_cells
-from echoscape.localization.direct_likelihood import fit_echoes
+from echoscape.localization.direct.grid import score_cells
+from echoscape.localization.direct.likelihood import fit_echoes
+from echoscape.localization.direct.method import DirectSettings, localize_direct, prepare_direct
 from echoscape.numerics.harmonics import centred
 from echoscape.propagation import scatter, square_world, strongest
 from echoscape.signals import Waveform, echo_channel
-from echoscape.studies.point_world import equal_echoes, exact_map
+from echoscape.studies.nlos_ckm.point_world import equal_echoes, exact_map
 
 
 def long_atoms(frequency, shape):

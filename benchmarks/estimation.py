@@ -21,7 +21,7 @@ from echoscape.estimation import METHODS
 from echoscape.estimation.subspace import signal_subspace, window_of
 from echoscape.estimation.tone_fit import fit_gains
 from echoscape.numerics.harmonics import synthesize
-from echoscape.studies.nlos_samples import random_tones
+from echoscape.studies.nlos_ckm.from_samples import random_tones
 
 SHAPE = (8, 8, 64)
 

@@ -14,7 +14,7 @@ import time
 import jax
 import numpy as np
 
-from echoscape.studies import nlos_square
+from echoscape.studies.nlos_ckm import square as nlos_square
 
 
 def main():

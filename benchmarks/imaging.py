@@ -25,16 +25,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from echoscape.imaging import OcclusionAwareGamp, VisibilityBits, make_problem
-from echoscape.imaging.cascade import adjoint, forward
 from echoscape.imaging.image import picture
 from echoscape.imaging.known import told_truth
-from echoscape.imaging.occlusion import hidden_by_pairs
-from echoscape.imaging.products import join
-from echoscape.imaging.shadows import cast_by_cones
+from echoscape.imaging.occlusion.legs import hidden_by_pairs
+from echoscape.imaging.occlusion.shadows import cast_by_cones
+from echoscape.imaging.operator.cascade import adjoint, forward
+from echoscape.imaging.operator.products import join
 from echoscape.imaging.simulation import random_users, simulate
 from echoscape.scene.voxel_grid import VoxelGrid
 from echoscape.scene.voxel_shapes import random_voxels
-from echoscape.studies.occlusion_imaging import score
+from echoscape.studies.occlusion_imaging.study import score
 from echoscape.units import SPEED_OF_LIGHT
 
 USERS, FREQUENCY, ITERATIONS = 16, 28e9, 40
@@ -144,7 +144,7 @@ def whole(side: int, occupied: int, users: int, figure: Path | None):
     found = picture(problem, VisibilityBits().solve(problem, tell), snapshots)
     spent = time.perf_counter() - began
     if figure is not None:
-        from echoscape.studies.draw_image import draw_image  # its library takes memory
+        from echoscape.plotting.voxel_image import draw_image  # its library takes memory
 
         station = snapshots.antenna_position.mean(1)
         draw_image(found, figure, user_position=snapshots.user_position, station_position=station)

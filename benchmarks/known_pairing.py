@@ -22,7 +22,7 @@ from scipy.optimize import minimize
 
 from echoscape.channel_map import NetworkSettings, fit_network
 from echoscape.localization import PairedEchoes, localize_paired, prepare_paired
-from echoscape.localization.paired_scores import log_likelihood, ranked_paths
+from echoscape.localization.associated.by_rank_likelihood import log_likelihood, ranked_paths
 
 ANGLE, DELAY, STARTS, STEPS = 0.1, 20e-9, 10, 500
 

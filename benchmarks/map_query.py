@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from known_pairing import timed
 
-from echoscape.channel_map import fit_anchors, fit_nearest
+from echoscape.channel_map import fit_nearest, fit_virtual_anchors
 from echoscape.localization import localize
 from echoscape.reports.echo_making import make_echoes
 from echoscape.sample import load_sample
@@ -34,7 +34,7 @@ def main():
     place = jnp.asarray(near + [5.0, 5.0, 0.0] * rng.normal(size=near.shape))
     made = make_echoes(targets, jax.random.key(0), angle_std=0.05, delay_std=5e-9)
     print(f"{len(reports.position)} reports; processor seconds, one thread")
-    for name, fit in (("anchors", fit_anchors), ("nearest", fit_nearest)):
+    for name, fit in (("anchors", fit_virtual_anchors), ("nearest", fit_nearest)):
         channel_map, first, warm = timed(lambda fit=fit: fit(reports), 3)
         print(f"{name}: fit                    {warm:9.2f} s (first {first:.1f} s)")
         ask = jax.jit(channel_map.__call__)

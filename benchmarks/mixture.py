@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from echoscape.localization.grouping import (
+from echoscape.localization.unassociated.one_way_paths import (
     Candidates,
     EchoModel,
     EchoSet,

@@ -17,8 +17,8 @@ import numpy as np
 import optax
 
 from echoscape.channel_map import NetworkSettings, fit_network
-from echoscape.channel_map.losses import Lesson, squared_loss
-from echoscape.channel_map.network import PLANAR_HEADS, SlotScale, forward, read_slots
+from echoscape.channel_map.learned.losses import Lesson, squared_loss
+from echoscape.channel_map.learned.network import PLANAR_HEADS, SlotScale, forward, read_slots
 from echoscape.estimation import PathEstimates
 from echoscape.reports import Reports
 from echoscape.units import SPEED_OF_LIGHT

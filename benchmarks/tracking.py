@@ -19,7 +19,7 @@ from echoscape.numerics.particles import bootstrap_step, start_cloud
 from echoscape.propagation.ray_cast import build_tree, cast
 from echoscape.propagation.wall_images import launch, trace
 from echoscape.scene import PlanarArray
-from echoscape.studies.route_world import observe_route, sample_route
+from echoscape.studies.isac_channel.world import observe_route, sample_route
 from echoscape.tracking import track
 from echoscape.tracking.anchor import predict_path
 from echoscape.tracking.bounce_filters import PathHistory, follow_bounces

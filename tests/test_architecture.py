@@ -22,12 +22,15 @@ ORDER = (
     "signals",
     "estimation",
     "reports",
+    "store",
     "sample",
     "channel_map",
+    "communication",
     "localization",
     "imaging",
     "tracking",
     "channel_model",
+    "plotting",
     "studies",
     "service",
     "viewer",
@@ -36,7 +39,7 @@ ORDER = (
 )
 STRANGERS = {"localization", "imaging", "tracking"}
 DRAWING_AND_WEB = {"matplotlib", "viser", "plotly", "fastapi", "starlette", "uvicorn", "PIL"}
-MAY_DRAW = {"studies", "viewer", "service", "cli"}
+MAY_DRAW = {"plotting", "studies", "viewer", "service", "cli"}
 FORBIDDEN_NAMES = {"misc", "utils", "util", "helpers", "common", "types"}
 
 MODULES = sorted(path for path in ROOT.rglob("*.py"))

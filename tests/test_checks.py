@@ -7,7 +7,7 @@ import pydantic
 import pytest
 
 from echoscape.checks import (
-    Refusal,
+    InputError,
     finite,
     nearest_name,
     positive,
@@ -84,7 +84,7 @@ class Outer(pydantic.BaseModel):
 def test_a_wrong_setting_is_named_in_one_sentence(tmp_path, content, sentence):
     file = tmp_path / "a.toml"
     file.write_text(content)
-    with pytest.raises(Refusal, match=sentence) as refusal:
+    with pytest.raises(InputError, match=sentence) as refusal:
         read_settings(file, Outer)
     assert "\n" not in str(refusal.value)
     assert str(file) in str(refusal.value)
@@ -94,5 +94,5 @@ def test_good_settings_are_read_and_an_absent_file_is_refused(tmp_path):
     file = tmp_path / "a.toml"
     file.write_text("power = 2\n[[antenna]]\ntilt = 0.5")
     assert read_settings(file, Outer) == Outer(power=2, antenna=(Inner(tilt=0.5),))
-    with pytest.raises(Refusal, match=r"absent\.toml cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"absent\.toml cannot be read: No such file"):
         read_settings(tmp_path / "absent.toml", Outer)

@@ -8,7 +8,7 @@ import pytest
 import echoscape
 from echoscape.cli import app
 from echoscape.estimation import LinkBudget
-from echoscape.reports.ray_traced import FIELDS
+from echoscape.reports.importing.ray_traced import FIELDS
 from echoscape.reports.schema import ECHOES, FIXES, REPORTS, VERSION
 from echoscape.scene import Site
 

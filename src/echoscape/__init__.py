@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from echoscape.channel_map import (
         ChannelMap,
-        fit_anchors,
         fit_nearest,
         fit_network,
+        fit_virtual_anchors,
         load_maps,
         save_maps,
     )
@@ -43,9 +43,9 @@ __all__ = [
     "ChannelMap",
     "Fix",
     "Site",
-    "fit_anchors",
     "fit_nearest",
     "fit_network",
+    "fit_virtual_anchors",
     "image",
     "load_maps",
     "load_sample",
@@ -62,7 +62,7 @@ __all__ = [
 
 _HOMES = {
     "channel_map": (
-        "ChannelMap", "fit_anchors", "fit_nearest", "fit_network", "load_maps", "save_maps",
+        "ChannelMap", "fit_virtual_anchors", "fit_nearest", "fit_network", "load_maps", "save_maps",
     ),
     "imaging": ("image", "read_snapshots"),
     "localization": ("Fix", "localize"),

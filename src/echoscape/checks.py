@@ -2,7 +2,7 @@
 
 A refusal says what was needed, in which unit, and what came.  Converters for the fields of an
 `eqx.Module` raise ``ValueError`` at once where values are known and the same sentence from
-compiled code otherwise; files and options raise `Refusal`, which the command line prints as one
+compiled code otherwise; files and options raise `InputError`, which the command line prints as one
 sentence.
 
 Takes numbers, arrays, words, settings files.
@@ -29,7 +29,7 @@ else:
     Settings = TypeVar("Settings")
 
 
-class Refusal(ValueError):
+class InputError(ValueError):
     """What a user gave (a file, an option) cannot be used; the message is one sentence for them."""
 
 
@@ -80,12 +80,12 @@ def nearest_name(word: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
-def unknown_name(kind: str, word: str, known: Iterable[str]) -> Refusal:
+def unknown_name(kind: str, word: str, known: Iterable[str]) -> InputError:
     """Make, not raise, the refusal of a name that is not known, with the nearest that is."""
     known = sorted(known)
     nearest = nearest_name(word, known)
     hint = f"did you mean '{nearest}'?" if nearest else f"known are {', '.join(known)}"
-    return Refusal(f"there is no {kind} '{word}'; {hint}")
+    return InputError(f"there is no {kind} '{word}'; {hint}")
 
 
 def read_settings(path: str | pathlib.Path, model: type[Settings]) -> Settings:
@@ -96,34 +96,34 @@ def read_settings(path: str | pathlib.Path, model: type[Settings]) -> Settings:
         model: Frozen model that forbids unknown keys; a field's description ends in its unit.
 
     Raises:
-        Refusal: The file is missing or no TOML, a key is unknown (the nearest is named), missing,
-            or of a wrong type or range.
+        InputError: The file is missing or no TOML, a key is unknown (the nearest is named),
+            missing, or of a wrong type or range.
     """
     path = pathlib.Path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Refusal(f"{path} cannot be read: {error.strerror}") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Refusal(f"{path} is not valid TOML: {error}") from error
+        raise InputError(f"{path} is not valid TOML: {error}") from error
     try:
         return make_settings(model, content)
-    except Refusal as refusal:
-        raise Refusal(f"{path}: {refusal}") from refusal
+    except InputError as refusal:
+        raise InputError(f"{path}: {refusal}") from refusal
 
 
 def make_settings(model: type[Settings], values: Mapping[str, Any]) -> Settings:
     """Make a pydantic model, such as of a command's options, or refuse it in one sentence.
 
     Raises:
-        Refusal: A key is unknown (the nearest is named), missing, or of a wrong type or range.
+        InputError: A key is unknown (the nearest is named), missing, or of a wrong type or range.
     """
     import pydantic
 
     try:
         return model.model_validate(values)
     except pydantic.ValidationError as error:
-        raise Refusal(_first_problem(error, model)) from error
+        raise InputError(_first_problem(error, model)) from error
 
 
 def _first_problem(error: "pydantic.ValidationError", model: "type[pydantic.BaseModel]") -> str:

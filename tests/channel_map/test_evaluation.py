@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array, Float
-from mirrors import LOSS, SEQUENCES, STATION, street_reports, users
 
 from echoscape.channel_map import ChannelMap, PathPrior, fit_nearest
 from echoscape.channel_map.evaluation import evaluate, predict, spatial_split
+from tests.worlds.mirrors import LOSS, SEQUENCES, STATION, street_reports, users
 
 C = 299_792_458.0  # [m/s]
 

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mirrors import street_reports, two_stations
 from safetensors.numpy import load_file, save_file
 
 from echoscape.channel_map import storage
-from echoscape.channel_map.nearest import NearestSettings, fit_nearest
+from echoscape.channel_map.learned.training import NetworkSettings, fit_network
+from echoscape.channel_map.nearest_neighbours import NearestSettings, fit_nearest
 from echoscape.channel_map.prior import ChannelMap
 from echoscape.channel_map.storage import (
     MANIFEST,
@@ -22,8 +22,8 @@ from echoscape.channel_map.storage import (
     load_maps,
     save_maps,
 )
-from echoscape.channel_map.training import NetworkSettings, fit_network
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
+from tests.worlds.mirrors import street_reports, two_stations
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_an_interrupted_first_write_leaves_no_folder(nearest, tmp_path, monkeypa
 
 def test_a_folder_of_something_else_is_not_overwritten(nearest, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(Refusal, match="exists and is no map folder"):
+    with pytest.raises(InputError, match="exists and is no map folder"):
         save_maps(nearest, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -145,41 +145,41 @@ def edited(folder, **changes):
 
 
 def test_what_cannot_be_read_is_refused_in_a_sentence(nearest, tmp_path):
-    with pytest.raises(Refusal, match=r"is no map folder: it has no manifest\.json"):
+    with pytest.raises(InputError, match=r"is no map folder: it has no manifest\.json"):
         load_maps(tmp_path / "nowhere")
     folder = save_maps(nearest, tmp_path / "map")
     arrays = folder / load_manifest(folder).arrays
     whole, text = arrays.read_bytes(), (folder / MANIFEST).read_text()
 
     arrays.write_bytes(whole[:-100])
-    with pytest.raises(Refusal, match="is damaged: copy or fit the map again"):
+    with pytest.raises(InputError, match="is damaged: copy or fit the map again"):
         load_maps(folder)
     arrays.unlink()
-    with pytest.raises(Refusal, match=r"is incomplete: arrays-\w+\.safetensors is missing"):
+    with pytest.raises(InputError, match=r"is incomplete: arrays-\w+\.safetensors is missing"):
         load_maps(folder)
     arrays.write_bytes(whole)
 
     (folder / MANIFEST).write_text(text[:200])
-    with pytest.raises(Refusal, match="is damaged: it is not JSON"):
+    with pytest.raises(InputError, match="is damaged: it is not JSON"):
         load_maps(folder)
     (folder / MANIFEST).write_text('{"format": "cookbook"}')
-    with pytest.raises(Refusal, match=r"its manifest\.json is of something else"):
+    with pytest.raises(InputError, match=r"its manifest\.json is of something else"):
         load_maps(folder)
     (folder / MANIFEST).write_text(text)
     edited(folder, format_version=99)
-    with pytest.raises(Refusal, match="format version 99, this package reads 1"):
+    with pytest.raises(InputError, match="format version 99, this package reads 1"):
         load_maps(folder)
     edited(folder, format_version=1, arrays=3)
-    with pytest.raises(Refusal, match="is damaged at 'arrays'"):
+    with pytest.raises(InputError, match="is damaged at 'arrays'"):
         load_maps(folder)
     edited(folder, arrays="../arrays.safetensors")
-    with pytest.raises(Refusal, match="is damaged at 'arrays'"):
+    with pytest.raises(InputError, match="is damaged at 'arrays'"):
         load_maps(folder)
     (folder / MANIFEST).write_text(text.replace('"kind": "nearest"', '"kind": "nearst"'))
-    with pytest.raises(Refusal, match="no kind of map 'nearst'; did you mean 'nearest'"):
+    with pytest.raises(InputError, match="no kind of map 'nearst'; did you mean 'nearest'"):
         load_maps(folder)
     (folder / MANIFEST).write_text(text.replace('"listed"', '"lister"'))
-    with pytest.raises(Refusal, match="is damaged at station 'roof'"):
+    with pytest.raises(InputError, match="is damaged at station 'roof'"):
         load_maps(folder)
 
 
@@ -190,7 +190,7 @@ def test_arrays_of_another_shape_are_refused_though_the_hash_agrees(nearest, tmp
     del content["roof/power"]
     save_file(content, arrays)
     edited(folder, arrays_sha256=storage.hashlib.sha256(arrays.read_bytes()).hexdigest())
-    with pytest.raises(Refusal, match="is damaged at station 'roof'"):
+    with pytest.raises(InputError, match="is damaged at station 'roof'"):
         load_maps(folder)
 
 

@@ -9,7 +9,7 @@ import pytest
 from echoscape.channel_model import ChannelRealization, spreads
 from echoscape.channel_model.channel_file import write_channel
 from echoscape.channel_model.spread import azimuth_deviation
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 
 
 def channel(times=3):
@@ -58,17 +58,17 @@ def test_spreads_are_those_of_quadriga():
 
 def test_without_h5py_one_sentence_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(Refusal, match=r"pip install 'echoscape\[hdf5\]'"):
+    with pytest.raises(InputError, match=r"pip install 'echoscape\[hdf5\]'"):
         write_channel(channel(), tmp_path / "a.hdf5")
     assert not (tmp_path / "a.hdf5").exists()
 
 
 def test_a_name_that_tells_no_format_is_refused(tmp_path):
-    with pytest.raises(Refusal, match=r"must end in \.npz or \.hdf5"):
+    with pytest.raises(InputError, match=r"must end in \.npz or \.hdf5"):
         write_channel(channel(), tmp_path / "a.mat")
 
 
 def test_one_time_alone_is_refused_as_hdf5(tmp_path):
     pytest.importorskip("h5py")
-    with pytest.raises(Refusal, match="needs at least two times"):
+    with pytest.raises(InputError, match="needs at least two times"):
         write_channel(channel(1), tmp_path / "a.hdf5")

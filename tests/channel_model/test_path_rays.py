@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from walls import GROUND, STATION, WALLS, image_path
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.cli import main
 from echoscape.propagation.traced_route import read_traced_route, traced_table
 from echoscape.units import SPEED_OF_LIGHT
+from tests.worlds.walls import GROUND, STATION, WALLS, image_path
 
 CARRIER = 3.5e9
 SEQUENCES = ([], [WALLS[0]], [WALLS[1], WALLS[2]], [GROUND, WALLS[3]])
@@ -114,5 +114,5 @@ def test_a_table_reads_back_as_it_was_written():
 )
 def test_what_is_no_route_is_refused(change, message):
     table = {**traced(False)[0], **change}
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(InputError, match=message):
         read_traced_route({k: v for k, v in table.items() if v is not None}, CARRIER)

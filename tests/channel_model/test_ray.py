@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from walls import GROUND, STATION, WALLS, image_path
 
 from echoscape.channel_model import Motion, RaySet
 from echoscape.channel_model import evolve as _evolve
@@ -21,6 +20,7 @@ from echoscape.channel_model.coefficient import (
 from echoscape.channel_model.coefficient import image_lengths as _image_lengths
 from echoscape.scene import PlanarArray
 from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from tests.worlds.walls import GROUND, STATION, WALLS, image_path
 
 evolve, move, image_lengths = (eqx.filter_jit(f) for f in (_evolve, _move, _image_lengths))
 USER = np.array([-9.0, -17.0, 1.3])

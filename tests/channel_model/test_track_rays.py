@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from echoscape.channel_model import rays_from_tracks
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 
 TIME = np.arange(30) / 10
 
@@ -39,7 +39,9 @@ def test_what_was_never_believed_makes_no_ray(tmp_path):
 
 def test_times_without_a_track_are_refused(tmp_path):
     path = write(tmp_path / "tracks.csv", ["tracked"] * 30)
-    with pytest.raises(Refusal, match="holds no track that was detected 5 times between 7 and 9 s"):
+    with pytest.raises(
+        InputError, match="holds no track that was detected 5 times between 7 and 9 s"
+    ):
         rays_from_tracks(path, TIME, (7.0, 9.0))
 
 
@@ -48,9 +50,9 @@ def test_a_station_never_seen_has_to_be_told(tmp_path):
     lines = [line for line in path.read_text().splitlines() if ",0,anchor" not in line]
     unseen = tmp_path / "unseen.csv"
     unseen.write_text("\n".join(lines) + "\n")
-    with pytest.raises(Refusal, match="give its place as --station X,Y,Z, in m"):
+    with pytest.raises(InputError, match="give its place as --station X,Y,Z, in m"):
         rays_from_tracks(unseen, TIME)
     place = np.array([3.0, 4.0, 10.0])
     np.testing.assert_array_equal(rays_from_tracks(unseen, TIME, station=place).station, place)
-    with pytest.raises(Refusal, match="2 m from track 0"):
+    with pytest.raises(InputError, match="2 m from track 0"):
         rays_from_tracks(path, TIME, station=place + np.array([0, 2, 0]))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.estimation import Esprit, Greedy, Music, Spectrum, estimate_echoes
 from echoscape.numerics.harmonics import (
     frequency_covariances,
@@ -133,13 +133,13 @@ def test_a_row_tells_no_zenith_and_known_clutter_comes_off():
 
 def test_what_cannot_be_estimated_is_refused():
     samples = tones(FREQUENCY, GAIN, 0.05)
-    with pytest.raises(Refusal, match=r"window of 3 x 3 x 16 samples tells at most 135 sources"):
+    with pytest.raises(InputError, match=r"window of 3 x 3 x 16 samples tells at most 135 sources"):
         Music(sources=500)(samples, 0.05)
     wide = PlanarArray(columns=4, column_spacing=0.8)
     angles = ([0.2], [1.5])
-    with pytest.raises(Refusal, match=r"must be at most 0\.5"):
+    with pytest.raises(InputError, match=r"must be at most 0\.5"):
         estimate_echoes(snapshots(wide, wide, angles, angles, [1e-7], [1.0], 0.1))
     row = PlanarArray(columns=4)
     made = snapshots(row, row, angles, angles, [1e-7], [1.0], 0.1)
-    with pytest.raises(Refusal, match="at least 1 echo; got 0"):
+    with pytest.raises(InputError, match="at least 1 echo; got 0"):
         estimate_echoes(made, method=Greedy(most=0))

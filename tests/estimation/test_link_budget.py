@@ -6,7 +6,7 @@ import numpy as np
 import pydantic
 import pytest
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.estimation import (
     LinkBudget,
     delay_deviation,
@@ -134,7 +134,7 @@ def test_a_file_gives_the_budget_and_a_wrong_one_is_refused(tmp_path):
         ("coherent_time = true", r"'coherent_time' \(in s\) should be a valid number; got True"),
     ]:
         file.write_text(content)
-        with pytest.raises(Refusal, match=sentence):
+        with pytest.raises(InputError, match=sentence):
             LinkBudget.from_toml(file)
     with pytest.raises(pydantic.ValidationError):
         LinkBudget(panels=0)

@@ -6,9 +6,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from voxel_scenes import GRID, error_db, scene
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.imaging import (
     IgnoreOcclusion,
     ImageStatus,
@@ -24,9 +23,10 @@ from echoscape.imaging import (
     write_image,
     write_snapshots,
 )
-from echoscape.imaging.messages import PassingSettings, Sight, init
-from echoscape.imaging.passing import step
+from echoscape.imaging.gamp.iteration import step
+from echoscape.imaging.gamp.state import PassingSettings, Sight, init
 from echoscape.imaging.simulation import simulate
+from tests.worlds.voxel_scenes import GRID, error_db, scene
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def broken(case, **changes):
 
 def test_a_grid_larger_than_memory_is_refused(case, monkeypatch):
     monkeypatch.setattr("echoscape.imaging.problem.machine_memory", lambda: 1e5)
-    with pytest.raises(Refusal, match="GB, more than half of this machine's memory"):
+    with pytest.raises(InputError, match="GB, more than half of this machine's memory"):
         make_problem(case[0], GRID)
 
 
@@ -190,19 +190,19 @@ def test_refusals_say_what_was_needed(case):
     snapshots, _ = case
     hurt = snapshots.received.copy()
     hurt[0, 1, 2] = np.nan
-    with pytest.raises(Refusal, match=r"received must be finite numbers; 1 of 324 are NaN"):
+    with pytest.raises(InputError, match=r"received must be finite numbers; 1 of 324 are NaN"):
         broken(case, received=hurt)
-    with pytest.raises(Refusal, match="pilots must be at least as long as there are users, 6"):
+    with pytest.raises(InputError, match="pilots must be at least as long as there are users, 6"):
         broken(case, received=snapshots.received[:, :, :4], pilots=snapshots.pilots[:4])
-    with pytest.raises(Refusal, match="linearly independent"):
+    with pytest.raises(InputError, match="linearly independent"):
         broken(case, pilots=np.ones_like(snapshots.pilots))
     with pytest.raises((ValueError, TypeError), match="user_position"):  # ours, or the annotation's
         broken(case, user_position=snapshots.user_position[:3])
-    with pytest.raises(Refusal, match="noise_variance must be finite and above zero"):
+    with pytest.raises(InputError, match="noise_variance must be finite and above zero"):
         broken(case, noise_variance=-1.0)
-    with pytest.raises(Refusal, match="only zeros"):
+    with pytest.raises(InputError, match="only zeros"):
         broken(case, received=np.zeros_like(snapshots.received))
-    with pytest.raises(Refusal, match="occlusion radius must be finite and above zero, in m"):
+    with pytest.raises(InputError, match="occlusion radius must be finite and above zero, in m"):
         make_problem(snapshots, GRID, radius=0.0)
 
 
@@ -211,26 +211,26 @@ def test_users_inside_occupied_voxels_and_empty_scenes_are_refused(case):
     inside = snapshots.user_position.copy()
     inside[2] = GRID.centres()[np.flatnonzero(truth.coefficient)[0]]
     where = (snapshots.antenna_position, snapshots.frequency)
-    with pytest.raises(Refusal, match="user 2 stands inside an occupied voxel"):
+    with pytest.raises(InputError, match="user 2 stands inside an occupied voxel"):
         simulate(GRID, truth.coefficient, inside, *where, snr=10.0, seed=0)
     behind = np.array([[[-200.0, 5.0, 2.0]], [[-201.0, 5.0, 2.0]]])
     wall = np.zeros(GRID.shape)
     wall[0] = 0.5
     user = np.array([[60.0, 5.0, 2.7]])
-    with pytest.raises(Refusal, match="no user sees any voxel that a station sees"):
+    with pytest.raises(InputError, match="no user sees any voxel that a station sees"):
         simulate(GRID, wall.ravel(), user, behind, where[1], snr=10.0, seed=0, radius=30.0)
-    with pytest.raises(Refusal, match="no voxel is occupied"):
+    with pytest.raises(InputError, match="no voxel is occupied"):
         simulate(GRID, 0 * truth.coefficient, inside, *where, snr=10.0, seed=0)
 
 
 def test_damaged_files_are_refused(tmp_path, case):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         read_snapshots(tmp_path / "none.npz")
-    with pytest.raises(Refusal, match=r"must end in \.npz"):
+    with pytest.raises(InputError, match=r"must end in \.npz"):
         read_snapshots(tmp_path / "none.csv")
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 nothing")
-    with pytest.raises(Refusal, match="damaged, cut short"):
+    with pytest.raises(InputError, match="damaged, cut short"):
         read_snapshots(tmp_path / "cut.npz")
     np.savez(tmp_path / "other.npz", received=np.zeros(3))
-    with pytest.raises(Refusal, match="lacks the array 'pilots'"):
+    with pytest.raises(InputError, match="lacks the array 'pilots'"):
         read_snapshots(tmp_path / "other.npz")

@@ -1,12 +1,12 @@
 """Solvers that are told the truth: against plain least squares with the dense matrix."""
 
 import numpy as np
-from voxel_scenes import GRID, scene
 
 from echoscape.imaging import make_problem
 from echoscape.imaging.known import realisable, told_truth
-from echoscape.imaging.products import join
+from echoscape.imaging.operator.products import join
 from echoscape.imaging.simulation import Truth
+from tests.worlds.voxel_scenes import GRID, scene
 
 
 def test_it_is_least_squares_with_the_dense_matrix():

@@ -12,7 +12,7 @@ import pytest
 from echoscape.channel_model import ChannelRealization, frequency_response, rays_from_paths
 from echoscape.channel_model.coefficient import image_lengths
 from echoscape.channel_model.ray import jones_at
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.propagation import sionna_rt
 from echoscape.propagation.traced_route import read_traced_route, traced_table
 from echoscape.propagation.wall_images import trace
@@ -118,6 +118,6 @@ def test_without_it_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     sionna_rt.why_not.cache_clear()
     place = np.zeros((2, 3))
-    with pytest.raises(Refusal, match=r"sionna-rt is not installed; .*echoscape\[rt\]"):
+    with pytest.raises(InputError, match=r"sionna-rt is not installed; .*echoscape\[rt\]"):
         sionna_rt.trace_sionna("munich", STATION, np.arange(2.0), place, place, CARRIER)
     sionna_rt.why_not.cache_clear()

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.estimation import (
     LinkBudget,
     PathEstimates,
@@ -262,5 +262,5 @@ def test_what_was_not_measured_stays_unmeasured(key):
     ],
 )
 def test_options_that_contradict_are_refused(key, options, sentence):
-    with pytest.raises(Refusal, match=sentence):
+    with pytest.raises(InputError, match=sentence):
         make_echoes(some_reports(), key, **options)

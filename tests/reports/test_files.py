@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.reports import atomic_folder, atomic_path
 
 
@@ -37,7 +37,7 @@ def test_an_interrupted_file_leaves_the_old_one_and_no_litter(tmp_path):
     assert file.read_text() == "old"
     assert [path.name for path in file.parent.iterdir()] == ["map.bin"]
     with (
-        pytest.raises(Refusal, match=r"deep is a folder; give the name of a file"),
+        pytest.raises(InputError, match=r"deep is a folder; give the name of a file"),
         atomic_path(tmp_path / "deep"),
     ):
         pass
@@ -72,12 +72,12 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
 def test_a_folder_of_other_things_is_not_written_into(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     with (
-        pytest.raises(Refusal, match=r"holds other files and no manifest\.json"),
+        pytest.raises(InputError, match=r"holds other files and no manifest\.json"),
         atomic_folder(tmp_path, "manifest.json"),
     ):
         pass
     with (
-        pytest.raises(Refusal, match=r"thesis\.tex is a file"),
+        pytest.raises(InputError, match=r"thesis\.tex is a file"),
         atomic_folder(tmp_path / "thesis.tex", "manifest.json"),
     ):
         pass
@@ -121,11 +121,11 @@ def test_a_folder_interrupted_while_files_move_has_no_marker(tmp_path, monkeypat
 def test_a_place_that_cannot_be_written_is_named_as_it_was_given(tmp_path):
     (tmp_path / "file").write_text("x")
     above = r"cannot be written \(a folder above it is a file\)"
-    with pytest.raises(Refusal, match=above), atomic_path(tmp_path / "file/f.parquet"):
+    with pytest.raises(InputError, match=above), atomic_path(tmp_path / "file/f.parquet"):
         pass
-    with pytest.raises(Refusal, match=above), atomic_folder(tmp_path / "file/m", "marker"):
+    with pytest.raises(InputError, match=above), atomic_folder(tmp_path / "file/m", "marker"):
         pass
     full = r"f\.parquet cannot be written \(no space left on device\)"
-    with pytest.raises(Refusal, match=full), atomic_path(tmp_path / "f.parquet") as temporary:
+    with pytest.raises(InputError, match=full), atomic_path(tmp_path / "f.parquet") as temporary:
         raise OSError(errno.ENOSPC, f"cannot write {temporary}")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]

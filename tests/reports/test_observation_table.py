@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.reports import read_observations, write_observations
 from echoscape.reports.observation_table import observations_from_table
 from echoscape.reports.schema import OBSERVATIONS
@@ -84,7 +84,7 @@ def test_a_row_that_repeats_another_counts_once():
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_sentence(changed, message):
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(InputError, match=message):
         observations_from_table(rows(**changed))
 
 
@@ -93,7 +93,7 @@ def test_errors_may_be_stated_once_for_all():
     bare = rows().drop_columns(names)
     seen = observations_from_table(bare, angle_std=0.02, delay_std=2e-9)
     assert seen.estimates.delay_std[0].tolist() == [2e-9, 2e-9]
-    with pytest.raises(Refusal, match="--angle-std"):
+    with pytest.raises(InputError, match="--angle-std"):
         observations_from_table(bare, delay_std=2e-9)
 
 

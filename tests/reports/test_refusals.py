@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.reports import read_echoes, read_fixes, read_reports
 from echoscape.reports.schema import ECHOES, FIXES, REPORTS
 from echoscape.reports.table import echoes_from_table, reports_from_table
@@ -50,7 +50,7 @@ ECHO = {
 
 
 def refusal(columns, read=reports_from_table, **options):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(InputError) as caught:
         read(pa.table(columns), source="u.csv", **options)
     sentence = str(caught.value)
     assert "\n" not in sentence
@@ -89,7 +89,7 @@ def test_an_echo_column_left_out_is_named(name):
 def test_a_fix_column_left_out_is_named(tmp_path, name):
     columns = {"target": [1], "x": [0.1], "y": [0.2], "z": [0.3], "status": ["located"]}
     parquet.write_table(pa.table(without(name, columns)), tmp_path / "f.parquet")
-    with pytest.raises(Refusal, match=rf"f.parquet has no column '{name}'"):
+    with pytest.raises(InputError, match=rf"f.parquet has no column '{name}'"):
         read_fixes(tmp_path / "f.parquet")
 
 
@@ -241,7 +241,7 @@ def test_a_file_that_is_not_there_or_empty_is_named(tmp_path, suffix):
     with pytest.raises(FileNotFoundError, match=rf"no file .*lost{suffix}; a table of reports"):
         read_reports(file)
     file.write_bytes(b"")
-    with pytest.raises(Refusal, match=rf"lost{suffix} is empty; a table of reports was needed"):
+    with pytest.raises(InputError, match=rf"lost{suffix} is empty; a table of reports was needed"):
         read_reports(file)
 
 
@@ -251,47 +251,49 @@ def test_a_damaged_file_is_refused(tmp_path):
     whole = file.read_bytes()
     for length in (1, 3, 7, 8, len(whole) // 2, len(whole) - 1):
         file.write_bytes(whole[:length])
-        with pytest.raises(Refusal, match=r"cut.parquet cannot be read as parquet, it is damaged"):
+        with pytest.raises(
+            InputError, match=r"cut.parquet cannot be read as parquet, it is damaged"
+        ):
             read_reports(file)
     middle = bytearray(whole)
     middle[40:300] = b"\xff" * 260
     file.write_bytes(middle)
-    with pytest.raises(Refusal, match=r"cut.parquet cannot be read as parquet"):
+    with pytest.raises(InputError, match=r"cut.parquet cannot be read as parquet"):
         read_reports(file)
 
 
 def test_a_csv_that_is_none_is_refused(tmp_path):
     file = tmp_path / "u.csv"
     file.write_text("report,station,x\n1,bs\n")
-    with pytest.raises(Refusal, match=r"u.csv cannot be read as csv"):
+    with pytest.raises(InputError, match=r"u.csv cannot be read as csv"):
         read_reports(file)
     file.write_text("report,station,x\n1,bs,far\n")
-    with pytest.raises(Refusal, match=r"u.csv: column 'x' must hold numbers .* has 'far'"):
+    with pytest.raises(InputError, match=r"u.csv: column 'x' must hold numbers .* has 'far'"):
         read_reports(file)
     file.write_text("report,station,report\n1,bs,1\n")
-    with pytest.raises(Refusal, match=r"u.csv has the column 'report' twice"):
+    with pytest.raises(InputError, match=r"u.csv has the column 'report' twice"):
         read_reports(file)
     file.write_text("# echoscape reports 1\n")
-    with pytest.raises(Refusal, match=r"u.csv"):
+    with pytest.raises(InputError, match=r"u.csv"):
         read_reports(file)
 
 
 def test_another_kind_or_a_later_version_is_refused(tmp_path):
     file = tmp_path / "u.csv"
     file.write_text("# echoscape echoes 1\nreport\n1\n")
-    with pytest.raises(Refusal, match=r"u.csv is a table of echoes, but reports were needed"):
+    with pytest.raises(InputError, match=r"u.csv is a table of echoes, but reports were needed"):
         read_reports(file)
     table = pa.table(ECHO).replace_schema_metadata({"echoscape": "echoes 2"})
     parquet.write_table(table, tmp_path / "u.parquet")
-    with pytest.raises(Refusal, match=r"has version 2 of the format of echoes.*up to version 1"):
+    with pytest.raises(InputError, match=r"has version 2 of the format of echoes.*up to version 1"):
         read_echoes(tmp_path / "u.parquet")
 
 
 def test_an_unknown_suffix_and_a_folder_are_refused(tmp_path):
-    with pytest.raises(Refusal, match=r"u\.xlsx must end in \.parquet or \.csv"):
+    with pytest.raises(InputError, match=r"u\.xlsx must end in \.parquet or \.csv"):
         read_reports(tmp_path / "u.xlsx")
     (tmp_path / "u.csv").mkdir()
-    with pytest.raises(Refusal, match=r"u.csv is a folder"):
+    with pytest.raises(InputError, match=r"u.csv is a folder"):
         read_reports(tmp_path / "u.csv")
 
 
@@ -302,5 +304,5 @@ def test_a_word_among_the_numbers_of_a_csv_names_its_column(tmp_path):
     lines = ["# echoscape reports 1", header, *(",".join(row) for row in cells)]
     (tmp_path / "u.csv").write_text("\n".join(lines))
     sentence = r"column 'departure_zenith' must hold numbers \[rad\], but it has 'level'; leave"
-    with pytest.raises(Refusal, match=sentence):
+    with pytest.raises(InputError, match=sentence):
         read_reports(tmp_path / "u.csv")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.estimation import Spectrum, estimate_echoes
 from echoscape.reports.sample_file import echoes_from_estimates, read_samples, write_samples
 from echoscape.reports.target_table import read_targets
@@ -55,17 +55,17 @@ def test_what_does_not_fit_is_refused_with_the_files_name(tmp_path, name, value,
     with np.load(tmp_path / "s.npz") as stored:
         values = {each: stored[each] for each in stored.files}
     np.savez(tmp_path / "t.npz", **(values | {name: value}))
-    with pytest.raises(Refusal, match=message) as refusal:
+    with pytest.raises(InputError, match=message) as refusal:
         read_samples(tmp_path / "t.npz")
     assert "t.npz" in str(refusal.value)
 
 
 def test_other_archives_are_refused(tmp_path):
     np.savez(tmp_path / "s.npz", received=np.ones(3))
-    with pytest.raises(Refusal, match="lacks the array 'target'"):
+    with pytest.raises(InputError, match="lacks the array 'target'"):
         read_samples(tmp_path / "s.npz")
     np.savez(tmp_path / "s.npz", echoscape=np.array("snapshots 1"))
-    with pytest.raises(Refusal, match="holds snapshots, but samples were needed"):
+    with pytest.raises(InputError, match="holds snapshots, but samples were needed"):
         read_samples(tmp_path / "s.npz")
     with pytest.raises(FileNotFoundError, match="samples were needed"):
         read_samples(tmp_path / "none.npz")
@@ -94,8 +94,8 @@ def test_targets_are_numbered_by_row_unless_they_say_so(tmp_path):
     np.testing.assert_array_equal(number, [0, 1])
     np.testing.assert_array_equal(place, [[1, 2, 3], [4, 5, 6]])
     file.write_text("target,x,y,z\n9,1,2,3\n9,4,5,6\n")
-    with pytest.raises(Refusal, match="two targets of the same number"):
+    with pytest.raises(InputError, match="two targets of the same number"):
         read_targets(file)
     file.write_text("x,y\n1,2\n")
-    with pytest.raises(Refusal, match="z"):
+    with pytest.raises(InputError, match="z"):
         read_targets(file)

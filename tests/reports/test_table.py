@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.estimation import PathEstimates
 from echoscape.reports import (
     Echoes,
@@ -136,9 +136,9 @@ def test_fixes_come_back_with_further_columns_and_lost_ones_empty(tmp_path, suff
     assert list(back) == ["target", "x", "y", "z", "status", "note"]
     for name, values in columns.items():
         np.testing.assert_array_equal(back[name], values)
-    with pytest.raises(Refusal, match=r"need the columns y, z"):
+    with pytest.raises(InputError, match=r"need the columns y, z"):
         write_fixes({name: columns[name] for name in ("target", "x", "status")}, file)
-    with pytest.raises(Refusal, match=r"must have one length"):
+    with pytest.raises(InputError, match=r"must have one length"):
         write_fixes(columns | {"z": [1.0]}, file)
 
 
@@ -191,7 +191,9 @@ def test_one_user_may_report_two_stations():
     assert again.report.tolist() == [5, 5]
     assert again.station_index.tolist() == [0, 1]
     table["x"][-1] = 2.0
-    with pytest.raises(Refusal, match=r"report 5 comes with two values of position, in rows 1 and"):
+    with pytest.raises(
+        InputError, match=r"report 5 comes with two values of position, in rows 1 and"
+    ):
         reports_from_table(pa.table(table))
 
 

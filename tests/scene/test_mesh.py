@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.scene.mesh import make_mesh, read_mesh
 
 CORNER = np.array([[x, y, z] for x in (0, 3) for y in (0, 2) for z in (0, 5)], float)
@@ -60,7 +60,7 @@ def test_files_read_back_and_polygons_become_triangles(tmp_path):
     ],
 )
 def test_what_is_no_mesh_is_refused(vertex, face, message):
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(InputError, match=message):
         make_mesh(vertex, face)
 
 
@@ -68,11 +68,11 @@ def test_files_that_are_no_mesh_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="a mesh was needed"):
         read_mesh(tmp_path / "none.npz")
     np.savez(tmp_path / "other.npz", points=CORNER)
-    with pytest.raises(Refusal, match=r"needs the arrays vertices .m. and faces; it has points"):
+    with pytest.raises(InputError, match=r"needs the arrays vertices .m. and faces; it has points"):
         read_mesh(tmp_path / "other.npz")
     (tmp_path / "bad.obj").write_text("v 1 2 x\n")
-    with pytest.raises(Refusal, match="no vertex or face"):
+    with pytest.raises(InputError, match="no vertex or face"):
         read_mesh(tmp_path / "bad.obj")
     (tmp_path / "mesh.stl").write_text("solid")
-    with pytest.raises(Refusal, match=r"must end in \.npz or \.obj"):
+    with pytest.raises(InputError, match=r"must end in \.npz or \.obj"):
         read_mesh(tmp_path / "mesh.stl")

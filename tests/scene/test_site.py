@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.scene import PlanarArray, Site
 
 GOOD = """
@@ -88,14 +88,14 @@ def test_a_wrong_file_is_refused_in_one_sentence(tmp_path, good, bad, sentence):
     assert good in GOOD
     file = tmp_path / "site.toml"
     file.write_text(GOOD.replace(good, bad))
-    with pytest.raises(Refusal, match=sentence) as refusal:
+    with pytest.raises(InputError, match=sentence) as refusal:
         Site.from_toml(file)
     assert "\n" not in str(refusal.value)
 
 
 def test_a_station_is_found_by_name_or_the_nearest_is_offered(site):
     assert site.station_index('mast "B"') == 1
-    with pytest.raises(Refusal, match="there is no station 'rof'; did you mean 'roof'"):
+    with pytest.raises(InputError, match="there is no station 'rof'; did you mean 'roof'"):
         site.station_index("rof")
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.propagation import scatter
 from echoscape.scene import PlanarArray, Site, steering_vector
 from echoscape.scene.array_axes import check_unambiguous, direction_of_advance, phase_advance
@@ -133,9 +133,9 @@ def test_a_stated_ratio_is_that_of_the_matched_filter(site, key):
     noise = quiet.received - loud.received
     # 432 complex samples: their mean square is known to 5 %
     assert np.mean(np.abs(noise) ** 2) == pytest.approx(quiet.noise_variance, rel=0.2)
-    with pytest.raises(Refusal, match="must be a finite number, in dB; got nan"):
+    with pytest.raises(InputError, match="must be a finite number, in dB; got nan"):
         sample_scene(site, WAVEFORM, np.asarray(PLACE)[None], snr_db=math.nan, **kwargs)
-    with pytest.raises(Refusal, match="at least one echo"):
+    with pytest.raises(InputError, match="at least one echo"):
         noise_for_ratio(jnp.zeros(2, complex), 3.0, SENDER, SENDER, WAVEFORM)
 
 
@@ -144,9 +144,9 @@ def test_thermal_noise_is_the_link_budgets():
     found = thermal_noise(Waveform(100, 1e5, symbols=4), 30.0, 6.0)
     expected = 1.380649e-23 * 290 * 10**0.6 * 1e5 * 100 / (1.0 * 4)
     assert found == pytest.approx(expected, rel=1e-12)
-    with pytest.raises(Refusal, match="noise figure must be zero or more"):
+    with pytest.raises(InputError, match="noise figure must be zero or more"):
         thermal_noise(WAVEFORM, 30.0, -1.0)
-    with pytest.raises(Refusal, match="finite number, in dBm"):
+    with pytest.raises(InputError, match="finite number, in dBm"):
         thermal_noise(WAVEFORM, math.inf, 1.0)
 
 
@@ -163,7 +163,7 @@ def test_several_targets_clutter_and_the_leak_add_up(site, key):
     bistatic = sample_scene(site, WAVEFORM, two, receive=1, **kwargs)
     assert bistatic.received.shape == (2, 4, 6, 12)
     assert (bistatic.transmit_station, bistatic.receive_station) == ("south", "roof")
-    with pytest.raises(Refusal, match="one station that sends and listens"):
+    with pytest.raises(InputError, match="one station that sends and listens"):
         sample_scene(site, WAVEFORM, two, receive=1, reciprocal=True, **kwargs)
 
 
@@ -191,19 +191,19 @@ def test_impossible_settings_are_named(build, message):
 
 
 def test_delays_that_fold_are_refused(site, key):
-    with pytest.raises(Refusal, match=r"delays repeat after 200 ns, but the longest echo has"):
+    with pytest.raises(InputError, match=r"delays repeat after 200 ns, but the longest echo has"):
         sample_scene(site, Waveform(12, 5e6), np.asarray(PLACE)[None], key=key)
-    with pytest.raises(Refusal, match="no target to sample"):
+    with pytest.raises(InputError, match="no target to sample"):
         sample_scene(site, WAVEFORM, np.zeros((0, 3)), key=key)
 
 
 def test_snapshots_that_do_not_fit_are_refused():
     good = {"target": np.arange(1), "time": np.zeros(1), "waveform": WAVEFORM, "transmit": SENDER,
             "receive": LISTENER, "transmit_station": "a", "receive_station": "a"}  # fmt: skip
-    with pytest.raises(Refusal, match=r"received must have the shape \(1, 4, 6, 12\)"):
+    with pytest.raises(InputError, match=r"received must have the shape \(1, 4, 6, 12\)"):
         EchoSnapshots(received=np.ones((1, 4, 6, 11), complex), **good)
     bad = np.full((1, 4, 6, 12), np.nan, complex)
-    with pytest.raises(Refusal, match="288 of 288 are NaN or infinite"):
+    with pytest.raises(InputError, match="288 of 288 are NaN or infinite"):
         EchoSnapshots(received=bad, **good)
-    with pytest.raises(Refusal, match="noise_variance must be finite and above zero"):
+    with pytest.raises(InputError, match="noise_variance must be finite and above zero"):
         EchoSnapshots(received=np.ones(bad.shape, complex), noise_variance=-1.0, **good)

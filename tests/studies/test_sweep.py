@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.studies.sweep import read_sweep, setting_name, sweep
 
 SETTINGS = [{"level": level, "seed": seed} for level in (0.5, 2.0) for seed in (3, 4)]
@@ -50,11 +50,11 @@ def test_names_follow_content_and_not_order():
 
 
 def test_refusals(tmp_path):
-    with pytest.raises(Refusal, match="different content"):
+    with pytest.raises(InputError, match="different content"):
         sweep([SETTINGS[0], dict(SETTINGS[0])], _measure)
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps(["no rows"]) + "\n")
-    with pytest.raises(Refusal, match="line 1 is not: move the file away"):
+    with pytest.raises(InputError, match="line 1 is not: move the file away"):
         sweep(SETTINGS, _measure, file)
 
 

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from walls import GROUND, STATION, WALLS, image_path
 
 from echoscape.tracking import anchor as anchors
 from echoscape.tracking.anchor import Kind, path_residual
 from echoscape.tracking.bounce import one_wall_bounce
 from echoscape.units import wrap_angle
+from tests.worlds.walls import GROUND, STATION, WALLS, image_path
 
 predict_path = jax.jit(anchors.predict_path)
 predict_with_slope = jax.jit(anchors.predict_with_slope)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from walls import STATION, WALLS, image_path, route
 
 from echoscape.tracking.bounce_filters import PathHistory, follow_bounces
 from echoscape.tracking.bounce_state import (
@@ -16,6 +15,7 @@ from echoscape.tracking.bounce_state import (
     transition,
 )
 from echoscape.units import wrap_angle
+from tests.worlds.walls import STATION, WALLS, image_path, route
 
 USER = np.array([-9.0, -17.0, 1.3])
 

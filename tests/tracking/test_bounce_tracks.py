@@ -4,13 +4,13 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from walls import STATION, image_path, observe, sequences
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.tracking import TrackStatus, track_bounces
 from echoscape.tracking.bounce_tracks import _raster
 from echoscape.tracking.track_table import track_columns
 from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from tests.worlds.walls import STATION, image_path, observe, sequences
 
 INSTANTS = 50
 
@@ -68,7 +68,9 @@ def test_an_unknown_user_is_refused(walk):
     known = observations.user_known.copy()
     known[7] = False
     unknown = eqx.tree_at(lambda o: o.user_known, observations, known)
-    with pytest.raises(Refusal, match=r"need the user's position at every instant, in m, but at 1"):
+    with pytest.raises(
+        InputError, match=r"need the user's position at every instant, in m, but at 1"
+    ):
         track_bounces(unknown, STATION, "paper", key=jax.random.key(0))
 
 
@@ -78,5 +80,5 @@ def test_gaps_are_steps_unseen_and_uneven_times_are_refused():
     assert step == pytest.approx(0.1)
     long = (0.1 * np.arange(4000)).astype(np.float32).astype(float)  # round-off of 1e-5 s a gap
     assert _raster(long)[0][-1] == 3999
-    with pytest.raises(Refusal, match=r"multiples of one step, in s, but the shortest, 0\.1 s"):
+    with pytest.raises(InputError, match=r"multiples of one step, in s, but the shortest, 0\.1 s"):
         _raster(np.array([0.0, 0.1, 0.25, 0.35]))

@@ -5,12 +5,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from walls import STATION, image_path, sequences
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.tracking import Kind, Record, Tracks, TrackStatus, UserStatus, forecast
 from echoscape.tracking.joint_state import JointSettings, predict_joint, start_joint
 from echoscape.units import wrap_angle
+from tests.worlds.walls import STATION, image_path, sequences
 
 USER, VELOCITY = np.array([-9.0, -17.0, 1.3]), np.array([0.8, -0.5, 0.0])
 
@@ -104,11 +104,11 @@ def test_the_users_error_grows_as_the_filters_own_prediction():
 def test_what_cannot_be_forecast_is_refused():
     tracks = exact_tracks()
     for times in ([3.9], [5.0, 5.0], []):
-        with pytest.raises(Refusal, match="needs rising times from 4 s on"):
+        with pytest.raises(InputError, match="needs rising times from 4 s on"):
             forecast(tracks, np.array(times))
     first = np.zeros((2, len(sequences()), 3))
     moving = Tracks(
         tracks.time, tracks.record, tracks.status, tracks.user_status, tracks.station, first
     )
-    with pytest.raises(Refusal, match="points that stand still"):
+    with pytest.raises(InputError, match="points that stand still"):
         forecast(moving, np.array([5.0]))

@@ -5,9 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from walls import STATION, image_path, observe, sequences
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.tracking import (
     JointSettings,
     Kind,
@@ -20,6 +19,7 @@ from echoscape.tracking import (
 from echoscape.tracking.association import likeliest_pairs
 from echoscape.tracking.joint_state import USER, local_coordinates
 from echoscape.tracking.joint_update import Detections, Match
+from tests.worlds.walls import STATION, image_path, observe, sequences
 
 SMALL = JointSettings(slots=24)
 # one compilation each, not one for every operation
@@ -153,7 +153,7 @@ def test_a_position_that_is_known_is_taken_in(walk):
 
 
 def test_a_start_is_needed(walk):
-    with pytest.raises(Refusal, match="needs to know where the user starts, in m; give --start"):
+    with pytest.raises(InputError, match="needs to know where the user starts, in m; give --start"):
         track(walk[0], STATION)
 
 
@@ -165,7 +165,7 @@ def test_two_starts_that_contradict_are_refused(walk):
         observations,
         (np.where(first[:, None], user, 0.0), first),
     )
-    with pytest.raises(Refusal, match="--start lies 5 m from where user_x"):
+    with pytest.raises(InputError, match="--start lies 5 m from where user_x"):
         track(told, STATION, start=user[0] + np.array([3.0, -4.0, 0.0]))
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.propagation.wall_images import trace
 from echoscape.scene.mesh import make_mesh
 from echoscape.tracking import Kind, Record, Tracks, TrackStatus, UserStatus
@@ -158,5 +158,5 @@ def test_nothing_followed_leaves_theory(street):
 def test_powers_that_are_none_are_refused(street, wrong):
     tracks, power, _ = followed(street, lambda found: found.bounces <= 2)
     power = wrong if np.ndim(wrong) else np.where(np.arange(len(power)) == 1, wrong, power)
-    with pytest.raises(Refusal, match="one power gain, zero or above, for each of the"):
+    with pytest.raises(InputError, match="one power gain, zero or above, for each of the"):
         forecast_with_map(tracks, power, street, 28e9, np.array([5.0]))

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from walls import STATION, observe, scattered_path
 
 from echoscape.tracking import JointSettings, Kind, TrackStatus, track
 from echoscape.tracking.scatterer import place_point
+from tests.worlds.walls import STATION, observe, scattered_path
 
 POINTS = [np.array([2.0, -6.0, 4.0]), np.array([-22.0, 4.0, 2.5]), np.array([14.0, 12.0, 6.0])]
 SETTINGS = JointSettings(slots=32)

@@ -15,14 +15,14 @@ import jax
 import numpy as np
 import pydantic
 
-from echoscape.channel_map.anchors import AnchorSettings, fit_anchors
-from echoscape.channel_map.carried import CarriedSettings, fit_carried
 from echoscape.channel_map.evaluation import evaluate, spatial_split
-from echoscape.channel_map.nearest import NearestSettings, fit_nearest
+from echoscape.channel_map.extrapolated.map import ExtrapolatedSettings, fit_extrapolated
+from echoscape.channel_map.learned.training import NetworkSettings, fit_network
+from echoscape.channel_map.nearest_neighbours import NearestSettings, fit_nearest
 from echoscape.channel_map.prior import ChannelMap
-from echoscape.channel_map.scatterer_search import ScattererSettings, fit_scatterers
-from echoscape.channel_map.training import NetworkSettings, fit_network
-from echoscape.checks import Refusal
+from echoscape.channel_map.scatterers.search import ScattererSettings, fit_scatterers
+from echoscape.channel_map.virtual_anchors.map import VirtualAnchorSettings, fit_virtual_anchors
+from echoscape.checks import InputError
 from echoscape.reports import Reports
 
 Model = Literal["anchors", "scatterers", "nearest", "carried", "network", "network-mse"]
@@ -51,13 +51,13 @@ def fit_map(
         progress: Called with epochs done and epochs in all, by the models that have epochs.
     """
     if model == "anchors":
-        return fit_anchors(reports, station=station, seed=seed)
+        return fit_virtual_anchors(reports, station=station, seed=seed)
     if model == "scatterers":
         return fit_scatterers(reports, station=station, seed=seed)
     if model == "nearest":
         return fit_nearest(reports, station=station)
     if model == "carried":
-        return fit_carried(reports, station=station)
+        return fit_extrapolated(reports, station=station)
 
     def tell(done: int, total: int, loss: float) -> None:
         del loss
@@ -76,10 +76,10 @@ def fit_map(
 def model_settings(model: Model) -> dict[str, Any]:
     """Spell out the settings that `fit_map` uses, with the model's name."""
     settings: dict[Model, type[pydantic.BaseModel]] = {
-        "anchors": AnchorSettings,
+        "anchors": VirtualAnchorSettings,
         "scatterers": ScattererSettings,
         "nearest": NearestSettings,
-        "carried": CarriedSettings,
+        "carried": ExtrapolatedSettings,
         "network": NetworkSettings,
         "network-mse": NetworkSettings,
     }
@@ -91,7 +91,7 @@ def stations_heard(reports: Reports) -> tuple[str, ...]:
     some = np.asarray(reports.estimates.valid).any(axis=1)
     heard = {reports.station[index] for index in np.unique(reports.station_index[some])}
     if not heard:
-        raise Refusal("these reports hold no path at all; a map is learnt from paths")
+        raise InputError("these reports hold no path at all; a map is learnt from paths")
     return tuple(name for name in reports.station if name in heard)
 
 

@@ -33,7 +33,7 @@ from safetensors.numpy import load, save
 
 import echoscape
 from echoscape.channel_map.prior import ChannelMap
-from echoscape.checks import Refusal, unknown_name
+from echoscape.checks import InputError, unknown_name
 from echoscape.reports import Reports
 
 FORMAT = "echoscape channel map"
@@ -112,7 +112,7 @@ def save_maps(
         scores: Scores on held-out reports; numbers, text, lists or mappings.
 
     Raises:
-        Refusal: The folder exists and holds something else than maps.
+        InputError: The folder exists and holds something else than maps.
     """
     folder = pathlib.Path(folder)
     if isinstance(maps, ChannelMap):
@@ -136,7 +136,7 @@ def save_maps(
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
     replacing = folder.is_dir() and any(folder.iterdir())
     if folder.exists() and (not folder.is_dir() or (replacing and not _is_map_folder(folder))):
-        raise Refusal(f"{folder} exists and is no map folder; give another folder for the map")
+        raise InputError(f"{folder} exists and is no map folder; give another folder for the map")
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -159,20 +159,20 @@ def load_manifest(folder: str | os.PathLike) -> Manifest:
     """Read what a map's folder says about itself.
 
     Raises:
-        Refusal: It is no map folder, of another format version, or damaged.
+        InputError: It is no map folder, of another format version, or damaged.
     """
     folder = pathlib.Path(folder)
     try:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise Refusal(f"{folder} is no map folder: it has no {MANIFEST}") from None
+        raise InputError(f"{folder} is no map folder: it has no {MANIFEST}") from None
     except (UnicodeDecodeError, json.JSONDecodeError):
-        raise Refusal(f"{folder / MANIFEST} is damaged: it is not JSON") from None
+        raise InputError(f"{folder / MANIFEST} is damaged: it is not JSON") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise Refusal(f"{folder} is no map folder: its {MANIFEST} is of something else")
+        raise InputError(f"{folder} is no map folder: its {MANIFEST} is of something else")
     version = content.get("format_version")
     if version != FORMAT_VERSION:
-        raise Refusal(
+        raise InputError(
             f"{folder} holds maps of format version {version}, this package reads {FORMAT_VERSION};"
             " fit the map again or use the package version "
             f"{content.get('package_version')} that wrote it"
@@ -181,41 +181,41 @@ def load_manifest(folder: str | os.PathLike) -> Manifest:
         return Manifest.model_validate(content)
     except pydantic.ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise Refusal(f"{folder / MANIFEST} is damaged at {where!r}") from None
+        raise InputError(f"{folder / MANIFEST} is damaged at {where!r}") from None
 
 
 def load_maps(folder: str | os.PathLike) -> dict[str, ChannelMap]:
     """Read the maps of every station in a folder.
 
     Raises:
-        Refusal: It is no map folder, of another version, of unknown kind, or damaged.
+        InputError: It is no map folder, of another version, of unknown kind, or damaged.
     """
     folder = pathlib.Path(folder)
     manifest = load_manifest(folder)
     file = folder / manifest.arrays
     if file.name != manifest.arrays:
-        raise Refusal(f"{folder / MANIFEST} is damaged at 'arrays'")
+        raise InputError(f"{folder / MANIFEST} is damaged at 'arrays'")
     try:
         content = file.read_bytes()
     except FileNotFoundError:
         if load_manifest(folder) != manifest:  # replaced while we read
             return load_maps(folder)
-        raise Refusal(f"{folder} is incomplete: {manifest.arrays} is missing") from None
+        raise InputError(f"{folder} is incomplete: {manifest.arrays} is missing") from None
     damaged = f"{file} is damaged: copy or fit the map again"
     if hashlib.sha256(content).hexdigest() != manifest.arrays_sha256:
-        raise Refusal(damaged)
+        raise InputError(damaged)
     try:
         arrays = load(content)
     except SafetensorError:
-        raise Refusal(damaged) from None
+        raise InputError(damaged) from None
     maps = {}
     for station, structure in manifest.maps.items():
         try:
             item = _decode(structure, arrays)
         except (KeyError, TypeError, AttributeError):
-            raise Refusal(f"{folder / MANIFEST} is damaged at station {station!r}") from None
+            raise InputError(f"{folder / MANIFEST} is damaged at station {station!r}") from None
         if not isinstance(item, ChannelMap):
-            raise Refusal(f"{folder / MANIFEST} is damaged at station {station!r}")
+            raise InputError(f"{folder / MANIFEST} is damaged at station {station!r}")
         maps[station] = item
     return maps
 

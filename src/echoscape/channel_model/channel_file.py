@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from echoscape.channel_model.coefficient import ChannelRealization
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.reports import atomic_path
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
@@ -49,13 +49,14 @@ def write_channel(
         user: Position of the user at each time, for HDF5 only; the origin if not given [m].
 
     Raises:
-        Refusal: An HDF5 file is asked for, but h5py is not installed; or the name tells no format.
+        InputError: An HDF5 file is asked for, but h5py is not installed; or the name tells no
+            format.
     """
     if Path(path).suffix in HDF5_SUFFIXES:
         here = np.zeros((len(channel.time), 3)) if user is None else np.asarray(user, float)
         return _write_hdf5(channel, path, np.zeros(3) if station is None else station, here)
     if Path(path).suffix != ".npz":
-        raise Refusal(f"{path} must end in .npz or .hdf5, which tells the format of the channel")
+        raise InputError(f"{path} must end in .npz or .hdf5, which tells the format of the channel")
     a, tau = cir_arrays(channel)
     with atomic_path(path) as temporary:
         np.savez_compressed(
@@ -71,7 +72,7 @@ def write_channel(
 def require_hdf5() -> None:
     """Refuse, in one sentence, to write HDF5 where h5py is not installed."""
     if importlib.util.find_spec("h5py") is None:
-        raise Refusal(
+        raise InputError(
             "an HDF5 file needs h5py, which is not installed; install it by "
             "`pip install 'echoscape[hdf5]'`, or let the name end in .npz"
         )
@@ -83,7 +84,7 @@ def _write_hdf5(
     """Write one channel, version 2 of the layout: a group a snapshot, the first axis last."""
     require_hdf5()
     if len(channel.time) < 2:
-        raise Refusal("an HDF5 file of a channel needs at least two times; take .npz for one")
+        raise InputError("an HDF5 file of a channel needs at least two times; take .npz for one")
     h5py = importlib.import_module("h5py")
     coefficient, delay = np.asarray(channel.coefficient), np.asarray(channel.delay)
     order = np.zeros(_ENTRIES, np.uint32)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from echoscape.channel_model.ray import Motion, RaySet
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.propagation.traced_route import TracedRoute
 from echoscape.units import SPEED_OF_LIGHT, wrap_angle
 
@@ -37,7 +37,7 @@ def rays_from_paths(route: TracedRoute, between: tuple[float, float] | None = No
         between: Keep rays that exist between these times only [s].
 
     Raises:
-        Refusal: No path has any power.
+        InputError: No path has any power.
     """
     first, last = between or (-np.inf, np.inf)
     step = float(np.median(np.diff(route.time)))
@@ -47,7 +47,7 @@ def rays_from_paths(route: TracedRoute, between: tuple[float, float] | None = No
         size = 0.5 * np.sum(np.abs(route.jones) ** 2, axis=(2, 3))
     instant, slot = np.nonzero(np.asarray(route.paths.valid) & (size > 0) & inside[:, None])
     if len(instant) == 0:
-        raise Refusal("the ray-traced route has no path with power at these times; give others")
+        raise InputError("the ray-traced route has no path with power at these times; give others")
 
     def pick(values) -> np.ndarray:
         return np.asarray(values)[instant, slot]

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from echoscape.channel_model.ray import Motion, RaySet
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.reports.columns import Columns
 from echoscape.reports.files import read_table
 from echoscape.tracking.track_table import TRACKS, USER
@@ -33,7 +33,7 @@ def read_motion(path: str | Path) -> Motion:
     columns = Columns(read_table(path, USER), USER, str(path))
     time = columns.finite("time")
     if len(time) < 2:
-        raise Refusal(f"{path} has one instant only; at least two were needed for a motion")
+        raise InputError(f"{path} has one instant only; at least two were needed for a motion")
     columns.refuse(np.diff(time, prepend=-np.inf) <= 0, "time", "must rise from row to row", time)
     position = np.stack([columns.finite(name) for name in ("x", "y", "z")], axis=1)
     velocity = np.stack([columns.finite(name) for name in ("vx", "vy", "vz")], axis=1)
@@ -55,8 +55,8 @@ def rays_from_tracks(
         station: Where the station is, for a walk that never saw it; else track 0 tells [m].
 
     Raises:
-        Refusal: The table cannot be used, no track was seen often enough, or it is not known where
-            the station is.
+        InputError: The table cannot be used, no track was seen often enough, or it is not known
+            where the station is.
     """
     table = read_table(path, TRACKS)
     columns = Columns(table, TRACKS, str(path))
@@ -70,7 +70,7 @@ def rays_from_tracks(
     flip = columns.integer("flip", 1)
     kind = np.array(table["kind"].cast(pa.string()).to_pylist())
     if "image" in table.column_names and "moving" in table["image"].cast(pa.string()).to_pylist():
-        raise Refusal(
+        raise InputError(
             f"{path} holds moving bounce points, but a channel is made of points that stand still; "
             "write it by echoscape track with --filter joint or anchors"
         )
@@ -83,19 +83,19 @@ def rays_from_tracks(
         if len(seen) >= _FEWEST and inside:
             kept.append((rows, seen))
     if not kept:
-        raise Refusal(
+        raise InputError(
             f"{path} holds no track that was detected {_FEWEST} times"
             + (f" between {first:g} and {last:g} s" if between else "")
             + "; give more observations"
         )
     own = point[number == 0]
     if len(own) == 0 and station is None:
-        raise Refusal(
+        raise InputError(
             f"{path} has no track 0, the station itself, which the user never saw; give its place "
             "as --station X,Y,Z, in m"
         )
     if len(own) and station is not None and np.linalg.norm(own[0] - station) > _SAME:
-        raise Refusal(
+        raise InputError(
             f"--station lies {np.linalg.norm(own[0] - station):.3g} m from track 0 of {path}, the "
             "station itself; leave it out"
         )

@@ -93,9 +93,9 @@ def _explain(error: Exception) -> int:
     if isinstance(error, OSError):
         print_problem(_about_file(error))
         return 2
-    from echoscape.checks import Refusal  # imports JAX, as did whatever failed
+    from echoscape.checks import InputError  # imports JAX, as did whatever failed
 
-    if isinstance(error, Refusal):
+    if isinstance(error, InputError):
         print_problem(str(error))
         return 2
     detail = " ".join(str(error).split())

@@ -53,7 +53,7 @@ def bound(
     import numpy as np
 
     from echoscape.channel_map import load_maps
-    from echoscape.localization.bound_table import (
+    from echoscape.localization.bounds.table import (
         bound_columns,
         bound_of_maps,
         grid_places,
@@ -73,7 +73,7 @@ def bound(
         maps, place, angle_std=angle_std, delay_std=delay_std, strongest=strongest
     )
     if figure:  # before anything is written, so that a failure leaves nothing
-        from echoscape.studies.draw_fixes import draw_bound, save_figure
+        from echoscape.plotting.fixes import draw_bound, save_figure
 
         drawing = draw_bound(found, maps)
     write_bounds(bound_columns(found, number, list(maps)), out)

@@ -55,17 +55,17 @@ def channel(
         json: Print JSON for programs.
     """
     use_double_precision()
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     between = read_range(times, "--times", "s")
     if not 1e6 < carrier < 1e15:
-        raise Refusal(f"--carrier must be a frequency in Hz, such as 28e9; got {carrier:g}")
+        raise InputError(f"--carrier must be a frequency in Hz, such as 28e9; got {carrier:g}")
     from echoscape.channel_model.channel_file import HDF5_SUFFIXES, require_hdf5
 
     if out.suffix in HDF5_SUFFIXES:
         require_hdf5()
     elif out.suffix != ".npz":
-        raise Refusal(f"{out} must end in .npz or .hdf5, which tells the format")
+        raise InputError(f"{out} must end in .npz or .hdf5, which tells the format")
     arrays = read_array(transmit, "--transmit"), read_array(receive, "--receive")
     import jax
     import jax.numpy as jnp
@@ -82,7 +82,7 @@ def channel(
     pairs = 4 if polarised else 1
     size = 16 * pairs * count * arrays[0].elements * arrays[1].elements * len(rays.point)
     if size > _LARGEST:
-        raise Refusal(
+        raise InputError(
             f"this channel has {size / 2**30:.1f} GiB of coefficients; take shorter --times, a "
             "lower --rate or smaller arrays"
         )
@@ -116,12 +116,12 @@ def read_rays(
     import numpy as np
 
     from echoscape.channel_model import motion_of, rays_from_paths, rays_from_tracks, read_motion
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     def within(instants: np.ndarray) -> None:
         first, last = between or (instants[0], instants[-1])
         if first < instants[0] - 1e-9 or last > instants[-1] + 1e-9:
-            raise Refusal(
+            raise InputError(
                 f"--times must lie within the track, from {instants[0]:g} to {instants[-1]:g} s; "
                 f"got {first:g},{last:g}"
             )
@@ -145,11 +145,11 @@ def read_rays(
 
 def read_array(text: str, option: str):
     """Read an array of rows and columns such as ``8x8``."""
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
     from echoscape.scene import PlanarArray
 
     try:
         rows, columns = (int(part) for part in text.lower().split("x"))
         return PlanarArray(rows, columns)
     except ValueError:
-        raise Refusal(f"{option} needs rows and columns such as 8x8; got {text!r}") from None
+        raise InputError(f"{option} needs rows and columns such as 8x8; got {text!r}") from None

@@ -19,7 +19,7 @@ _SHORT = {
 }
 
 if TYPE_CHECKING:
-    from echoscape.studies.city_demo import Demo
+    from echoscape.studies.city_demo.study import Demo
 
 
 def demo(
@@ -43,8 +43,8 @@ def demo(
     use_double_precision()
     from echoscape.reports import atomic_folder
     from echoscape.sample import load_sample
-    from echoscape.studies.city_demo import DemoSettings, run_demo
-    from echoscape.studies.demo_report import REPORT, write_demo
+    from echoscape.studies.city_demo.report import REPORT, write_demo
+    from echoscape.studies.city_demo.study import DemoSettings, run_demo
 
     settings = DemoSettings.quick(seed) if quick else DemoSettings(seed=seed)
     with atomic_folder(out, REPORT) as folder:  # refuses a foreign folder before the work
@@ -65,8 +65,13 @@ def _print(found: "Demo", drawing: float, total: float) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from echoscape.studies.city_demo import MODES
-    from echoscape.studies.demo_report import COLUMNS, beam_lines, hearing_sentence, score_lines
+    from echoscape.studies.city_demo.report import (
+        COLUMNS,
+        beam_lines,
+        hearing_sentence,
+        score_lines,
+    )
+    from echoscape.studies.city_demo.study import MODES
 
     console = Console()
 

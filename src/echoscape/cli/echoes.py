@@ -58,16 +58,16 @@ def make(
     use_double_precision()
     import jax
 
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
     from echoscape.estimation import LinkBudget
     from echoscape.reports import read_reports, write_echoes
     from echoscape.reports.echo_making import make_echoes
 
     fixed = (angle_std, delay_std)
     if link_budget is not None and fixed != (None, None):
-        raise Refusal("give either --link-budget or --angle-std and --delay-std, not both")
+        raise InputError("give either --link-budget or --angle-std and --delay-std, not both")
     if (angle_std is None) != (delay_std is None):
-        raise Refusal("give --angle-std [rad] and --delay-std [s] together, or neither of them")
+        raise InputError("give --angle-std [rad] and --delay-std [s] together, or neither of them")
     check_deviations(angle_std, delay_std)
     check_table(out)
     budget = None if angle_std is not None else LinkBudget()

@@ -61,14 +61,14 @@ def follow(
     import numpy as np
 
     from echoscape.channel_map import load_maps
-    from echoscape.checks import Refusal
-    from echoscape.localization.follow import FollowSettings, FollowStatus
-    from echoscape.localization.follow import follow as follow_target
-    from echoscape.localization.follow_table import write_followed
+    from echoscape.checks import InputError
+    from echoscape.localization.moving.particle_filter import FollowSettings, FollowStatus
+    from echoscape.localization.moving.particle_filter import follow as follow_target
+    from echoscape.localization.moving.table import write_followed
     from echoscape.reports import read_echoes
 
     if acceleration_std is not None and not 0 < acceleration_std < float("inf"):
-        raise Refusal(
+        raise InputError(
             f"--acceleration-std must be finite and above zero, in m/s^2; got {acceleration_std:g}"
         )
     maps = load_maps(map_folder)
@@ -79,8 +79,8 @@ def follow(
             heard, maps, key=jax.random.key(seed), height=height, settings=how, progress=tell
         )
     if figure:
-        from echoscape.studies.draw_fixes import save_figure
-        from echoscape.studies.draw_follow import draw_followed
+        from echoscape.plotting.fixes import save_figure
+        from echoscape.plotting.target_track import draw_followed
 
         drawing = draw_followed(found, maps)
     write_followed(found, out)

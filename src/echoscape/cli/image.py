@@ -55,7 +55,7 @@ def image(
         quiet: Show no progress.
     """
     use_double_precision()
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
     from echoscape.imaging import (
         IgnoreOcclusion,
         OcclusionAwareGamp,
@@ -73,12 +73,12 @@ def image(
     check_archive(out)
     for path in (figure, slices):
         if path is not None and path.suffix.lower() not in (".png", ".pdf", ".svg"):
-            raise Refusal(f"{path} must end in .png, .pdf or .svg, which tells the format")
+            raise InputError(f"{path} must end in .png, .pdf or .svg, which tells the format")
     corner, counts = _three(origin, "--origin", float), _three(shape, "--shape", int)
     try:
         grid = VoxelGrid(corner, counts, edge)
     except ValueError as error:
-        raise Refusal(str(error)) from None
+        raise InputError(str(error)) from None
     solvers = {
         "bits": VisibilityBits,
         "geometry": OcclusionAwareGamp,
@@ -98,7 +98,7 @@ def image(
         )
     write_image(found, out)
     if figure is not None or slices is not None:
-        from echoscape.studies.draw_image import draw_image, draw_slices
+        from echoscape.plotting.voxel_image import draw_image, draw_slices
 
         if figure is not None:
             draw_image(
@@ -150,7 +150,7 @@ def image(
 
 
 def _three(text: str, option: str, kind: type) -> tuple:
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     try:
         found = tuple(kind(part) for part in text.split(","))
@@ -158,5 +158,5 @@ def _three(text: str, option: str, kind: type) -> tuple:
         found = ()
     if len(found) != 3:
         what = "numbers such as 0,0,0, in m" if kind is float else "counts such as 16,16,8"
-        raise Refusal(f"{option} needs three {what}; got {text!r}")
+        raise InputError(f"{option} needs three {what}; got {text!r}")
     return found

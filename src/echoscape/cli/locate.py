@@ -76,7 +76,7 @@ def locate(
     check_table(out)
     between = read_range(height_range, "--height-range", "m")
     from echoscape.channel_map import load_manifest, load_maps
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
     from echoscape.localization import fix_columns, localize
     from echoscape.localization.scores import summarize_fix
     from echoscape.reports import read_echoes, write_fixes
@@ -89,11 +89,11 @@ def locate(
         _refuse_given("echoes were detected already", most=most, cell=cell)
     maps = load_maps(map_folder)
     if sampled:
-        from echoscape.localization.direct import DirectSettings, localize_direct
+        from echoscape.localization.direct.method import DirectSettings, localize_direct
         from echoscape.reports.sample_file import read_samples
 
         if cell is not None and not 0 < cell < float("inf"):
-            raise Refusal(f"--cell must be finite and above zero, in m; got {cell:g}")
+            raise InputError(f"--cell must be finite and above zero, in m; got {cell:g}")
         samples = read_samples(echoes)
         names = tuple(dict.fromkeys((samples.transmit_station, samples.receive_station)))
         with progress("locating", quiet) as tell:
@@ -108,7 +108,7 @@ def locate(
             fix = localize(heard, maps, height=between, progress=tell)
     method = load_manifest(map_folder).settings.get("model", "map")
     if figure:  # before anything is written, so that a failure leaves nothing
-        from echoscape.studies.draw_fixes import draw_fixes, save_figure
+        from echoscape.plotting.fixes import draw_fixes, save_figure
 
         drawing = draw_fixes(fix, {name: maps[name] for name in names})
     write_fixes(fix_columns(fix, names, str(method)), out)
@@ -125,11 +125,11 @@ def locate(
 
 def _refuse_given(reason: str, **options: object) -> None:
     """Refuse options that mean nothing for this kind of file."""
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     for name, value in options.items():
         if value is not None:
-            raise Refusal(f"--{name.replace('_', '-')} has no meaning here: {reason}")
+            raise InputError(f"--{name.replace('_', '-')} has no meaning here: {reason}")
 
 
 def _rows(claims: "Claims") -> dict[str, str]:

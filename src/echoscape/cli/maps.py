@@ -158,8 +158,8 @@ def leave_one_out(
     use_double_precision()
     check_table(out)
     from echoscape.localization import fix_columns
-    from echoscape.localization.leave_one_out import leave_one_out as leave
-    from echoscape.localization.leave_one_out import summarize
+    from echoscape.localization.user.cross_validation import leave_one_out as leave
+    from echoscape.localization.user.cross_validation import summarize
     from echoscape.reports import read_reports, write_fixes
 
     campaign = read_reports(reports, read_site(site))
@@ -168,8 +168,8 @@ def leave_one_out(
             campaign, model=model, use_arrival=not without_arrival, seed=seed, progress=tell
         )
     if figure:
-        from echoscape.studies.draw_campaign import draw_left_out
-        from echoscape.studies.draw_fixes import save_figure
+        from echoscape.plotting.campaign import draw_left_out
+        from echoscape.plotting.fixes import save_figure
 
         drawing = draw_left_out(found, campaign.station_position)
     write_fixes(fix_columns(found.fix, campaign.station, model), out)
@@ -229,7 +229,7 @@ def signal_strength(
     """
     check_table(out)
     from echoscape.localization import fix_columns
-    from echoscape.localization.by_strength import leave_blocks_out, summarize_blocks
+    from echoscape.localization.user.by_received_power import leave_blocks_out, summarize_blocks
     from echoscape.reports import write_fixes
     from echoscape.reports.strength_file import read_strength
 

@@ -26,7 +26,7 @@ MapFolder = Annotated[
 
 def check_deviations(angle_std: float | None, delay_std: float | None) -> None:
     """Refuse deviations that are no deviation, or are in degrees or nanoseconds."""
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     for option, unit, value, limit, meant, factor in (
         ("--angle-std", "rad", angle_std, math.pi, "degrees", "pi/180"),
@@ -35,9 +35,9 @@ def check_deviations(angle_std: float | None, delay_std: float | None) -> None:
         if value is None:
             continue
         if not (value > 0 and math.isfinite(value)):
-            raise Refusal(f"{option} must be finite and above zero, in {unit}; got {value:g}")
+            raise InputError(f"{option} must be finite and above zero, in {unit}; got {value:g}")
         if value > limit:
-            raise Refusal(
+            raise InputError(
                 f"{option} must be at most {limit:.4g} {unit}; got {value:g}; if these are {meant},"
                 f" multiply by {factor}"
             )
@@ -45,13 +45,13 @@ def check_deviations(angle_std: float | None, delay_std: float | None) -> None:
 
 def check_table(path: Path) -> None:
     """Refuse a name that no table can be written to, before the work and not after it."""
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
     from echoscape.reports.files import SUFFIXES
 
     if path.suffix.lower() not in SUFFIXES:
-        raise Refusal(f"{path} must end in .parquet or .csv, which tells the format")
+        raise InputError(f"{path} must end in .parquet or .csv, which tells the format")
     if path.is_dir():
-        raise Refusal(f"{path} is a folder; give the name of a file to write")
+        raise InputError(f"{path} is a folder; give the name of a file to write")
     check_place(path)
 
 
@@ -59,7 +59,7 @@ def check_place(path: Path) -> None:
     """Refuse a place that nothing can be written to, before the work and not after it."""
     import tempfile
 
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     above = path if path.is_dir() else path.absolute().parent
     while not above.exists() and above != above.parent:
@@ -71,40 +71,40 @@ def check_place(path: Path) -> None:
         reason = (error.strerror or "no reason given").lower()
         if not above.is_dir():
             reason = "a folder above it is a file"
-        raise Refusal(
+        raise InputError(
             f"{path} cannot be written ({reason}); choose a folder that you may write to"
         ) from None
 
 
 def check_folder(path: Path) -> None:
     """Refuse a folder that cannot be written to, before the work and not after it."""
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     if path.exists() and not path.is_dir():
-        raise Refusal(f"{path} is a file; give the name of a folder to write")
+        raise InputError(f"{path} is a file; give the name of a folder to write")
     check_place(path)
 
 
 def refuse_same(source: Path, destination: Path) -> None:
     """Refuse to write over what is read."""
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     if destination.exists() and source.exists() and destination.samefile(source):
-        raise Refusal(f"{destination} is the file to read; give another name to write to")
+        raise InputError(f"{destination} is the file to read; give another name to write to")
 
 
 def check_map_folder(path: Path) -> None:
     """Refuse a folder that maps cannot be written to, before the work and not after it."""
     from echoscape.channel_map import load_manifest
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     check_folder(path)
     if path.is_dir() and any(path.iterdir()):
         try:
             load_manifest(path)
-        except Refusal as refusal:
+        except InputError as refusal:
             if "no map folder" in str(refusal):
-                raise Refusal(
+                raise InputError(
                     f"{path} exists and is no map folder; give another folder for the map"
                 ) from None
 
@@ -113,11 +113,11 @@ def check_stations(
     maps: "Mapping[str, ChannelMap]", heard: Iterable[str], kind: str, folder: Path
 ) -> None:
     """Refuse echoes or reports of a station that the maps do not know."""
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     unknown = sorted(set(heard) - set(maps))
     if unknown:
-        raise Refusal(
+        raise InputError(
             f"the {kind} are of station {unknown[0]!r}, but {folder} holds maps of "
             f"{', '.join(map(repr, sorted(maps)))} only; fit a map of that station's reports"
         )
@@ -125,7 +125,7 @@ def check_stations(
 
 def read_range(text: str | None, option: str, unit: str) -> tuple[float, float] | None:
     """Read two numbers such as ``0.5,2`` in rising order."""
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     if text is None:
         return None
@@ -134,14 +134,16 @@ def read_range(text: str | None, option: str, unit: str) -> tuple[float, float] 
     except ValueError:
         low, high = math.nan, math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise Refusal(f"{option} needs two rising numbers such as 0.5,2, in {unit}; got {text!r}")
+        raise InputError(
+            f"{option} needs two rising numbers such as 0.5,2, in {unit}; got {text!r}"
+        )
     return low, high
 
 
 def refuse_both(**options: Any) -> None:
     """Refuse two options of which only one can hold; names with underscores, as in Python."""
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
     if len(given) > 1:
-        raise Refusal(f"give either {' or '.join(given)}, not both")
+        raise InputError(f"give either {' or '.join(given)}, not both")

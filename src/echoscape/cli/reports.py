@@ -57,7 +57,7 @@ def convert(
         site: TOML file that places the stations where the reports do not.
         strongest: How many paths of each user to take from a ray-traced table.
     """
-    from echoscape.reports.convert import convert_reports
+    from echoscape.reports.importing.convert import convert_reports
 
     reports = convert_reports(source, destination, read_site(site), strongest)
     count = int(reports.estimates.valid.sum())

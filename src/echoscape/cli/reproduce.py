@@ -22,7 +22,7 @@ from echoscape.cli.options import check_folder
 from echoscape.cli.reproduce_imaging import occlusion_imaging
 
 if TYPE_CHECKING:
-    from echoscape.studies.isac_channel import Found
+    from echoscape.studies.isac_channel.study import Found
 
 _UNITS = {"delay": "ns", "reports": "reports", "stations": "stations", "snr_db": "dB"}
 
@@ -62,24 +62,24 @@ def isac_channel(
         json: Print JSON for programs.
     """
     use_double_precision()
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     levels, rates = read_multiples(noise, "--noise"), read_multiples(rate, "--rate")
     withheld = read_multiples(missed, "--missed", least=0.0)
     if not all(share < 1 for share in withheld):
-        raise Refusal(f"--missed needs shares below 1, such as 0.1,0.5; got {missed!r}")
+        raise InputError(f"--missed needs shares below 1, such as 0.1,0.5; got {missed!r}")
     if seconds is not None and not seconds >= 25:
-        raise Refusal(f"--seconds must be at least 25, in s; got {seconds:g}")
+        raise InputError(f"--seconds must be at least 25, in s; got {seconds:g}")
+    from echoscape.plotting.fixes import save_figure
+    from echoscape.plotting.tracks import draw_tracks
     from echoscape.reports import atomic_folder
-    from echoscape.studies.draw_fixes import save_figure
-    from echoscape.studies.draw_isac_channel import (
+    from echoscape.studies.isac_channel.figures import (
         draw_cases,
         draw_distances,
         draw_distributions,
         draw_windows,
     )
-    from echoscape.studies.draw_tracks import draw_tracks
-    from echoscape.studies.isac_channel import IsacChannel, run, seen_again
+    from echoscape.studies.isac_channel.study import IsacChannel, run, seen_again
 
     settings = IsacChannel(
         route, mesh, noise=levels, missed=withheld, rate=rates, seconds=seconds, seed=seed
@@ -138,20 +138,20 @@ def isac_forecast(
         json: Print JSON for programs.
     """
     use_double_precision()
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     levels, ahead = read_multiples(noise, "--noise"), read_multiples(horizon, "--horizon")
     if (route is None) != (mesh is None):
-        raise Refusal("--route and --mesh go together: a forecast needs the walls of the route")
+        raise InputError("--route and --mesh go together: a forecast needs the walls of the route")
     if not 0.1 <= every < 1e6:
-        raise Refusal(f"--every must be at least 0.1, in s; got {every:g}")
+        raise InputError(f"--every must be at least 0.1, in s; got {every:g}")
     if seconds is not None and not seconds >= 5 + max(ahead):
-        raise Refusal(
+        raise InputError(
             f"--seconds must be at least {5 + max(ahead):g}, in s, for that --horizon; "
             f"got {seconds:g}"
         )
-    from echoscape.studies.draw_fixes import save_figure
-    from echoscape.studies.route_forecast import RouteForecast, draw_forecast, run
+    from echoscape.plotting.fixes import save_figure
+    from echoscape.studies.isac_channel.forecast import RouteForecast, draw_forecast, run
 
     settings = RouteForecast(route, mesh, levels, ahead, every, seconds, seed)
     with progress("forecasting", quiet) as tell:
@@ -197,11 +197,11 @@ def isac_targets(
         json: Print JSON for programs.
     """
     use_double_precision()
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     if seconds is not None and not seconds >= 25:
-        raise Refusal(f"--seconds must be at least 25, in s; got {seconds:g}")
-    from echoscape.studies.route_targets import RouteTargets, run
+        raise InputError(f"--seconds must be at least 25, in s; got {seconds:g}")
+    from echoscape.studies.isac_channel.requirements import RouteTargets, run
 
     names = tuple(name.strip() for name in promises.split(",") if name.strip())
     settings = RouteTargets(route, mesh, names, seconds=seconds, seed=seed)
@@ -245,18 +245,18 @@ def nlos_sensing(
         json: Print JSON for programs.
     """
     use_double_precision()
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     check_folder(out)
     if layouts is not None and not 1 <= layouts <= 1000:
-        raise Refusal(f"--layouts must be between 1 and 1000; got {layouts}")
+        raise InputError(f"--layouts must be between 1 and 1000; got {layouts}")
+    from echoscape.plotting.fixes import save_figure
     from echoscape.reports import atomic_path
-    from echoscape.studies.draw_fixes import save_figure
-    from echoscape.studies.nlos_sensing import Options, draw_parts, measure_parts, table
+    from echoscape.studies.nlos_ckm.study import Options, draw_parts, measure_parts, table
 
     names = [name.strip() for name in parts.split(",") if name.strip()]
     if not names:
-        raise Refusal("--parts needs the name of a part, such as square; got none")
+        raise InputError("--parts needs the name of a part, such as square; got none")
     with progress("measuring", quiet) as tell:
         rows = measure_parts(names, out, Options(quick, seed, layouts, city), tell)
     for name, figure in draw_parts(rows).items():
@@ -303,24 +303,24 @@ def _told_plainly(line: dict) -> dict[str, str]:
 
 def read_multiples(text: str, option: str, least: float = 1e-9) -> tuple[float, ...]:
     """Read numbers above zero, or from zero on, with commas between."""
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
     if not values or not all(least <= value < 100 for value in values):
-        raise Refusal(
+        raise InputError(
             f"{option} needs different numbers above zero and below 100, such as 5,10; got {text!r}"
         )
     if len(set(values)) < len(values):
-        raise Refusal(f"{option} names a number twice; got {text!r}")
+        raise InputError(f"{option} names a number twice; got {text!r}")
     return values
 
 
 def _told(found: "Found") -> dict[str, Any]:
     """Give the pooled distances, a line for each method."""
-    from echoscape.studies.isac_channel import POOLED
+    from echoscape.studies.isac_channel.study import POOLED
 
     told: dict[str, Any] = {"user error [m]": [round(error, 3) for error in found.user_error]}
     for row in found.rows:

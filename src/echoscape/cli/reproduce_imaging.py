@@ -39,18 +39,18 @@ def occlusion_imaging(
         json: Print JSON for programs.
     """
     use_double_precision()
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     if seeds < 1:
-        raise Refusal(f"--seeds must be at least 1; got {seeds}")
+        raise InputError(f"--seeds must be at least 1; got {seeds}")
     if out.exists() and not out.is_dir():
-        raise Refusal(f"{out} is a file; --out needs a folder")
+        raise InputError(f"{out} is a file; --out needs a folder")
     import json as text
 
+    from echoscape.plotting.fixes import save_figure
     from echoscape.reports.files import atomic_path
-    from echoscape.studies.draw_fixes import save_figure
-    from echoscape.studies.draw_occlusion_imaging import figures
-    from echoscape.studies.occlusion_imaging import OcclusionImaging, run, summary
+    from echoscape.studies.occlusion_imaging.figures import figures
+    from echoscape.studies.occlusion_imaging.study import OcclusionImaging, run, summary
 
     study = OcclusionImaging(seeds=1 if quick and seeds == 50 else seeds, quick=quick)
     with progress("imaging", quiet) as tell:

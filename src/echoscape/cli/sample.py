@@ -79,7 +79,7 @@ def sample(
     use_double_precision()
     import jax
 
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
     from echoscape.reports.archive import check_archive
     from echoscape.reports.sample_file import write_samples
     from echoscape.reports.target_table import read_targets
@@ -88,9 +88,9 @@ def sample(
 
     check_archive(out)
     if snr is not None and (power is not None or noise_figure is not None):
-        raise Refusal("give either --snr or --power and --noise-figure, not both")
+        raise InputError("give either --snr or --power and --noise-figure, not both")
     if not 0 < cross_section < float("inf"):
-        raise Refusal(
+        raise InputError(
             f"--cross-section must be finite and above zero, in m^2; got {cross_section:g}"
         )
     world = Site.from_toml(site)
@@ -165,20 +165,20 @@ def estimate(
         json: Print JSON for programs.
     """
     use_double_precision()
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
     from echoscape.estimation import METHODS, Esprit, Greedy, Music, estimate_echoes
     from echoscape.reports import write_echoes
     from echoscape.reports.sample_file import echoes_from_estimates, read_samples
 
     check_table(out)
     if sources is not None and method not in ("music", "esprit"):
-        raise Refusal(f"--sources is for music and esprit; {method} finds their number itself")
+        raise InputError(f"--sources is for music and esprit; {method} finds their number itself")
     if sources is not None and sources > most:
-        raise Refusal(
+        raise InputError(
             f"--sources {sources} is more than the {most} echoes of --most; give more there too"
         )
     if order is not None and method != "greedy":
-        raise Refusal(f"--order is for greedy; {method} has its own way")
+        raise InputError(f"--order is for greedy; {method} has its own way")
     if method == "greedy":
         how = Greedy(most=most, order=order or "cfar")
     elif method == "fft":

@@ -111,14 +111,14 @@ def track(
         else:
             found = follow_bounces(seen, station_position, filter, tree, particles, seed)
     later = None if forecast is None else go_on(found, forecast)
-    from echoscape.studies.draw_fixes import save_figure
-    from echoscape.studies.draw_tracks import draw_tracks
+    from echoscape.plotting.fixes import save_figure
+    from echoscape.plotting.tracks import draw_tracks
 
     drawing = draw_tracks(found, seen)
     film = None
     if animate:
+        from echoscape.plotting.animation import make_film, write_film, write_html
         from echoscape.scene.mesh import read_mesh
-        from echoscape.studies.animation import make_film, write_film, write_html
 
         film = make_film(found, seen, tree, None if mesh is None else read_mesh(mesh))
     with atomic_folder(out, "user.parquet") as folder:
@@ -152,22 +152,22 @@ def check_bounces(
     association: str = "messages",
 ) -> None:
     """Refuse options that make no sense together, before the work and not after it."""
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     if forecast is not None and not 0 < forecast < 1e6:
-        raise Refusal(f"--forecast must be above zero and below 1e6, in s; got {forecast:g}")
+        raise InputError(f"--forecast must be above zero and below 1e6, in s; got {forecast:g}")
     if lag is not None and not smooth:
-        raise Refusal("--lag needs --smooth beside it; add that or leave --lag out")
+        raise InputError("--lag needs --smooth beside it; add that or leave --lag out")
     if lag is not None and not 0 < lag < 1e6:
-        raise Refusal(f"--lag must be above zero, in s; got {lag:g}")
+        raise InputError(f"--lag must be above zero, in s; got {lag:g}")
     if not 2 <= particles <= 1_000_000:
-        raise Refusal(f"--particles must lie between 2 and 1000000; got {particles}")
+        raise InputError(f"--particles must lie between 2 and 1000000; got {particles}")
     if filter in ("joint", "anchors"):
         return
     for option, given in (("--smooth", smooth), ("--forecast", forecast), ("--start", start),
                           ("--association", association != "messages")):  # fmt: skip
         if given:
-            raise Refusal(
+            raise InputError(
                 f"{option} does not go with --filter {filter}, which follows moving bounce points "
                 "around a user who is known; take --filter joint or anchors"
             )
@@ -204,14 +204,14 @@ def go_on(found: "Tracks", seconds: float) -> "Tracks":
 
 def read_tree(path: Path, station: "np.ndarray") -> "BoxTree":
     """Read a mesh for casting rays; refuse one that the station is not in."""
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
     from echoscape.propagation.ray_cast import build_tree
     from echoscape.scene.mesh import read_mesh
 
     mesh = read_mesh(path)
     low, high = mesh.vertex.min(axis=0), mesh.vertex.max(axis=0)
     if (station[:2] < low[:2]).any() or (station[:2] > high[:2]).any():
-        raise Refusal(
+        raise InputError(
             f"--station {station[0]:g},{station[1]:g} lies outside the mesh {path}, which spans x "
             f"{low[0]:g} to {high[0]:g} and y {low[1]:g} to {high[1]:g} m; give both in one frame"
         )
@@ -222,12 +222,12 @@ def check_outdoors(tree: "BoxTree", start: "np.ndarray", mesh: Path | None) -> N
     """Refuse a user that starts inside a building, where nothing of the map holds."""
     import jax.numpy as jnp
 
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
     from echoscape.propagation.ray_cast import enclosed
 
     if bool(enclosed(tree, jnp.asarray(start))[0]):
         place = ",".join(f"{value:g}" for value in start[0])
-        raise Refusal(
+        raise InputError(
             f"the user starts at {place} m, inside a building of {mesh}; give --start and the "
             "station in the frame of the mesh, or leave --mesh out"
         )
@@ -267,7 +267,7 @@ def read_triple(text: str | None, option: str, unit: str) -> "np.ndarray | None"
     """Read three numbers such as ``120.4,222.4,10``."""
     import numpy as np
 
-    from echoscape.checks import Refusal
+    from echoscape.checks import InputError
 
     if text is None:
         return None
@@ -276,7 +276,7 @@ def read_triple(text: str | None, option: str, unit: str) -> "np.ndarray | None"
     except ValueError:
         values = np.zeros(0)
     if values.shape != (3,) or not np.isfinite(values).all():
-        raise Refusal(
+        raise InputError(
             f"{option} needs three numbers with commas between, such as 1.5,-2,0.5, in {unit}; "
             f"got {text!r}"
         )

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.scene import PlanarArray
 from echoscape.scene.array_axes import check_unambiguous, direction_of_advance, phase_advance
 from echoscape.signals import EchoSnapshots, Waveform
@@ -87,13 +87,13 @@ def box_of(snapshots: EchoSnapshots) -> EchoBox:
     """Take what a set of snapshots says about its arrays and waveform.
 
     Raises:
-        Refusal: There is nothing to estimate, or angles would be ambiguous.
+        InputError: There is nothing to estimate, or angles would be ambiguous.
     """
     box = EchoBox(snapshots.transmit, snapshots.receive, snapshots.waveform)
     if not box.kept:
-        raise Refusal("one antenna at each end and one subcarrier tell no angle and no delay")
+        raise InputError("one antenna at each end and one subcarrier tell no angle and no delay")
     if box.whole[4] < 2:
-        raise Refusal(f"delays need at least 2 subcarriers; got {box.whole[4]}")
+        raise InputError(f"delays need at least 2 subcarriers; got {box.whole[4]}")
     check_unambiguous(snapshots.transmit, "transmitting")
     check_unambiguous(snapshots.receive, "receiving")
     return box

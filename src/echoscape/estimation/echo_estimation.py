@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.estimation.echo_box import EchoBox, box_of, parameter_deviations
 from echoscape.estimation.greedy import Order, find_greedily
 from echoscape.estimation.path_estimates import PathEstimates
@@ -126,12 +126,12 @@ def estimate_echoes(
         One set for each snapshot, strongest echoes first.
 
     Raises:
-        Refusal: The samples are of two stations, an angle would be ambiguous, or the method
+        InputError: The samples are of two stations, an angle would be ambiguous, or the method
             cannot tell as many sources apart.
     """
     method = Greedy() if method is None else method
     if method.most < 1:
-        raise Refusal(f"a snapshot must be allowed at least 1 echo; got {method.most}")
+        raise InputError(f"a snapshot must be allowed at least 1 echo; got {method.most}")
     box, noise = box_of(snapshots), snapshots.noise()
     rows, count = [], len(snapshots.received)
     for number, samples in enumerate(snapshots.echoes):

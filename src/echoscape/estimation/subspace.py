@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 from scipy.ndimage import maximum_filter
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.estimation.tone_fit import ToneFit, fit_gains
 from echoscape.numerics.harmonics import tones
 
@@ -46,13 +46,13 @@ def signal_subspace(
             noise alone has, which is measured on simulated noise of the same shape.
 
     Raises:
-        Refusal: More sources than a window has samples, or than there are windows.
+        InputError: More sources than a window has samples, or than there are windows.
     """
     shape, window = samples.shape, window_of(samples.shape)
     limit = min(math.prod(window) - math.prod(window) // max(window), math.prod(_positions(shape)))
     wanted = most if sources is None else sources
     if wanted < 1 or wanted > limit:
-        raise Refusal(
+        raise InputError(
             f"a window of {' x '.join(map(str, window))} samples tells at most {limit} sources "
             f"apart; asked for {wanted}"
         )

@@ -4,11 +4,7 @@ Takes `Snapshots` of many views and a `VoxelGrid`.
 Gives a `VoxelImage`: coefficients, occupancy, visibility, and a certificate.
 """
 
-from echoscape.imaging.image import image
-from echoscape.imaging.known import KnownSupport
-from echoscape.imaging.problem import Problem, make_problem
-from echoscape.imaging.snapshots import Snapshots, read_snapshots, write_snapshots
-from echoscape.imaging.solvers import (
+from echoscape.imaging.gamp.solvers import (
     IgnoreOcclusion,
     KnownMask,
     OcclusionAwareGamp,
@@ -16,7 +12,12 @@ from echoscape.imaging.solvers import (
     Solver,
     UnknownMask,
 )
-from echoscape.imaging.visibility_bits import VisibilityBits
+from echoscape.imaging.image import image
+from echoscape.imaging.known import KnownSupport
+from echoscape.imaging.noncoherent import WidebandGroups
+from echoscape.imaging.problem import Problem, make_problem
+from echoscape.imaging.snapshots import Snapshots, read_snapshots, write_snapshots
+from echoscape.imaging.support_search.solver import VisibilityBits
 from echoscape.imaging.voxel_image import (
     Certificate,
     ImageStatus,
@@ -24,7 +25,6 @@ from echoscape.imaging.voxel_image import (
     read_image,
     write_image,
 )
-from echoscape.imaging.wideband import WidebandGroups
 
 __all__ = [
     "Certificate",

@@ -8,11 +8,11 @@ import math
 
 import numpy as np
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
+from echoscape.imaging.gamp.solvers import Progress, Solution, Solver
 from echoscape.imaging.problem import Problem, explained, make_problem
 from echoscape.imaging.snapshots import Snapshots
-from echoscape.imaging.solvers import Progress, Solution, Solver
-from echoscape.imaging.visibility_bits import VisibilityBits
+from echoscape.imaging.support_search.solver import VisibilityBits
 from echoscape.imaging.voxel_image import Certificate, VoxelImage
 from echoscape.scene.voxel_grid import VoxelGrid
 
@@ -40,7 +40,7 @@ def image(
         progress: Told how much is done, and of how much.
 
     Raises:
-        Refusal: The grid is too large, or nothing in it can be seen.
+        InputError: The grid is too large, or nothing in it can be seen.
     """
     problem = make_problem(snapshots, grid, radius=radius, is_complex=is_complex)
     solution = (solver or VisibilityBits()).solve(problem, progress)
@@ -62,7 +62,7 @@ def picture(problem: Problem, solution: Solution, snapshots: Snapshots) -> Voxel
     )
     mean, variance = np.where(seen, solution.mean, 0), np.where(seen, solution.variance, 0)
     if not (np.all(np.isfinite(mean)) and np.all(np.isfinite(variance))):
-        raise Refusal("the solver found no finite image; its samples may be all noise")
+        raise InputError("the solver found no finite image; its samples may be all noise")
     return VoxelImage(
         grid=problem.grid,
         mean=mean.reshape(shape),

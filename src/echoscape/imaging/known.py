@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from echoscape.imaging import support
+from echoscape.imaging.gamp.solvers import Progress, Solution, Solver
 from echoscape.imaging.problem import Problem
 from echoscape.imaging.simulation import Truth, open_legs
-from echoscape.imaging.solvers import Progress, Solution, Solver
+from echoscape.imaging.support_search import support
 from echoscape.imaging.voxel_image import ImageStatus
 from echoscape.numerics.denoisers import BernoulliGaussian
 from echoscape.scene.voxel_grid import VoxelGrid

@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from echoscape.checks import Refusal
-from echoscape.imaging.cascade import Cascade, Mask, make_factors
-from echoscape.imaging.kept import Kept
-from echoscape.imaging.products import split
+from echoscape.checks import InputError
+from echoscape.imaging.operator.active_voxels import Kept
+from echoscape.imaging.operator.cascade import Cascade, Mask, make_factors
+from echoscape.imaging.operator.products import split
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.scene.voxel_grid import VoxelGrid
 
@@ -100,18 +100,20 @@ def make_problem(
         dtype: Precision of everything but phases and positions.
 
     Raises:
-        Refusal: The occlusion radius is no radius, the grid takes too much memory, or a user
+        InputError: The occlusion radius is no radius, the grid takes too much memory, or a user
             stands where no wave reaches any voxel.
     """
     radius = 0.5 * grid.edge if radius is None else radius
     if not (radius > 0 and math.isfinite(radius)):
-        raise Refusal(f"the occlusion radius must be finite and above zero, in m; got {radius:g}")
+        raise InputError(
+            f"the occlusion radius must be finite and above zero, in m; got {radius:g}"
+        )
     stations, antennas, _, subcarriers = snapshots.received.shape
     users = len(snapshots.user_position)
     item = np.dtype(dtype).itemsize
     memory = item * grid.voxels * subcarriers * (users + stations * antennas)
     if memory > LARGEST_SHARE * machine_memory():
-        raise Refusal(
+        raise InputError(
             f"a grid of {grid.voxels} voxels would take {memory / 1e9:.3g} GB, more than half of "
             "this machine's memory; choose a longer edge, a smaller shape or fewer subcarriers"
         )

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Inexact, Int
 
-from echoscape.checks import Refusal
-from echoscape.imaging.cascade import free_space
-from echoscape.imaging.occlusion import NEARER
-from echoscape.imaging.shadows import SMALL_GRID, cast_shadows
+from echoscape.checks import InputError
+from echoscape.imaging.occlusion.legs import NEARER
+from echoscape.imaging.occlusion.shadows import SMALL_GRID, cast_shadows
+from echoscape.imaging.operator.cascade import free_space
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.scene.voxel_grid import VoxelGrid
 from echoscape.signals import add_noise, dft_pilots
@@ -137,17 +137,17 @@ def simulate(
         offset: How far scatterers stand from the centres of their voxels [m].
 
     Raises:
-        Refusal: A user stands inside an occupied voxel, or nothing is received at all.
+        InputError: A user stands inside an occupied voxel, or nothing is received at all.
     """
     generator = np.random.default_rng(seed)
     radius = 0.5 * grid.edge if radius is None else radius
     occupied = np.flatnonzero(coefficient)
     if len(occupied) == 0:
-        raise Refusal("no voxel is occupied; nothing would be received")
+        raise InputError("no voxel is occupied; nothing would be received")
     centre = grid.centre_of(occupied)
     inside = np.isin(grid.index_of(user_position), occupied)
     if inside.any():
-        raise Refusal(
+        raise InputError(
             f"user {int(np.argmax(inside))} stands inside an occupied voxel; move it to free space"
         )
     views = np.concatenate([user_position, antenna_position.mean(1)])
@@ -167,7 +167,7 @@ def simulate(
     channel = np.einsum("fkn,kbn,fban->bakf", user, link, antenna, optimize=True)
     power = np.mean(np.abs(channel) ** 2, axis=(0, 1, 3))
     if not power.any():
-        raise Refusal("no user sees any voxel that a station sees; nothing would be received")
+        raise InputError("no user sees any voxel that a station sees; nothing would be received")
     # Power control: a user who is heard sends what makes its channel as strong as the others'.
     amplitude = 1 / np.sqrt(np.where(power > 0, power, power[power > 0].min()))
     amplitude *= 1 / np.sqrt(np.mean(amplitude**2 * power))
@@ -223,4 +223,4 @@ def random_users(
         place = generator.uniform(low - widen, high + widen)
         if np.min(np.linalg.norm(centre - place, axis=1), initial=np.inf) > clearance:
             found.append(place)
-    raise Refusal(f"there is no room for {count} users {clearance:g} m from all occupied voxels")
+    raise InputError(f"there is no room for {count} users {clearance:g} m from all occupied voxels")

@@ -10,7 +10,7 @@ import os
 import numpy as np
 import pydantic
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.imaging.simulation import Truth, random_users, simulate
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.reports.archive import write_arrays
@@ -47,7 +47,7 @@ def site_grid(site: Site, edge: float) -> VoxelGrid:
     """Cut the bounds of a site into voxels."""
     lower, upper = np.asarray(site.bounds)
     if np.any(upper <= lower):
-        raise Refusal(
+        raise InputError(
             "voxels need bounds whose upper corner lies above the lower one along x, y and z, "
             f"in m; got {lower} and {upper}"
         )
@@ -55,7 +55,7 @@ def site_grid(site: Site, edge: float) -> VoxelGrid:
     try:
         return VoxelGrid((float(lower[0]), float(lower[1]), float(lower[2])), (x, y, z), edge)
     except ValueError as error:
-        raise Refusal(f"the site's bounds make no grid: {error}") from None
+        raise InputError(f"the site's bounds make no grid: {error}") from None
 
 
 def site_coefficients(
@@ -72,13 +72,13 @@ def site_coefficients(
             with np.load(site.mesh) as stored:
                 walls = mesh_voxels(grid, stored["vertices"], stored["faces"])
         except (OSError, ValueError, KeyError) as error:
-            raise Refusal(
+            raise InputError(
                 f"{site.mesh} cannot be read as a mesh of vertices and faces: {error}"
             ) from error
         coefficient[walls] = generator.uniform(0.2, 1, len(walls))
     index = grid.index_of(np.asarray(site.scatterer_position).reshape(-1, 3))
     if np.any(index < 0):
-        raise Refusal(
+        raise InputError(
             f"scatterer {int(np.argmax(index < 0))} lies outside the site's bounds; widen the "
             "bounds or move it"
         )
@@ -96,11 +96,11 @@ def simulate_site(site: Site, plan: ScenePlan) -> tuple[VoxelGrid, Snapshots, Tr
     """Make what a site's stations receive from random users.
 
     Raises:
-        Refusal: There is no room for the users, or nothing is received.
+        InputError: There is no room for the users, or nothing is received.
     """
     counts = {array.elements for array in site.array}
     if len(counts) > 1:
-        raise Refusal(
+        raise InputError(
             "all stations need as many antennas each for one file of snapshots; got "
             f"{', '.join(str(count) for count in sorted(counts))}"
         )

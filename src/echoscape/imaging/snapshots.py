@@ -11,7 +11,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Complex, Float
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.reports.archive import read_arrays, write_arrays
 
 
@@ -44,7 +44,7 @@ class Snapshots(eqx.Module):
             "line_of_sight": (station, antenna, user, subcarrier),
         }
         if min(self.received.shape) < 1 or user < 1:
-            raise Refusal(
+            raise InputError(
                 "snapshots need at least one station, antenna, pilot, subcarrier and user; got "
                 f"received of shape {self.received.shape} and {user} users"
             )
@@ -53,7 +53,7 @@ class Snapshots(eqx.Module):
             if value is None:
                 continue
             if value.shape != shape:
-                raise Refusal(
+                raise InputError(
                     f"{name} must have the shape {shape} to go with received of shape "
                     f"{self.received.shape} and pilots of shape {self.pilots.shape}; got "
                     f"{value.shape}"
@@ -62,31 +62,31 @@ class Snapshots(eqx.Module):
             value = getattr(self, name)
             if value is not None and not np.all(np.isfinite(value)):
                 bad = int(np.sum(~np.isfinite(value)))
-                raise Refusal(
+                raise InputError(
                     f"{name} must be finite numbers; {bad} of {value.size} are NaN or infinite: "
                     "leave out the stations, users or subcarriers they belong to"
                 )
         if pilot < user:
-            raise Refusal(
+            raise InputError(
                 f"pilots must be at least as long as there are users, {user}; got {pilot}: send "
                 "longer pilots or image fewer users at a time"
             )
         if np.linalg.matrix_rank(self.pilots.astype(complex)) < user:
-            raise Refusal(
+            raise InputError(
                 "pilots of the users must be linearly independent, or their channels cannot be "
                 "told apart; use columns of a DFT matrix"
             )
         if np.any(self.frequency <= 0):
-            raise Refusal(f"frequency must be above zero, in Hz; got {self.frequency.min():g}")
+            raise InputError(f"frequency must be above zero, in Hz; got {self.frequency.min():g}")
         if self.noise_variance is not None and not (
             self.noise_variance > 0 and np.isfinite(self.noise_variance)
         ):
-            raise Refusal(
+            raise InputError(
                 "noise_variance must be finite and above zero, in the unit of received squared; "
                 f"got {self.noise_variance:g}: leave it out to have it estimated"
             )
         if not np.any(self.received):
-            raise Refusal("received holds only zeros; there is nothing to image")
+            raise InputError("received holds only zeros; there is nothing to image")
 
 
 _ARRAYS = {
@@ -104,7 +104,7 @@ def read_snapshots(path: str | os.PathLike[str]) -> Snapshots:
 
     Raises:
         FileNotFoundError: There is no such file.
-        Refusal: The file is damaged, of another kind, or its content does not fit together.
+        InputError: The file is damaged, of another kind, or its content does not fit together.
     """
     path = Path(path)
     stored = read_arrays(path, "snapshots", tuple(_ARRAYS), tuple(_OPTIONAL))
@@ -114,10 +114,10 @@ def read_snapshots(path: str | os.PathLike[str]) -> Snapshots:
             continue
         value = stored[name]
         if value.dtype.kind not in ("fiu" if kind is float else "fiuc"):
-            raise Refusal(f"{path}: {name} must be {kind.__name__} numbers; got {value.dtype}")
+            raise InputError(f"{path}: {name} must be {kind.__name__} numbers; got {value.dtype}")
         if name == "noise_variance":
             if value.size != 1:
-                raise Refusal(
+                raise InputError(
                     f"{path}: noise_variance must be one number for all samples; got shape "
                     f"{value.shape}"
                 )
@@ -127,14 +127,14 @@ def read_snapshots(path: str | os.PathLike[str]) -> Snapshots:
     ranks = {"received": 4, "pilots": 2, "user_position": 2, "antenna_position": 3, "frequency": 1}
     for name, rank in ranks.items():
         if values[name].ndim != rank:
-            raise Refusal(
+            raise InputError(
                 f"{path}: {name} must have {rank} axes, see docs/formats.md; got shape "
                 f"{values[name].shape}"
             )
     try:
         return Snapshots(**values)
-    except Refusal as refusal:
-        raise Refusal(f"{path}: {refusal}") from None
+    except InputError as refusal:
+        raise InputError(f"{path}: {refusal}") from None
 
 
 def write_snapshots(snapshots: Snapshots, path: str | os.PathLike[str]) -> None:

@@ -4,15 +4,19 @@ Takes `Echoes` and a `ChannelMap`.
 Gives a `Fix`.
 """
 
-from echoscape.localization.fix import Fix, FixStatus, fix_columns
-from echoscape.localization.one_way_search import (
+from echoscape.localization.associated.by_path import (
     OneWaySettings,
     localize_one_way,
     prepare_one_way,
 )
-from echoscape.localization.paired import PairedSettings, localize_paired, prepare_paired
-from echoscape.localization.paired_scores import PairedEchoes
-from echoscape.localization.search import SearchSettings, localize
+from echoscape.localization.associated.by_rank import (
+    PairedSettings,
+    localize_paired,
+    prepare_paired,
+)
+from echoscape.localization.associated.by_rank_likelihood import PairedEchoes
+from echoscape.localization.fix import Fix, FixStatus, fix_columns
+from echoscape.localization.unassociated.method import SearchSettings, localize
 
 __all__ = [
     "Fix",

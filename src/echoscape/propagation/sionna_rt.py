@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.propagation.path import Paths
 from echoscape.propagation.traced_route import TracedRoute
 from echoscape.scene.mesh import Mesh, make_mesh
@@ -140,15 +140,15 @@ def trace_sionna(
         now and then are left out.  Paths of one sequence share an identity.
 
     Raises:
-        Refusal: Sionna RT cannot run, or has no such scene.
+        InputError: Sionna RT cannot run, or has no such scene.
     """
     problem = why_not()
     if problem is not None:
-        raise Refusal(problem)
+        raise InputError(problem)
     rt = importlib.import_module("sionna.rt")
     if isinstance(scene, str):
         if not hasattr(rt.scene, scene):
-            raise Refusal(f"Sionna RT brings no scene {scene!r}; one of its own was needed")
+            raise InputError(f"Sionna RT brings no scene {scene!r}; one of its own was needed")
         scene = rt.load_scene(getattr(rt.scene, scene))
     for name in (*scene.transmitters, *scene.receivers):
         scene.remove(name)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex, Float
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.propagation.path import Paths
 
 _NEEDED = ("t", "pos", "offset", "tau_ns", "aod", "eod", "aoa", "eoa")
@@ -55,25 +55,29 @@ def read_traced_route(
 
     Raises:
         FileNotFoundError: There is no such file.
-        Refusal: It is no such table.
+        InputError: It is no such table.
     """
     name = "the table" if isinstance(source, Mapping) else str(source)
     table = source if isinstance(source, Mapping) else load_traced(Path(source))
     jointly = "A_re" in table
     for needed in (*_NEEDED, *(("A_re", "A_im") if jointly else ("a_re", "a_im"))):
         if needed not in table:
-            raise Refusal(f"{name} is no ray-traced route: it lacks the array {needed!r}")
+            raise InputError(f"{name} is no ray-traced route: it lacks the array {needed!r}")
     if station is None:
         if "tx_pos" not in table:
-            raise Refusal(f"{name} has no tx_pos, where the station is; give --station X,Y,Z [m]")
+            raise InputError(
+                f"{name} has no tx_pos, where the station is; give --station X,Y,Z [m]"
+            )
         station = np.asarray(table["tx_pos"], float).reshape(3)
     time, position = np.asarray(table["t"], float), np.asarray(table["pos"], float)
     offset = np.asarray(table["offset"], np.int64)
     rows = len(table["tau_ns"])
     if len(time) < 2 or (np.diff(time) <= 0).any():
-        raise Refusal(f"{name} needs at least two times that rise, in s; got {time[:3].tolist()}")
+        raise InputError(
+            f"{name} needs at least two times that rise, in s; got {time[:3].tolist()}"
+        )
     if offset.shape != (len(time) + 1,) or offset[-1] != rows or (np.diff(offset) < 0).any():
-        raise Refusal(
+        raise InputError(
             f"{name} needs {len(time) + 1} rising numbers in offset, the last {rows}, its rows"
         )
     owner = np.repeat(np.arange(len(time)), np.diff(offset))
@@ -91,9 +95,9 @@ def read_traced_route(
     def number(field: str) -> np.ndarray:
         values = np.asarray(table[field], float)
         if not np.isfinite(values).all():
-            raise Refusal(f"{name} has a number in {field!r} that is not finite; trace it again")
+            raise InputError(f"{name} has a number in {field!r} that is not finite; trace it again")
         if field[0] in "ae" and np.abs(values).max(initial=0.0) > 6.3:
-            raise Refusal(f"{name} has angles in {field!r} beyond 2 pi; they must be in rad")
+            raise InputError(f"{name} has angles in {field!r} beyond 2 pi; they must be in rad")
         return values
 
     delay = number("tau_ns") * 1e-9
@@ -179,4 +183,4 @@ def load_traced(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise Refusal(f"{path} cannot be read as a ray-traced .npz table: {error}") from error
+        raise InputError(f"{path} cannot be read as a ray-traced .npz table: {error}") from error

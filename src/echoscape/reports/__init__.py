@@ -7,10 +7,10 @@ Gives `Reports`, `Echoes` and `Observations`.
 from echoscape.reports.echo import Echoes
 from echoscape.reports.files import atomic_folder, atomic_path
 from echoscape.reports.fix_table import read_fixes, write_fixes
-from echoscape.reports.measured import direct_path_offsets, read_measured
+from echoscape.reports.importing.measured import direct_path_offsets, read_measured
+from echoscape.reports.importing.ray_traced import reports_from_ray_traced, reports_from_sionna
 from echoscape.reports.observation import Observations
 from echoscape.reports.observation_table import read_observations, write_observations
-from echoscape.reports.ray_traced import reports_from_ray_traced, reports_from_sionna
 from echoscape.reports.report import Reports
 from echoscape.reports.summary import Summary, summarize_reports
 from echoscape.reports.table import (

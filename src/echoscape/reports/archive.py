@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.reports.files import atomic_path
 
 VERSION = 1
@@ -31,22 +31,22 @@ def read_arrays(
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise Refusal(
+        raise InputError(
             f"{path} cannot be read as npz, it is damaged, cut short or holds something else; "
             "write it again"
         ) from error
     title = str(found.get("echoscape", f"{kind} {VERSION}"))
     got, _, version = title.partition(" ")
     if got != kind:
-        raise Refusal(f"{path} holds {got}, but {kind} were needed")
+        raise InputError(f"{path} holds {got}, but {kind} were needed")
     if not version.isdecimal() or int(version) > VERSION:
-        raise Refusal(
+        raise InputError(
             f"{path} has version {version} of the format of {kind}, this echoscape reads up to "
             f"version {VERSION}; install a newer one"
         )
     for name in needed:
         if name not in found:
-            raise Refusal(f"{path} lacks the array '{name}'; {kind} need {', '.join(needed)}")
+            raise InputError(f"{path} lacks the array '{name}'; {kind} need {', '.join(needed)}")
     return {name: found[name] for name in (*needed, *optional) if name in found}
 
 
@@ -62,6 +62,6 @@ def write_arrays(path: str | os.PathLike[str], kind: str, values: dict[str, Any]
 def check_archive(path: Path) -> None:
     """Refuse a name that does not say that it is an ``.npz`` file."""
     if path.suffix.lower() != ".npz":
-        raise Refusal(f"{path} must end in .npz")
+        raise InputError(f"{path} must end in .npz")
     if path.is_dir():
-        raise Refusal(f"{path} is a folder; give the name of a file")
+        raise InputError(f"{path} is a folder; give the name of a file")

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from echoscape.checks import Refusal, nearest_name
+from echoscape.checks import InputError, nearest_name
 from echoscape.reports.schema import Schema
 from echoscape.units import SPEED_OF_LIGHT
 
@@ -36,7 +36,7 @@ class Columns:
         self.table, self.schema, self.source = table, schema, source
         self._check_names()
         if table.num_rows == 0:
-            raise Refusal(f"{source} has a header but no rows; at least one was needed")
+            raise InputError(f"{source} has a header but no rows; at least one was needed")
         self.number = self.integer(schema.number) if schema.number else np.arange(table.num_rows)
 
     def has(self, name: str) -> bool:
@@ -58,7 +58,7 @@ class Columns:
         try:
             column = column.cast(pa.int64())
         except pa.ArrowInvalid as error:
-            raise Refusal(f"{self.source}: column {name!r} must hold 64-bit integers") from error
+            raise InputError(f"{self.source}: column {name!r} must hold 64-bit integers") from error
         return pc.fill_null(column, -1 if fill is None else fill).to_numpy()
 
     def text(self, name: str, optional: bool = False) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -90,7 +90,7 @@ class Columns:
         numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
         if not numeric and not pa.types.is_decimal(column.type):
             unit = self.schema[name].unit or "(whole numbers)"
-            raise Refusal(
+            raise InputError(
                 f"{self.source}: column {name!r} must hold numbers {unit}, but it holds "
                 f"{column.type}; convert it"
             )
@@ -184,7 +184,7 @@ class Columns:
         row = int(np.argmax(bad))
         unit = self.schema[name].unit
         came = "is empty" if values is None else f"has {values[row]:.6g}"
-        raise Refusal(
+        raise InputError(
             f"{self.source}: column {name!r} {needed}{' ' + unit if unit else ''}, but "
             f"{self.place(row)} {came}{'; ' + hint if hint else ''}"
         )
@@ -218,7 +218,7 @@ class Columns:
                 hint = f"; rename {near!r}" if near else f"; it has {_listed(found)}"
                 if len(found) == 1 and any(mark in found[0] for mark in ";\t"):
                     hint = "; separate the columns by commas"
-                raise Refusal(
+                raise InputError(
                     f"{self.source} has no column {column.name!r}{unit}, which {self.schema.kind} "
                     f"need{hint}"
                 )
@@ -226,7 +226,7 @@ class Columns:
                 name for name in unknown if sorted(name.lower()) == sorted(column.name)
             ]
             if near:
-                raise Refusal(
+                raise InputError(
                     f"{self.source} has an unknown column {near[0]!r} where {column.name!r} was "
                     "probably meant; rename it"
                 )

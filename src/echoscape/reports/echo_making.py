@@ -6,7 +6,7 @@ without one all are heard and all have the same stated errors, for comparisons. 
 taken as the truth.
 
 Takes `Reports` and a key.
-Gives `MadeEchoes`: echoes in no order, and how many there could have been.
+Gives `SimulatedEchoes`: echoes in no order, and how many there could have been.
 """
 
 from typing import Literal
@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.estimation import (
     LinkBudget,
     PathEstimates,
@@ -33,7 +33,7 @@ _ANGLES = ("departure_azimuth", "departure_zenith", "arrival_azimuth", "arrival_
 _FIELDS = (*_ANGLES, "delay", "power", *(f"{name}_std" for name in (*_ANGLES, "delay")))
 
 
-class MadeEchoes(eqx.Module):
+class SimulatedEchoes(eqx.Module):
     """Echoes of targets, and what became of those that could be."""
 
     echoes: Echoes
@@ -56,7 +56,7 @@ def make_echoes(
     missed: float = 0.0,
     false: float = 0.0,
     listener: Reports | None = None,
-) -> MadeEchoes:
+) -> SimulatedEchoes:
     """Make the echoes of passive targets standing where the users of some reports stand.
 
     Args:
@@ -79,7 +79,7 @@ def make_echoes(
         nobody hears is a set without a valid echo.
 
     Raises:
-        Refusal: The options contradict one another or are out of range.
+        InputError: The options contradict one another or are out of range.
     """
     _check_options(budget, angle_std, delay_std, strongest, missed, false)
     if listener is not None:
@@ -102,7 +102,7 @@ def make_echoes(
     heard = listener or reports
     names = tuple(dict.fromkeys(heard.station + reports.station))
     sender = np.array([names.index(name) for name in reports.station], int)[reports.station_index]
-    return MadeEchoes(
+    return SimulatedEchoes(
         echoes=Echoes(
             estimates=_shuffle(truth, present, generator),
             target=reports.report,
@@ -119,18 +119,18 @@ def make_echoes(
 def _check_options(budget, angle_std, delay_std, strongest, missed, false) -> None:
     fixed = (angle_std, delay_std)
     if budget is not None and any(std is not None for std in fixed):
-        raise Refusal("give a link budget or fixed deviations of angle and delay, not both")
+        raise InputError("give a link budget or fixed deviations of angle and delay, not both")
     if budget is None and any(std is None for std in fixed):
-        raise Refusal("without a link budget both angle_std [rad] and delay_std [s] are needed")
+        raise InputError("without a link budget both angle_std [rad] and delay_std [s] are needed")
     for name, unit, std in (("angle_std", "rad", angle_std), ("delay_std", "s", delay_std)):
         if std is not None and not 0 < std < np.inf:
-            raise Refusal(f"{name} must be finite and above zero, in {unit}; got {std}")
+            raise InputError(f"{name} must be finite and above zero, in {unit}; got {std}")
     if strongest < 1:
-        raise Refusal(f"strongest must be at least 1 path; got {strongest}")
+        raise InputError(f"strongest must be at least 1 path; got {strongest}")
     if not 0 <= missed <= 1:
-        raise Refusal(f"missed must be a share between 0 and 1; got {missed}")
+        raise InputError(f"missed must be a share between 0 and 1; got {missed}")
     if not 0 <= false < np.inf:
-        raise Refusal(f"false must be a number of echoes per true one, 0 or more; got {false}")
+        raise InputError(f"false must be a number of echoes per true one, 0 or more; got {false}")
 
 
 def _pairs(
@@ -173,12 +173,12 @@ def _check_listener(reports: Reports, listener: Reports, pairs: str) -> None:
         listener.position, reports.position, atol=1e-6
     )
     if not same:
-        raise Refusal(
+        raise InputError(
             f"the listener's reports need the same users in the same order; got "
             f"{len(listener.report)} of them for {len(reports.report)}, or other places"
         )
     if pairs == "reciprocal":
-        raise Refusal(
+        raise InputError(
             "no echo returns the way it came where another station listens: ask for all pairs"
         )
 

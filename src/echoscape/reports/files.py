@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.reports.schema import VERSION, Schema
 
 SUFFIXES = (".parquet", ".csv")
@@ -37,7 +37,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     _make_parent(path)
     if path.is_dir():
-        raise Refusal(f"{path} is a folder; give the name of a file to write")
+        raise InputError(f"{path} is a folder; give the name of a file to write")
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         yield temporary
@@ -58,11 +58,11 @@ def _make_parent(path: Path) -> None:
         raise _unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> Refusal:
+def _unwritable(path: Path, error: OSError) -> InputError:
     reason = os.strerror(error.errno).lower() if error.errno else "no reason given"
     if isinstance(error, FileExistsError | NotADirectoryError):
         reason = "a folder above it is a file"
-    return Refusal(f"{path} cannot be written ({reason}); choose a folder that you may write to")
+    return InputError(f"{path} cannot be written ({reason}); choose a folder that you may write to")
 
 
 @contextlib.contextmanager
@@ -82,9 +82,11 @@ def atomic_folder(path: str | Path, marker: str) -> Iterator[Path]:
     _make_parent(path)
     if path.exists():
         if not path.is_dir():
-            raise Refusal(f"{path} is a file; give the name of a folder to write")
+            raise InputError(f"{path} is a file; give the name of a folder to write")
         if any(path.iterdir()) and not (path / marker).exists():
-            raise Refusal(f"{path} holds other files and no {marker}; give a new or empty folder")
+            raise InputError(
+                f"{path} holds other files and no {marker}; give a new or empty folder"
+            )
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         temporary.mkdir()
@@ -113,23 +115,23 @@ def read_table(path: str | Path, schema: Schema) -> pa.Table:
 
     Raises:
         FileNotFoundError: There is no such file.
-        Refusal: The file is empty, damaged, of another kind or of a later version.
+        InputError: The file is empty, damaged, of another kind or of a later version.
     """
     path = Path(path)
     suffix = _suffix(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}; a table of {schema.kind} was needed")
     if path.is_dir():
-        raise Refusal(f"{path} is a folder; a .parquet or .csv file of {schema.kind} was needed")
+        raise InputError(f"{path} is a folder; a .parquet or .csv file of {schema.kind} was needed")
     if path.stat().st_size == 0:
-        raise Refusal(f"{path} is empty; a table of {schema.kind} was needed")
+        raise InputError(f"{path} is empty; a table of {schema.kind} was needed")
     try:
         table = _read_parquet(path) if suffix == ".parquet" else _read_csv(path, schema)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # not the content: permission, device
         reason = str(error).splitlines()[0].rstrip(".")
-        raise Refusal(
+        raise InputError(
             f"{path} cannot be read as {suffix[1:]}, it is damaged, cut short or holds something "
             f"else ({reason}); write it again"
         ) from error
@@ -137,7 +139,7 @@ def read_table(path: str | Path, schema: Schema) -> pa.Table:
     names = table.column_names
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
-        raise Refusal(f"{path} has the column {doubled[0]!r} twice; rename or remove one")
+        raise InputError(f"{path} has the column {doubled[0]!r} twice; rename or remove one")
     return table
 
 
@@ -159,7 +161,7 @@ def write_table(table: pa.Table, path: str | Path, schema: Schema) -> None:
 def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise Refusal(f"{path} must end in .parquet or .csv, which tells the format")
+        raise InputError(f"{path} must end in .parquet or .csv, which tells the format")
     return suffix
 
 
@@ -197,7 +199,7 @@ def _about_cell(path: Path, skipped: int, schema: Schema, error: pa.ArrowInvalid
         header = stream.readlines()[skipped]
     name = header.strip().split(",")[int(found[1])].strip('"')
     unit = schema[name].unit if name in schema.names else ""
-    return Refusal(
+    return InputError(
         f"{path}: column {name!r} must hold numbers{f' {unit}' if unit else ''}, but it has "
         f"{found[2]!r}; leave unknown cells empty"
     )
@@ -209,7 +211,7 @@ def _flat(table: pa.Table, path: Path) -> pa.Table:
         if pa.types.is_dictionary(field.type):
             table = table.set_column(i, field.name, table[i].cast(field.type.value_type))
         elif pa.types.is_nested(field.type):
-            raise Refusal(
+            raise InputError(
                 f"{path}: column {field.name!r} holds {field.type}, which CSV cannot; remove it or "
                 "write .parquet"
             )
@@ -222,9 +224,9 @@ def _check_kind(path: Path, table: pa.Table, schema: Schema) -> None:
     if not version.isdecimal():
         return  # a table of somebody else, or a comment of another sort
     if kind != schema.kind:
-        raise Refusal(f"{path} is a table of {kind}, but {schema.kind} were needed")
+        raise InputError(f"{path} is a table of {kind}, but {schema.kind} were needed")
     if int(version) > VERSION:
-        raise Refusal(
+        raise InputError(
             f"{path} has version {version} of the format of {kind}, this echoscape reads up to "
             f"version {VERSION}; install a newer one"
         )

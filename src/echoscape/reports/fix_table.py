@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.estimation import AnyArray
 from echoscape.reports.columns import Columns
 from echoscape.reports.files import read_table, write_table
@@ -47,11 +47,11 @@ def write_fixes(columns: Mapping[str, AnyArray | Sequence], path: str | Path) ->
     missing = [column.name for column in FIXES.columns if column.required]
     missing = [name for name in missing if name not in columns]
     if missing:
-        raise Refusal(f"fixes need the columns {', '.join(missing)}")
+        raise InputError(f"fixes need the columns {', '.join(missing)}")
     known = [name for name in FIXES.names if name in columns]
     names = known + [name for name in columns if name not in FIXES.names]
     arrays = [pa.array(np.asarray(columns[name]), from_pandas=True) for name in names]
     lengths = {name: len(array) for name, array in zip(names, arrays)}
     if len(set(lengths.values())) > 1:
-        raise Refusal(f"the columns of fixes must have one length, but they have {lengths}")
+        raise InputError(f"the columns of fixes must have one length, but they have {lengths}")
     write_table(pa.table(arrays, names=names), path, FIXES)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.estimation import PathEstimates
 from echoscape.reports.columns import Columns
 from echoscape.reports.files import read_table, write_table
@@ -35,7 +35,7 @@ def read_observations(
 
     Raises:
         FileNotFoundError: There is no such file.
-        Refusal: The file or one of its values cannot be used; the message says how to repair it.
+        InputError: The file or one of its values cannot be used; the message says how to repair it.
     """
     return observations_from_table(read_table(path, OBSERVATIONS), angle_std, delay_std, str(path))
 
@@ -135,7 +135,7 @@ def _deviation(
     missing = present & ~((values > 0) & np.isfinite(values))
     if missing.any():
         row = int(np.argmax(missing))
-        raise Refusal(
+        raise InputError(
             f"{columns.source}: every observation needs its error, a column {name!r} "
             f"{OBSERVATIONS[name].unit} finite and above zero, but {columns.place(row)} has "
             f"{'none' if np.isnan(values[row]) else values[row]}; fill it or state one error for "

@@ -6,7 +6,7 @@ Gives where each row goes in arrays of shape [set, path].
 
 import numpy as np
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.estimation import AnyArray
 from echoscape.reports.columns import Columns
 
@@ -78,7 +78,7 @@ class Sets:
             at = int(np.argmax(differ))
             first, second = sorted((int(reference[at]), int(row[at])))
             noun = columns.schema.number
-            raise Refusal(
+            raise InputError(
                 f"{columns.source}: {noun} {number[at]} comes with two values of {name}, in rows "
                 f"{first + 1} and {second + 1}; give each {noun} its own number"
             )
@@ -91,7 +91,7 @@ class Sets:
         if mixed.any():
             at = int(np.argmax(mixed))
             first, second = sorted((int(row[at]), int(row[at + 1])))
-            raise Refusal(
+            raise InputError(
                 f"{columns.source}: {noun} {columns.number[first]} has an empty row beside another "
                 f"one (rows {first + 1} and {second + 1}); an empty row stands alone and says that "
                 "there is no path"
@@ -101,7 +101,7 @@ class Sets:
             if twice.any():
                 at = int(np.argmax(twice))
                 first, second = sorted((int(row[at]), int(row[at + 1])))
-                raise Refusal(
+                raise InputError(
                     f"{columns.source}: {noun} {columns.number[first]} has path "
                     f"{rank[first]} twice, in rows {first + 1} and {second + 1}; number the paths "
                     f"of a {noun} 0, 1, 2, ... and give each {noun} its own number"

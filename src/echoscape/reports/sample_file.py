@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.estimation import PathEstimates
 from echoscape.reports.archive import read_arrays, write_arrays
 from echoscape.reports.echo import Echoes
@@ -50,7 +50,7 @@ def read_samples(path: str | os.PathLike[str]) -> EchoSnapshots:
 
     Raises:
         FileNotFoundError: There is no such file.
-        Refusal: The file is damaged, of another kind, or its content does not fit together.
+        InputError: The file is damaged, of another kind, or its content does not fit together.
     """
     path = Path(path)
     stored = read_arrays(path, _KIND, _NEEDED, _OPTIONAL)
@@ -63,22 +63,22 @@ def read_samples(path: str | os.PathLike[str]) -> EchoSnapshots:
             continue
         value = stored[name]
         if value.dtype.kind not in kind or value.ndim != rank:
-            raise Refusal(
+            raise InputError(
                 f"{path}: {name} must be {'text' if kind == 'U' else 'numbers'} with {rank} axes, "
                 f"see docs/formats.md; got {value.dtype} of shape {value.shape}"
             )
         if name in lengths and len(value) != lengths[name]:
-            raise Refusal(f"{path}: {name} must have {lengths[name]} entries; got {len(value)}")
+            raise InputError(f"{path}: {name} must have {lengths[name]} entries; got {len(value)}")
     for name in ("target", "time"):
         if len(stored[name]) != len(stored["received"]):
-            raise Refusal(
+            raise InputError(
                 f"{path}: {name} must have an entry for each of {len(stored['received'])} "
                 f"snapshots; got {len(stored[name])}"
             )
     try:
         noise = stored.get("noise_variance")
         if noise is not None and (noise.size != 1 or noise.dtype.kind not in "fiu"):
-            raise Refusal("noise_variance must be one number for all samples")
+            raise InputError("noise_variance must be one number for all samples")
         empty = stored.get("empty")
         return EchoSnapshots(
             received=stored["received"].astype(complex),
@@ -92,8 +92,8 @@ def read_samples(path: str | os.PathLike[str]) -> EchoSnapshots:
             noise_variance=None if noise is None else float(noise.reshape(())),
             empty=None if empty is None else empty.astype(complex),
         )
-    except ValueError as problem:  # a Refusal, or an array or waveform that cannot be
-        raise Refusal(f"{path}: {problem}") from None
+    except ValueError as problem:  # a InputError, or an array or waveform that cannot be
+        raise InputError(f"{path}: {problem}") from None
 
 
 def _waveform(numbers: np.ndarray) -> Waveform:
@@ -104,13 +104,13 @@ def _waveform(numbers: np.ndarray) -> Waveform:
 def _array(numbers: np.ndarray, name: str) -> PlanarArray:
     _whole(numbers[:2], name)
     if not np.all(np.isfinite(numbers)):
-        raise Refusal(f"{name} must be finite numbers; got {numbers.tolist()}")
+        raise InputError(f"{name} must be finite numbers; got {numbers.tolist()}")
     return PlanarArray(int(numbers[0]), int(numbers[1]), *(float(value) for value in numbers[2:]))
 
 
 def _whole(numbers: np.ndarray, name: str) -> None:
     if not np.all(np.isfinite(numbers)) or np.any(numbers != np.round(numbers)):
-        raise Refusal(f"{name} must count in whole numbers; got {numbers.tolist()}")
+        raise InputError(f"{name} must count in whole numbers; got {numbers.tolist()}")
 
 
 def echoes_from_estimates(snapshots: EchoSnapshots, estimates: PathEstimates) -> Echoes:

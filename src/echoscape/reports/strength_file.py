@@ -12,7 +12,7 @@ import pyarrow as pa
 from jaxtyping import Float
 from pyarrow import csv, parquet
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 
 _LOUDEST, _FAINTEST = 60.0, -250.0  # received power beyond these is a slip [dBm]
 
@@ -38,15 +38,15 @@ def read_strength(readings: str | Path, transmitters: str | Path) -> StrengthRea
 
     Raises:
         FileNotFoundError: There is no such file.
-        Refusal: A column is missing or a value cannot be used.
+        InputError: A column is missing or a value cannot be used.
     """
     table, known = _read(readings), _read(transmitters)
     where = np.stack([_numbers(known, name, transmitters, "m") for name in "xyz"], axis=1)
     names = [str(value) for value in _column(known, "id", transmitters).to_pylist()]
     if not names:
-        raise Refusal(f"{transmitters} has a header but no rows; at least one was needed")
+        raise InputError(f"{transmitters} has a header but no rows; at least one was needed")
     if table.num_rows == 0:
-        raise Refusal(f"{readings} has a header but no rows; at least one was needed")
+        raise InputError(f"{readings} has a header but no rows; at least one was needed")
     plane = [_numbers(table, name, readings, "m") for name in "xy"]
     height = np.zeros(table.num_rows)
     if "z" in table.column_names:
@@ -56,7 +56,7 @@ def read_strength(readings: str | Path, transmitters: str | Path) -> StrengthRea
     strange = (level > _LOUDEST) | (level < _FAINTEST)
     if strange.any():
         row, column = np.argwhere(strange)[0]
-        raise Refusal(
+        raise InputError(
             f"{readings}: column 'rssi_{names[column]}' needs dBm between {_FAINTEST:g} and "
             f"{_LOUDEST:g}, but row {row + 1} has {level[row, column]:g}; leave a transmitter "
             "that was not heard empty"
@@ -72,14 +72,14 @@ def _read(path: str | Path) -> pa.Table:
         return parquet.read_table(path) if path.suffix == ".parquet" else csv.read_csv(path)
     except pa.ArrowInvalid as error:
         problem = str(error).splitlines()[0]
-        raise Refusal(
+        raise InputError(
             f"{path} is not a whole table, .csv or .parquet ({problem}); write it again"
         ) from None
 
 
 def _column(table: pa.Table, name: str, path) -> pa.ChunkedArray:
     if name not in table.column_names:
-        raise Refusal(
+        raise InputError(
             f"{path} needs a column {name!r}; it has {', '.join(map(str, table.column_names))}"
         )
     return table[name]
@@ -90,11 +90,13 @@ def _numbers(table, name, path, unit, empty: bool = False) -> Float[np.ndarray, 
     try:
         value = column.cast(pa.float64()).to_numpy()
     except pa.ArrowInvalid:
-        raise Refusal(f"{path}: column {name!r} needs numbers, in {unit}; some are not") from None
+        raise InputError(
+            f"{path}: column {name!r} needs numbers, in {unit}; some are not"
+        ) from None
     bad = np.isinf(value) if empty else ~np.isfinite(value)
     if bad.any():
         row = int(np.argmax(bad))
-        raise Refusal(
+        raise InputError(
             f"{path}: column {name!r} needs finite numbers, in {unit}; row {row + 1} has "
             f"{value[row]}"
         )

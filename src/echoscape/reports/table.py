@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from echoscape.checks import Refusal, unknown_name
+from echoscape.checks import InputError, unknown_name
 from echoscape.estimation import PathEstimates
 from echoscape.reports.columns import LONGEST_DELAY, Columns
 from echoscape.reports.echo import Echoes
@@ -43,7 +43,7 @@ def read_reports(path: str | Path, site: Site | None = None) -> Reports:
 
     Raises:
         FileNotFoundError: There is no such file.
-        Refusal: The file or one of its values cannot be used; the message says how to repair it.
+        InputError: The file or one of its values cannot be used; the message says how to repair it.
     """
     return reports_from_table(read_table(path, REPORTS), site, str(path))
 
@@ -126,7 +126,7 @@ def read_echoes(
 
     Raises:
         FileNotFoundError: There is no such file.
-        Refusal: The file or one of its values cannot be used; the message says how to repair it.
+        InputError: The file or one of its values cannot be used; the message says how to repair it.
     """
     return echoes_from_table(read_table(path, ECHOES), angle_std, delay_std, str(path))
 
@@ -153,7 +153,7 @@ def echoes_from_table(
         missing = present & ~(values > 0)
         if missing.any():
             row = int(np.argmax(missing))
-            raise Refusal(
+            raise InputError(
                 f"{source}: every echo needs its error, a column {name!r} {ECHOES[name].unit} "
                 f"above zero, but {columns.place(row)} has "
                 f"{'none' if np.isnan(values[row]) else values[row]}; fill it or state one error "
@@ -249,32 +249,32 @@ def _station_position(
         placed = dict(zip(site.station, np.asarray(site.station_position, dtype=np.float64)))
     if not any(known):
         if site is None:
-            raise Refusal(
+            raise InputError(
                 f"{columns.source} has no columns {', '.join(STATION_POSITION)} [m]; add them or "
                 "place the stations by a site file (--site SITE.toml)"
             )
         for name in station:
             if name not in placed:
-                raise Refusal(
+                raise InputError(
                     f"{columns.source}: {unknown_name('station of the site', name, placed)}"
                 )
         return np.stack([placed[name] for name in station])
     if not all(known):
         lacking = STATION_POSITION[known.index(False)]
-        raise Refusal(f"{columns.source} has no column {lacking!r} [m]; all three are needed")
+        raise InputError(f"{columns.source} has no column {lacking!r} [m]; all three are needed")
     rows = np.stack([columns.finite(name) for name in STATION_POSITION], axis=-1)
     first = np.unique(code, return_index=True)[1]
     moved = np.abs(rows - rows[first][code]).max(axis=-1) > 1e-3
     if moved.any():
         row = int(np.argmax(moved))
-        raise Refusal(
+        raise InputError(
             f"{columns.source}: station {station[code[row]]!r} must stand still, but "
             f"{columns.place(row)} has it {np.linalg.norm(rows[row] - rows[first[code[row]]]):.4g} "
             "m from its first position; give each place its own station name"
         )
     for name, position in zip(station, rows[first]):
         if name in placed and np.abs(placed[name] - position).max() > 1e-2:
-            raise Refusal(
+            raise InputError(
                 f"station {name!r} is at {_point(position)} m in {columns.source} and at "
                 f"{_point(placed[name])} m in the site; leave one out or make them agree"
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.reports.columns import Columns
 from echoscape.reports.files import read_table
 from echoscape.reports.schema import POSITION, Column, Schema
@@ -31,7 +31,7 @@ def read_targets(
 
     Raises:
         FileNotFoundError: There is no such file.
-        Refusal: The file cannot be used, or two targets have the same number.
+        InputError: The file cannot be used, or two targets have the same number.
     """
     columns = Columns(read_table(path, _TARGETS), _TARGETS, str(path))
     place = np.stack([columns.finite(name) for name in POSITION], axis=-1)
@@ -39,5 +39,5 @@ def read_targets(
     if columns.has("target"):
         number = columns.integer("target")
     if len(np.unique(number)) < len(number):
-        raise Refusal(f"{path} has two targets of the same number; number them apart")
+        raise InputError(f"{path} has two targets of the same number; number them apart")
     return number, place

@@ -13,7 +13,7 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.scene.antenna import PlanarArray
 from echoscape.scene.direction import angles_of, array_rotation, unit_vector
 
@@ -61,14 +61,14 @@ def check_unambiguous(array: PlanarArray, name: str) -> None:
     """Refuse an array whose phases repeat within the directions in front of it.
 
     Raises:
-        Refusal: Elements are more than half a wavelength apart.
+        InputError: Elements are more than half a wavelength apart.
     """
     for axis, count, spacing in (
         ("row", array.rows, array.row_spacing),
         ("column", array.columns, array.column_spacing),
     ):
         if count > 1 and spacing > 0.5:
-            raise Refusal(
+            raise InputError(
                 f"angles are ambiguous for a {axis} spacing of {spacing:g} wavelengths of the "
                 f"{name} array; it must be at most 0.5"
             )

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, Integer
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 
 _WELD = 1e-3  # corners closer than this are one [m]
 _PARALLEL = 1e-6  # one minus the cosine between normals of one plane
@@ -50,21 +50,21 @@ def make_mesh(vertex: Float[np.ndarray, "vertex 3"], face: Integer[np.ndarray, "
     """Make a mesh, find its walls, and leave out triangles without area.
 
     Raises:
-        Refusal: There is no triangle, or one refers to a corner that is not there.
+        InputError: There is no triangle, or one refers to a corner that is not there.
     """
     vertex, face = np.asarray(vertex, np.float64), np.asarray(face, np.int64)
     if face.size and (face.min() < 0 or face.max() >= len(vertex)):
-        raise Refusal(
+        raise InputError(
             f"a face refers to vertex {face.max()}, but the mesh has {len(vertex)} vertices, "
             "numbered from 0; export it again"
         )
     if not np.isfinite(vertex).all():
-        raise Refusal("the mesh has a vertex that is not finite, in m; export it again")
+        raise InputError("the mesh has a vertex that is not finite, in m; export it again")
     a, b, c = vertex[face].transpose(1, 0, 2) if len(face) else np.zeros((3, 0, 3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     face = face[area > 1e-9]
     if len(face) == 0:
-        raise Refusal("the mesh has no faces with an area; at least one triangle was needed")
+        raise InputError("the mesh has no faces with an area; at least one triangle was needed")
     bare = Mesh(vertex, face, np.zeros(len(face), np.int64))
     return Mesh(vertex, face, _walls(bare))
 
@@ -74,7 +74,7 @@ def read_mesh(path: str | Path) -> Mesh:
 
     Raises:
         FileNotFoundError: There is no such file.
-        Refusal: The file holds no mesh.
+        InputError: The file holds no mesh.
     """
     path = Path(path)
     if not path.exists():
@@ -82,14 +82,14 @@ def read_mesh(path: str | Path) -> Mesh:
     if path.suffix.lower() == ".npz":
         with np.load(path, allow_pickle=False) as file:
             if not {"vertices", "faces"} <= set(file.files):
-                raise Refusal(
+                raise InputError(
                     f"{path} needs the arrays vertices [m] and faces; it has "
                     f"{', '.join(file.files) or 'none'}"
                 )
             return make_mesh(file["vertices"], file["faces"])
     if path.suffix.lower() == ".obj":
         return make_mesh(*_read_obj(path))
-    raise Refusal(f"{path} must end in .npz or .obj, which tells the format of the mesh")
+    raise InputError(f"{path} must end in .npz or .obj, which tells the format of the mesh")
 
 
 def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +107,9 @@ def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 corner = [c - 1 if c > 0 else len(vertex) + c for c in corner]
                 face += [[corner[0], *pair] for pair in itertools.pairwise(corner[1:])]
         except ValueError:
-            raise Refusal(f"{path} has a line that is no vertex or face: {line[:60]!r}") from None
+            raise InputError(
+                f"{path} has a line that is no vertex or face: {line[:60]!r}"
+            ) from None
     return np.array(vertex).reshape(-1, 3), np.array(face, np.int64).reshape(-1, 3)
 
 

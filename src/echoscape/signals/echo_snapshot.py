@@ -8,7 +8,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Complex, Float, Int
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.scene import PlanarArray
 from echoscape.signals.waveform import Waveform
 
@@ -50,20 +50,20 @@ class EchoSnapshots(eqx.Module):
             if value is None:
                 continue
             if value.shape != shape:
-                raise Refusal(
+                raise InputError(
                     f"{name} must have the shape {shape} that the arrays and the waveform ask "
                     f"for; got {value.shape}"
                 )
             if not np.all(np.isfinite(value)):
                 bad = int(np.sum(~np.isfinite(value)))
-                raise Refusal(
+                raise InputError(
                     f"{name} must be finite numbers; {bad} of {value.size} are NaN or infinite: "
                     "leave those snapshots out"
                 )
         if count < 1:
-            raise Refusal("echo snapshots need at least one snapshot; got none")
+            raise InputError("echo snapshots need at least one snapshot; got none")
         if self.noise_variance is not None and not 0 < self.noise_variance < np.inf:
-            raise Refusal(
+            raise InputError(
                 "noise_variance must be finite and above zero, in the unit of received squared; "
                 f"got {self.noise_variance:g}: leave it out to have it estimated"
             )

@@ -9,7 +9,7 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Complex
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.scene import PlanarArray
 from echoscape.signals.waveform import Waveform
 from echoscape.units import BOLTZMANN, STANDARD_TEMPERATURE, from_db
@@ -35,14 +35,14 @@ def noise_for_ratio(
         waveform: The waveform.
 
     Raises:
-        Refusal: The ratio is no number, or there is no echo.
+        InputError: The ratio is no number, or there is no echo.
     """
     if not math.isfinite(snr_db):
-        raise Refusal(f"the signal-to-noise ratio must be a finite number, in dB; got {snr_db}")
+        raise InputError(f"the signal-to-noise ratio must be a finite number, in dB; got {snr_db}")
     power = jnp.abs(gain) ** 2
     there = jnp.sum(power > 0)
     if int(there) == 0:
-        raise Refusal("a signal-to-noise ratio needs at least one echo; there is none")
+        raise InputError("a signal-to-noise ratio needs at least one echo; there is none")
     mean = float(jnp.sum(power) / there)
     samples = transmit.elements * receive.elements * waveform.subcarriers
     return mean * samples / from_db(snr_db)
@@ -60,12 +60,12 @@ def thermal_noise(waveform: Waveform, power_dbm: float, noise_figure_db: float) 
         noise_figure_db: Of the receiver [dB].
 
     Raises:
-        Refusal: A number is not finite, or the figure is negative.
+        InputError: A number is not finite, or the figure is negative.
     """
     if not math.isfinite(power_dbm):
-        raise Refusal(f"the transmitted power must be a finite number, in dBm; got {power_dbm}")
+        raise InputError(f"the transmitted power must be a finite number, in dBm; got {power_dbm}")
     if not (math.isfinite(noise_figure_db) and noise_figure_db >= 0):
-        raise Refusal(f"the noise figure must be zero or more, in dB; got {noise_figure_db}")
+        raise InputError(f"the noise figure must be zero or more, in dB; got {noise_figure_db}")
     density = BOLTZMANN * STANDARD_TEMPERATURE * from_db(noise_figure_db)
     each = from_db(power_dbm - 30.0) / waveform.subcarriers
     return density * waveform.spacing / (each * waveform.symbols)

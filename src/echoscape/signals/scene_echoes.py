@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.propagation import scatter, strongest
 from echoscape.propagation.free_space import carrier_phase, path_amplitude, scattered_amplitude
 from echoscape.scene import Site, angles_of, distance
@@ -129,18 +129,18 @@ def sample_scene(
         coupling_db: As for `empty_scene`.
 
     Raises:
-        Refusal: There is no target or no path, a delay folds, or a ratio is no number.
+        InputError: There is no target or no path, a delay folds, or a ratio is no number.
     """
     receive = transmit if receive is None else receive
     place = jnp.asarray(np.asarray(target, dtype=float))
     if place.shape[0] == 0:
-        raise Refusal("there is no target to sample echoes of")
+        raise InputError("there is no target to sample echoes of")
     if reciprocal and receive != transmit:
-        raise Refusal("reciprocal echoes need one station that sends and listens; got two")
+        raise InputError("reciprocal echoes need one station that sends and listens; got two")
     if site.scatterer_position.shape[0] == 0 and not line_of_sight:
-        raise Refusal("the site has no scatterer and no line of sight: nothing reaches a target")
+        raise InputError("the site has no scatterer and no line of sight: nothing reaches a target")
     if snr_db is not None and not math.isfinite(snr_db):
-        raise Refusal(f"the signal-to-noise ratio must be a finite number, in dB; got {snr_db}")
+        raise InputError(f"the signal-to-noise ratio must be a finite number, in dB; got {snr_db}")
     sender, listener = site.array[transmit], site.array[receive]
 
     def reach(station):

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 
 
 class Waveform(eqx.Module):
@@ -29,9 +29,9 @@ class Waveform(eqx.Module):
         for name in ("subcarriers", "symbols"):
             value = getattr(self, name)
             if value < 1:
-                raise Refusal(f"a waveform needs at least 1 of {name}; got {value}")
+                raise InputError(f"a waveform needs at least 1 of {name}; got {value}")
         if not 0 < self.spacing < float("inf"):
-            raise Refusal(f"spacing must be finite and above zero, in Hz; got {self.spacing:g}")
+            raise InputError(f"spacing must be finite and above zero, in Hz; got {self.spacing:g}")
 
     @property
     def bandwidth(self) -> float:
@@ -58,10 +58,10 @@ def check_delays(waveform: Waveform, longest: float, what: str) -> None:
         what: What has that delay, for the message.
 
     Raises:
-        Refusal: The longest delay is not below the unambiguous one.
+        InputError: The longest delay is not below the unambiguous one.
     """
     if longest >= waveform.unambiguous_delay:
-        raise Refusal(
+        raise InputError(
             f"the waveform's delays repeat after {1e9 * waveform.unambiguous_delay:.0f} ns, but "
             f"{what} has {1e9 * longest:.0f} ns; choose a pilot spacing below "
             f"{1e-3 / longest:.1f} kHz"

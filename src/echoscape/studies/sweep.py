@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 
 Setting = dict[str, Any]
 """One point of a sweep: names and plain values, its seed among them."""
@@ -38,7 +38,7 @@ def sweep(
 ) -> list[Row]:
     """Measure every setting that the file does not hold yet.
 
-    A setting whose measurement raises a `Refusal` stops the sweep; what was measured stays.
+    A setting whose measurement raises a `InputError` stops the sweep; what was measured stays.
 
     Args:
         settings: Points of the sweep; each needs different content.
@@ -50,11 +50,11 @@ def sweep(
         Rows of all settings, in their order, each with its setting's entries.
 
     Raises:
-        Refusal: Two settings are the same, or the file is not one of a sweep.
+        InputError: Two settings are the same, or the file is not one of a sweep.
     """
     names = [setting_name(setting) for setting in settings]
     if len(set(names)) < len(names):
-        raise Refusal("each setting of a sweep needs different content, a seed for example")
+        raise InputError("each setting of a sweep needs different content, a seed for example")
     known = {} if file is None else read_sweep(file)
     for number, (name, setting) in enumerate(zip(names, settings, strict=True)):
         if progress is not None:
@@ -76,7 +76,7 @@ def read_sweep(file: Path) -> dict[str, list[Row]]:
     """Read what a sweep has kept; a last line cut short by an interruption is left out and mended.
 
     Raises:
-        Refusal: The file holds something else.
+        InputError: The file holds something else.
     """
     if not file.exists():
         return {}
@@ -88,7 +88,7 @@ def read_sweep(file: Path) -> dict[str, list[Row]]:
             entry = json.loads(line)
             known[entry["name"]] = entry["rows"]
         except (ValueError, KeyError, TypeError):
-            raise Refusal(
+            raise InputError(
                 f"{file} needs the rows of a sweep, one JSON object a line; "
                 f"line {number} is not: move the file away"
             ) from None

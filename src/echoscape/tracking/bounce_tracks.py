@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.propagation.ray_cast import BoxTree
 from echoscape.reports import Observations
 from echoscape.tracking.anchor import Kind
@@ -67,12 +67,12 @@ def track_bounces(
         the user, as in [isac-gbsm], which drifts by a metre or so in 20 s and its points with it.
 
     Raises:
-        Refusal: The user's position is not known throughout, or instants are uneven.
+        InputError: The user's position is not known throughout, or instants are uneven.
     """
     unknown = np.flatnonzero(~observations.user_known)
     if len(unknown):
         when = observations.time[unknown[0]]
-        raise Refusal(
+        raise InputError(
             "filters of bounce points need the user's position at every instant, in m, but at "
             f"{when:g} s it is empty; fill user_x, user_y, user_z or take --filter joint"
         )
@@ -135,7 +135,7 @@ def follow_tracks(
         key: Random key.
 
     Raises:
-        Refusal: Instants do not lie on a raster.
+        InputError: Instants do not lie on a raster.
     """
     time = np.asarray(found.time)
     window = np.zeros(len(time), int) if window is None else window
@@ -202,7 +202,7 @@ def _raster(time: np.ndarray) -> tuple[np.ndarray, float]:
     tick = np.concatenate([[0], np.cumsum(np.round(np.diff(time) / shortest))]).astype(int)
     step = float((time[-1] - time[0]) / tick[-1])
     if np.abs((time - time[0]) / step - tick).max() > _UNEVEN or np.diff(tick).min() < 1:
-        raise Refusal(
+        raise InputError(
             "filters of bounce points need instants at multiples of one step, in s, but the "
             f"shortest, {shortest:.4g} s, does not divide the others; take --filter anchors"
         )

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.tracking.anchor import predict_path
 from echoscape.tracking.joint_state import JointSettings
 from echoscape.tracking.record import Record
@@ -43,17 +43,17 @@ def forecast(
         once its stated error exceeds `LOST_BEYOND`.  Anchors keep their covariance.
 
     Raises:
-        Refusal: Times do not rise or lie before the instant, or bounce points move.
+        InputError: Times do not rise or lie before the instant, or bounce points move.
     """
     time, record = np.asarray(time, float), tracks.record
     if tracks.first is not None:
-        raise Refusal(
+        raise InputError(
             "a forecast rests on points that stand still, and filters of bounce points follow "
             "moving ones; take --filter joint or anchors"
         )
     now = float(tracks.time[instant])
     if len(time) == 0 or time[0] < now or (np.diff(time) <= 0).any():
-        raise Refusal(
+        raise InputError(
             f"a forecast needs rising times from {now:g} s on, when observation ends; "
             f"got {time[:3].tolist()}"
         )

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.propagation.ray_cast import BoxTree, build_tree
 from echoscape.propagation.wall_images import SpecularPaths, launch, trace
 from echoscape.scene.mesh import Mesh
@@ -104,11 +104,11 @@ def forecast_with_map(
         long it lasts.
 
     Raises:
-        Refusal: Times, powers or tracks cannot be used; see `forecast`.
+        InputError: Times, powers or tracks cannot be used; see `forecast`.
     """
     power = np.asarray(power, float)
     if power.shape != tracks.status.shape[1:] or not (np.isfinite(power) & (power >= 0)).all():
-        raise Refusal(
+        raise InputError(
             "a forecast needs one power gain, zero or above, for each of the "
             f"{tracks.status.shape[1]} slots of the tracks; got shape {power.shape}"
         )

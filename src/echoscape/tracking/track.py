@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import expit
 
-from echoscape.checks import Refusal
+from echoscape.checks import InputError
 from echoscape.reports import Observations
 from echoscape.tracking.birth import ESTABLISHED
 from echoscape.tracking.joint import run_joint
@@ -127,12 +127,12 @@ def track(
         settings: What the filter assumes.
 
     Raises:
-        Refusal: It is not known where the user starts, or is.
+        InputError: It is not known where the user starts, or is.
     """
     if filter == "anchors":
         unknown = np.flatnonzero(~observations.user_known)
         if len(unknown):
-            raise Refusal(
+            raise InputError(
                 "the filter 'anchors' needs the user's position at every instant, in m, but at "
                 f"{observations.time[unknown[0]]:g} s it is empty; fill user_x, user_y, user_z or "
                 "take --filter joint"
@@ -141,14 +141,14 @@ def track(
         settings = eqx.tree_at(lambda s: (s.known_std, s.start_std), settings, (trusted, trusted))
     if start is None:
         if not observations.user_known[0]:
-            raise Refusal(
+            raise InputError(
                 "the joint filter needs to know where the user starts, in m; give --start X,Y,Z or "
                 "fill user_x, user_y, user_z of the first instant"
             )
         start = observations.user_position[0]
     apart = float(np.linalg.norm(start - observations.user_position[0]))
     if observations.user_known[0] and apart > START_APART:
-        raise Refusal(
+        raise InputError(
             f"--start lies {apart:.3g} m from where user_x, user_y, user_z of the first instant "
             "say that the user is; leave out what is wrong"
         )

@@ -1,0 +1,5 @@
+"""Point scatterers whose positions jitter: search, bundle adjustment, map.
+
+Takes `Reports`.
+Gives A `ScattererMap`.
+"""

@@ -1,0 +1,318 @@
+"""Which static points explain the reports' paths: a search that needs no labels.
+
+Two paths of two reports can share a wall sequence only if their unfolded points lie as far apart
+as the users (the isometry test).  Each path in turn proposes the rotations and reflections that
+map it and one partner, or, where the user's arrival angle is known, itself alone; and the point
+scatterer that would explain it.  The proposal that most of its neighbours agree with is refined
+on all paths that follow it, which are then taken out; until no proposal finds followers.
+
+Takes `UnfoldedPaths`.
+Gives `Anchor`s with the paths that follow them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.spatial import KDTree
+
+from echoscape.channel_map.virtual_anchors.unfolded import UnfoldedPaths
+
+_GATE = 3.5  # standard deviations
+_REACH = 80.0  # partners farther away seldom share a path [m]
+_PARTNERS = 96
+_PROPOSALS = 24
+_SEEDS = 1500  # a round
+_ROUNDS = 12
+
+
+class Anchor(NamedTuple):
+    """A rotation or reflection of the plane, or a point scatterer."""
+
+    parity: int
+    """1: rotation; -1: reflection; 0: scatterer."""
+    angle: float
+    """Of rotation; of departure for a scatterer [rad]."""
+    offset: Float[np.ndarray, "2"]
+    """Shift after rotation; the scatterer's position [m]."""
+    member: Int[np.ndarray, " member"]
+    """Paths that follow it, at most one of each report."""
+
+
+def rotation(parity, angle) -> Float[np.ndarray, "*batch 2 2"]:
+    """Build the planar rotation (parity 1) or reflection (parity -1)."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.stack([np.stack([c, -parity * s], -1), np.stack([s, parity * c], -1)], -2)
+
+
+def misfit(paths: UnfoldedPaths, index, parity, angle, offset, *, sways: bool = False):
+    """Square the distance of paths from a proposal, in standard deviations; broadcasts.
+
+    Where a scatterer `sways` by the model error, the length feels it on both legs and the angle as
+    near as it is seen; otherwise the error is that of the unfolded point.
+    """
+    x, y = paths.place[index, 0], paths.place[index, 1]
+    c, s = np.cos(angle), np.sin(angle)
+    length, bent, near = _sway_pull(paths, index, angle, offset)
+    mirror = parity != 0
+    aside_x = paths.point[index, 0] - np.where(
+        mirror, c * x - parity * s * y + offset[..., 0], length * c
+    )
+    aside_y = paths.point[index, 1] - np.where(
+        mirror, s * x + parity * c * y + offset[..., 1], length * s
+    )
+    out_x, out_y = paths.outward[index, 0], paths.outward[index, 1]
+    along = (aside_x * out_x + aside_y * out_y) ** 2
+    across = (aside_y * out_x - aside_x * out_y) ** 2
+    error = np.where(mirror | (not sways), 0.0, paths.model_error**2)
+    return along / (paths.along_std[index] ** 2 + error * bent) + across / (
+        paths.across_std[index] ** 2 + error * near
+    )
+
+
+def description_length(paths: UnfoldedPaths, anchors: list[Anchor], free) -> float:
+    """Measure how long it takes to write the paths down by means of anchors [nat a path].
+
+    Each path that follows an anchor costs its surprise, at the search's model error, and which
+    anchor it follows; every anchor, and every path that follows none, costs a place anywhere.
+    """
+    count = len(paths.report)
+    anywhere = np.log(np.prod(np.ptp(paths.point[:, :2], axis=0)) + 1.0) + np.log(count)
+    total = (np.sum(free) + len(anchors)) * anywhere
+    for anchor in anchors:
+        m, error = anchor.member, paths.model_error**2
+        sways = _tells_sway(paths, anchor.parity, m)
+        square = misfit(paths, m, anchor.parity, anchor.angle, anchor.offset, sways=sways)
+        along, across = paths.along_std[m] ** 2, paths.across_std[m] ** 2
+        if sways:
+            _, bent, near = _sway_pull(paths, m, anchor.angle, anchor.offset)
+            along, across = along + error * bent, across + error * near
+        surprise = 0.5 * (square + np.log(along * across)) + np.log(2 * np.pi)
+        total += np.sum(surprise) + len(m) * np.log(count / len(m)) + np.log(2 * np.pi)
+    return float(total / count)
+
+
+def _tells_sway(paths: UnfoldedPaths, parity, index) -> bool:
+    """Whether a sway can be told: the reports' own errors must not drown it."""
+    own = np.median(paths.along_std[index])
+    return parity == 0 and bool(own**2 < 2.0 * paths.model_error**2)
+
+
+def _sway_pull(paths: UnfoldedPaths, index, angle, offset):
+    """Give a scattered path's length [m], and how much more its scatterer's sway moves than an
+    unfolded point's: the variance of the length and of the point across it, per that of the sway.
+    """
+    c, s = np.cos(angle), np.sin(angle)
+    reach = np.hypot(offset[..., 0], offset[..., 1])
+    leg_x, leg_y = (paths.place[index, k] - offset[..., k] for k in (0, 1))
+    rest = np.hypot(leg_x, leg_y)
+    bent = 1.0 - 2.0 * (leg_x * c + leg_y * s) / np.maximum(rest, 1e-3)
+    length = reach + rest
+    return length, bent, (length / np.maximum(reach, 1e-3)) ** 2 - 1.0
+
+
+def scatterer_of(paths: UnfoldedPaths) -> Float[np.ndarray, "path 2"]:
+    """Place the point scatterer that alone would explain each path; NaN where none can."""
+    length = np.sum(paths.point[:, :2] * paths.outward, axis=-1)
+    ahead = np.sum(paths.place[:, :2] * paths.outward, axis=-1)
+    squared = np.sum(paths.place[:, :2] ** 2, axis=-1)
+    slack = length - ahead
+    good = slack > 1e-6 * np.maximum(length, 1.0)
+    reach = (length**2 - squared) / (2 * np.where(good, slack, 1.0))
+    good &= (reach > 0) & (reach < length)
+    return np.where(good[:, None], reach[:, None] * paths.outward, np.nan)
+
+
+def find_anchors(
+    paths: UnfoldedPaths, rng: np.random.Generator, least: int = 3
+) -> tuple[list[Anchor], np.ndarray]:
+    """Find anchors until no proposal has `least` followers.
+
+    Args:
+        paths: All paths of the reports.
+        rng: Draws seeds.
+        least: Fewest paths that make an anchor.
+
+    Returns:
+        The anchors, and which paths follow none.
+    """
+    free = np.ones(len(paths.report), dtype=bool)
+    anchors: list[Anchor] = []
+    neighbours = _Neighbours.of(paths)
+    scatterer = scatterer_of(paths)
+    for _ in range(_ROUNDS):
+        left = np.flatnonzero(free)
+        if not len(left):
+            break
+        every = len(left) <= _SEEDS
+        seeds = left if every else np.sort(rng.choice(left, _SEEDS, replace=False))
+        score, parity, angle, offset = _propose(paths, scatterer, neighbours, seeds, free, rng)
+        found = 0
+        for k in np.argsort(-score, kind="stable"):
+            if score[k] < least - 1:
+                break
+            if not free[seeds[k]]:
+                continue
+            anchor = _grow(paths, free, seeds[k], int(parity[k]), angle[k], offset[k], least)
+            if anchor is not None:
+                anchors.append(anchor)
+                free[anchor.member] = False
+                found += 1
+        if found == 0 and every:
+            break
+    return anchors, free
+
+
+class _Neighbours(NamedTuple):
+    distance: np.ndarray
+    path: np.ndarray
+
+    @classmethod
+    def of(cls, paths: UnfoldedPaths) -> "_Neighbours":
+        """List the paths of the nearest reports of every report that has a path."""
+        report, first, count = np.unique(paths.report, return_index=True, return_counts=True)
+        place = paths.place[first, :2]
+        found = KDTree(place).query(place, k=min(41, len(place)))
+        distance, near = (np.reshape(item, (len(place), -1))[:, 1:] for item in found)
+        column = np.arange(count.max())
+        table = np.where(column < count[:, None], first[:, None] + column, -1)
+        path = table[near]
+        path = np.where(distance[..., None] < _REACH, path, -1).reshape(len(place), -1)
+        row = np.full(paths.report.max() + 1, -1)
+        row[report] = np.arange(len(report))
+        return cls(np.repeat(distance, len(column), axis=1)[row], path[row])
+
+
+def _propose(paths, scatterer, neighbours, seeds, free, rng):
+    """Find, for each seed, the proposal that most of its neighbours agree with."""
+    best = [_propose_some(paths, scatterer, neighbours, some, free, rng) for some in
+            np.array_split(seeds, max(1, len(seeds) // 200))]  # fmt: skip
+    return tuple(np.concatenate(column) for column in zip(*best))
+
+
+def _propose_some(paths, scatterer, neighbours, seeds, free, rng):
+    rows = np.arange(len(seeds))
+    partner = neighbours.path[paths.report[seeds]]
+    usable = partner >= 0
+    partner = np.where(usable, partner, 0)
+    usable &= free[partner]
+    moved = np.linalg.norm(paths.place[partner, :2] - paths.place[seeds][:, None, :2], axis=-1)
+    apart = np.linalg.norm(paths.point[partner, :2] - paths.point[seeds][:, None, :2], axis=-1)
+    variance = paths.along_std**2 + paths.across_std**2
+    allowed = _GATE * np.sqrt(variance[partner] + variance[seeds][:, None])
+    isometric = usable & (np.abs(apart - moved) < allowed) & _same_height(paths, partner, seeds)
+
+    order = np.argsort(~isometric, axis=1, kind="stable")[:, :_PARTNERS]
+    near = np.take_along_axis(partner, order, 1)
+    counts = np.take_along_axis(isometric, order, 1)
+    lever = np.take_along_axis(moved, order, 1)
+    # Long baselines fix the angle better; a draw keeps the proposals diverse.
+    wish = np.where(counts, -np.minimum(lever, 30.0) + 10.0 * rng.random(lever.shape), np.inf)
+    chosen = np.argsort(wish, axis=1)[:, :_PROPOSALS]
+    other, possible = np.take_along_axis(near, chosen, 1), np.take_along_axis(counts, chosen, 1)
+    step = paths.place[other, :2] - paths.place[seeds][:, None, :2]
+    image = paths.point[other, :2] - paths.point[seeds][:, None, :2]
+    bearing, seen = np.arctan2(step[..., 1], step[..., 0]), np.arctan2(image[..., 1], image[..., 0])
+    arrival = paths.arrival_azimuth[seeds][:, None] + np.pi
+    departure = paths.azimuth[seeds][:, None]
+    angle = np.concatenate(
+        [seen - bearing, seen + bearing, departure - arrival, departure + arrival], axis=1
+    )
+    width = other.shape[1]
+    parity = np.repeat([1, -1, 1, -1], [width, width, 1, 1])[None]
+    known = paths.has_arrival[seeds][:, None]
+    possible = np.concatenate([possible, possible, known, known], axis=1)
+    offset = paths.point[seeds][:, None, :2] - np.einsum(
+        "spij,sj->spi", rotation(parity, angle), paths.place[seeds, :2]
+    )
+    square = misfit(paths, near[:, None], parity[..., None], angle[..., None], offset[:, :, None])
+    vote = np.where(counts[:, None], np.maximum(0.0, 1.0 - square / (2 * _GATE**2)), 0.0).sum(-1)
+    vote = np.where(possible, vote, -1.0)
+    best = vote.argmax(axis=1)
+
+    zero = np.zeros((len(seeds), 1), dtype=int)
+    square = misfit(paths, partner, zero, departure, scatterer[seeds][:, None])
+    agree = np.where(usable, np.nan_to_num(np.maximum(0.0, 1.0 - square / (2 * _GATE**2))), 0.0)
+    scattered = agree.sum(axis=1) > 1.2 * vote[rows, best]
+    return (
+        np.where(scattered, agree.sum(axis=1), vote[rows, best]),
+        np.where(scattered, 0, np.broadcast_to(parity, vote.shape)[rows, best]),
+        np.where(scattered, paths.azimuth[seeds], angle[rows, best]),
+        np.where(scattered[:, None], scatterer[seeds], offset[rows, best]),
+    )
+
+
+def _same_height(paths, one, other):
+    """Whether unfolded heights differ by plus or minus the users' height difference."""
+    rise = paths.place[one, 2] - paths.place[other, 2][:, None]
+    image = paths.point[one, 2] - paths.point[other, 2][:, None]
+    allowed = _GATE * np.hypot(paths.height_std[one], paths.height_std[other][:, None])
+    return (np.abs(image - rise) < allowed) | (np.abs(image + rise) < allowed)
+
+
+def _grow(paths, free, seed, parity, angle, offset, least) -> Anchor | None:
+    """Refine a proposal on all its followers, near ones first."""
+    away = np.linalg.norm(paths.place[:, :2] - paths.place[seed, :2], axis=1)
+    level = free & _same_height(paths, np.arange(len(free))[None], np.array([seed]))[0]
+    sways = _tells_sway(paths, parity, seed)
+    for turn, radius in enumerate((40.0, 80.0, 160.0, np.inf, np.inf)):
+        member = np.flatnonzero(level & (away < radius))
+        square = misfit(paths, member, parity, angle, offset, sways=sways)
+        near = square < 1.3 * _GATE**2
+        member, square = member[near], square[near]
+        order = np.lexsort((square, paths.report[member]))
+        member, square = member[order], square[order]
+        first = np.diff(paths.report[member], prepend=-1) != 0
+        member, square = member[first], square[first]
+        if len(member) < least:
+            return None
+        weight = 1.0 / (paths.along_std[member] * paths.across_std[member] * (1.0 + square / 4.0))
+        if parity == 0:
+            angle, offset = refine_scatterer(paths, member, weight, offset)
+        else:
+            options = (1, -1) if turn == 0 else (parity,)
+            fits = [(p, *fit_isometry(paths, member, weight, p)) for p in options]
+            costs = [misfit(paths, member, *fit).sum() for fit in fits]
+            parity, angle, offset = fits[int(np.argmin(costs))]
+    return Anchor(parity, angle, offset, member)
+
+
+def fit_isometry(paths: UnfoldedPaths, member, weight, parity):
+    """Fit rotation or reflection and shift by weighted least squares (closed form).
+
+    Returns:
+        The angle [rad] and the shift [m].
+    """
+    place, point = paths.place[member, :2], paths.point[member, :2]
+    centre = weight @ place / weight.sum()
+    middle = weight @ point / weight.sum()
+    h = (weight[:, None] * (point - middle)).T @ (place - centre)
+    angle = np.arctan2(h[1, 0] - parity * h[0, 1], h[0, 0] + parity * h[1, 1])
+    return angle, middle - rotation(parity, angle) @ centre
+
+
+def refine_scatterer(paths: UnfoldedPaths, member, weight, start):
+    """Refine a scatterer's position by Gauss-Newton steps on its followers.
+
+    Returns:
+        Its azimuth from the station [rad] and its position [m].
+    """
+    position = np.asarray(start, dtype=float)
+    place, point, outward = paths.place[member, :2], paths.point[member, :2], paths.outward[member]
+    trust = np.sqrt(weight)
+    for _ in range(4):
+        reach = np.linalg.norm(position)
+        out = position / reach
+        leg = place - position
+        distance = np.maximum(np.linalg.norm(leg, axis=1), 1e-9)
+        total = reach + distance
+        length = np.sum(point * outward, axis=1)
+        turn = outward[:, 1] * out[0] - outward[:, 0] * out[1]
+        left = np.array([-out[1], out[0]])
+        residual = np.concatenate([trust * (length - total), trust * length * turn])
+        along = out[None] - leg / distance[:, None]
+        across = (length / reach)[:, None] * left[None]
+        jacobian = np.concatenate([trust[:, None] * along, trust[:, None] * across])
+        normal = jacobian.T @ jacobian + 1e-9 * np.eye(2)
+        position = position + np.linalg.solve(normal, jacobian.T @ residual)
+    return float(np.arctan2(position[1], position[0])), position

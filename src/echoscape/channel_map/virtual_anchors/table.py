@@ -1,0 +1,221 @@
+"""Anchors, and what is left beside them, as the rows of one table that predicts paths.
+
+A path that follows no anchor was met by too few reports to tell how it turns with the user.  It
+is turned as its arrival angle says where that was reported; else like the anchor that stands at
+the same point in the plane (a path's twin by way of the ground turns alike); else, if one more
+report holds a path as far from it as the users are apart, in both ways that two allow; and stands
+still, ever less certain, where nothing is known.
+
+Takes `UnfoldedPaths` and the `Anchor`s found among them.
+Gives an `AnchorSet`, and every row's rank in every report.
+"""
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import KDTree
+
+from echoscape.channel_map.storage import storable
+from echoscape.channel_map.virtual_anchors.search import Anchor, fit_isometry, misfit, rotation
+from echoscape.channel_map.virtual_anchors.unfolded import UnfoldedPaths
+from echoscape.channel_map.visibility import NOT_LISTED
+from echoscape.estimation import AnyArray
+
+_PAIR_REACH = 25.0  # farther apart two paths alike by chance are too many [m]
+_TURN_VARIANCE = 4e-4  # of a turn taken over from another path [rad^2]
+_GATE = 3.5  # standard deviations
+_SMALLEST = 0.1**2  # variance of an anchor's point, however many follow it [m^2]
+
+
+@storable("anchor-set")
+class AnchorSet(eqx.Module):
+    """Anchors with what predicts their paths; lengths in metres from the station."""
+
+    matrix: Float[AnyArray, "anchor 2 2"]
+    """Rotation or reflection of the user's place; zero for a path known at one place only."""
+    offset: Float[AnyArray, "anchor 2"]
+    """Shift after it; for a scatterer its position."""
+    scatters: Float[AnyArray, " anchor"]
+    """1 for a point scatterer, else 0."""
+    height_sign: Float[AnyArray, " anchor"]
+    """-1 if the path meets ground and ceilings an odd number of times, else 1."""
+    height_offset: Float[AnyArray, " anchor"]
+    """Height of the unfolded point of a user at height zero."""
+    centre: Float[AnyArray, "anchor 2"]
+    """Middle of the reports that follow it."""
+    variance: Float[AnyArray, " anchor"]
+    """Variance of a predicted unfolded point at `centre`; of a scatterer's place [m^2]."""
+    turn_variance: Float[AnyArray, " anchor"]
+    """Variance of the rotation angle [rad^2]."""
+    stretch_variance: Float[AnyArray, " anchor"]
+    """Variance that grows with the squared distance from `centre` [1]."""
+    log_gain: Float[AnyArray, " anchor"]
+    """Mean natural logarithm of power times squared length."""
+    log_gain_std: Float[AnyArray, " anchor"]
+    """Its standard deviation."""
+
+
+def shines_from(anchors: AnchorSet) -> Float[np.ndarray, "anchor 2"]:
+    """Place the source of each path's light among the users: its virtual anchor, or scatterer.
+
+    Returns:
+        Positions [m]; NaN for a path that is known at one place only.
+    """
+    virtual = -np.einsum("kji,kj->ki", anchors.matrix, anchors.offset)
+    moves = np.abs(anchors.matrix).sum(axis=(1, 2)) > 0
+    source = np.where(moves[:, None], virtual, np.nan)
+    return np.where(anchors.scatters[:, None] > 0, anchors.offset, source)
+
+
+def tabulate(
+    paths: UnfoldedPaths, anchors: list[Anchor], free: Bool[np.ndarray, " path"], count: int
+) -> tuple[AnchorSet, Int[np.ndarray, "report anchor"]]:
+    """Lay anchors, and paths that follow none, out as rows; rank them in every report.
+
+    Args:
+        paths: All paths.
+        anchors: The anchors.
+        free: Paths that follow none.
+        count: How many reports there are.
+    """
+    listed = [anchor.member for anchor in anchors]
+    rows = [_row_of_anchor(paths, anchor) for anchor in anchors]
+    turned = free & paths.has_arrival
+    for k in np.flatnonzero(turned):
+        rows.append(_row_of_path(paths, k))
+        listed.append(np.array([k]))
+    unknown = np.flatnonzero(free & ~turned)
+    told: set[int] = set()  # by a guess that another path made
+    for k, guesses in zip(unknown, _guess_turns(paths, anchors, unknown)):
+        if k in told:
+            continue
+        told.update(*(guess.member for guess in guesses))
+        rows += [_row_of_anchor(paths, guess) for guess in guesses] or [_row_of_path(paths, k)]
+        listed += [guess.member for guess in guesses] or [np.array([k])]
+    rank = np.full((count, len(rows)), NOT_LISTED, dtype=np.int8)
+    for row, member in enumerate(listed):
+        rank[paths.report[member], row] = np.minimum(paths.rank[member], 90)
+    columns = [np.array(column, dtype=float) for column in zip(*rows)]
+    return AnchorSet(*columns), rank
+
+
+def _guess_turns(paths: UnfoldedPaths, anchors: list[Anchor], loose) -> list[list[Anchor]]:
+    """Guess the isometries that paths met once or twice may follow; none where nothing tells."""
+    if not len(loose):
+        return []
+    around = {int(report): list[Anchor]() for report in paths.report[loose]}
+    for anchor in anchors:
+        for report in paths.report[anchor.member] if anchor.parity else ():
+            if report in around:
+                around[report].append(anchor)
+    place, point, height = paths.place[loose], paths.point[loose], paths.height_std[loose]
+    error = np.hypot(paths.along_std, paths.across_std)[loose]
+    near = KDTree(place[:, :2]).query_ball_point(place[:, :2], _PAIR_REACH)
+    found = []
+    for row, k in enumerate(loose):
+        twins = [
+            anchor._replace(member=np.array([k]))
+            for anchor in around[int(paths.report[k])]
+            if misfit(paths, k, anchor.parity, anchor.angle, anchor.offset) < _GATE**2
+        ]
+        if twins:
+            found.append(twins[:1])
+            continue
+        other = np.array([j for j in near[row] if j != row], dtype=int)
+        apart = np.linalg.norm(place[other, :2] - place[row, :2], axis=1)
+        moved = np.linalg.norm(point[other, :2] - point[row, :2], axis=1)
+        rise = np.abs(point[other, 2] - point[row, 2]) - np.abs(place[other, 2] - place[row, 2])
+        alike = np.abs(moved - apart) < _GATE * np.hypot(error[other], error[row])
+        alike &= np.abs(rise) < _GATE * np.hypot(height[other], height[row])
+        alike &= apart > 2.0 * error[row]  # a shorter lever tells no turn
+        if not alike.any():
+            found.append([])
+            continue
+        member = np.array([k, loose[other[alike][np.argmin(apart[alike])]]])
+        weight = 1.0 / (paths.along_std[member] * paths.across_std[member])
+        fits = [(parity, *fit_isometry(paths, member, weight, parity)) for parity in (1, -1)]
+        found.append([Anchor(*fit, member=member) for fit in fits])
+    return found
+
+
+def _row_of_anchor(paths: UnfoldedPaths, anchor: Anchor):
+    m = anchor.member
+    weight = 1.0 / (paths.along_std[m] * paths.across_std[m])
+    total = weight.sum()
+    centre = weight @ paths.place[m, :2] / total
+    square = misfit(paths, m, anchor.parity, anchor.angle, anchor.offset)
+    excess = max(1.0, float(square.sum()) / max(2 * len(m) - 3, 1))
+    lever = float(weight @ np.sum((paths.place[m, :2] - centre) ** 2, axis=1))
+    turn = min(excess / lever, 0.5) if lever > 0 else _TURN_VARIANCE
+    sign, height = _height_rule(paths, m)
+    gain, gain_std = _gain(paths.log_gain[m])
+    matrix = rotation(anchor.parity, anchor.angle) if anchor.parity else np.zeros((2, 2))
+    floor = _SMALLEST if anchor.parity else _sway_variance(paths, anchor)
+    return (
+        matrix, anchor.offset, float(anchor.parity == 0), sign, height, centre,
+        floor + excess / total, turn if anchor.parity else 0.0, 0.0,
+        gain, gain_std,
+    )  # fmt: skip
+
+
+def _sway_variance(paths: UnfoldedPaths, anchor: Anchor) -> float:
+    """Estimate the variance of a scatterer's place from report to report, in each axis [m^2].
+
+    It is what reports' own errors leave unexplained; the model error of the search stands in for
+    two more followers.
+    """
+    m = anchor.member
+    reach, leg = np.linalg.norm(anchor.offset), paths.place[m, :2] - anchor.offset
+    out, rest = anchor.offset / reach, np.linalg.norm(leg, axis=1)
+    length = np.sum(paths.point[m, :2] * paths.outward[m], axis=1)
+    turn = paths.outward[m, 1] * out[0] - paths.outward[m, 0] * out[1]
+    error = paths.model_error**2
+    residual = np.stack([length - reach - rest, length * turn]) ** 2
+    allowed = np.stack([paths.along_std[m], paths.across_std[m]]) ** 2
+    pull = np.stack([np.sum((out - leg / np.maximum(rest, 1e-3)[:, None]) ** 2, axis=1),
+                     (length / reach) ** 2])  # fmt: skip
+    weight = 1.0 / allowed
+    seen = np.sum(weight * (residual - (allowed - error)))
+    pulled = np.sum(weight * pull) * (1.0 - 1.0 / len(m))
+    more = 2.0 * float(np.mean(np.sum(weight * pull, axis=0)))
+    return max(_SMALLEST, (seen + more * error) / (pulled + more))
+
+
+def _row_of_path(paths: UnfoldedPaths, k):
+    """Describe a path known at one place: turned as its arrival says, or not moving at all."""
+    sign, height = _height_rule(paths, np.array([k]))
+    gain, _ = _gain(paths.log_gain[k : k + 1])
+    place = paths.place[k, :2]
+    variance = paths.along_std[k] * paths.across_std[k]
+    if paths.has_arrival[k]:
+        matrix = rotation(1, paths.azimuth[k] - paths.arrival_azimuth[k] - np.pi)
+        offset = paths.point[k, :2] - matrix @ place
+        return (matrix, offset, 0.0, sign, height, place, variance, 1e-4, 4e-4, gain, 0.5)
+    return (
+        np.zeros((2, 2)), paths.point[k, :2], 0.0, sign, height, place, variance, 0.0, 0.5,
+        gain, 0.5,
+    )  # fmt: skip
+
+
+def _height_rule(paths: UnfoldedPaths, member):
+    """Tell how the unfolded height follows the user's: same sense, or mirrored by the ground."""
+    weight = 1.0 / paths.height_std[member] ** 2
+    point, place = paths.point[member, 2], paths.place[member, 2]
+    same = weight @ (point - place) / weight.sum()
+    mirrored = weight @ (point + place) / weight.sum()
+    cost_same = weight @ (point - place - same) ** 2
+    cost_mirrored = weight @ (point + place - mirrored) ** 2
+    if np.ptp(place) > 0.5 and abs(cost_same - cost_mirrored) > 1.0:
+        upright = cost_same < cost_mirrored
+    else:  # all users at one height: a path without ground bounce has its users' height
+        upright = abs(same) <= 3.0 / np.sqrt(weight.sum()) + 0.3
+    return (1.0, float(same)) if upright else (-1.0, float(mirrored))
+
+
+def _gain(log_gain):
+    """Average log gains; wide if there are few, useless (but finite) if there are none."""
+    known = log_gain[np.isfinite(log_gain)]
+    if not len(known):
+        return -40.0, 20.0
+    spread = np.sqrt((0.5**2 + known.var() * len(known)) / len(known))
+    return float(known.mean()), float(np.clip(spread, 0.12, 3.0))

@@ -1,0 +1,186 @@
+"""What message passing over an occlusion-aware cascade carries from one iteration to the next.
+
+Takes samples, a `Cascade`, a first mask and `PassingSettings`.
+Gives the state to start from, and the types of what comes out.
+"""
+
+import enum
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Complex, Float, Inexact, Int, Shaped, UInt8
+
+from echoscape.imaging.operator.active_voxels import Kept
+from echoscape.imaging.operator.cascade import Cascade, Mask
+from echoscape.numerics.denoisers import BernoulliGaussian
+
+CARRIED = 0.2
+"""Occupied voxels at first for each real sample, or each complex one if coefficients are."""
+
+
+class Sight(enum.Enum):
+    """Where the mask comes from."""
+
+    GIVEN = "given"
+    """It is known, or everything is taken to be in sight."""
+    GEOMETRY = "geometry"
+    """Voxels above a threshold hide what is behind them; nothing else is believed."""
+    BITS = "bits"
+    """Every leg has a bit, with the geometry as its prior and the samples as evidence."""
+    FREE = "free"
+    """Every leg has a bit, with the same prior everywhere: no geometry."""
+
+
+SURE = (Sight.GIVEN, Sight.GEOMETRY)
+"""Where legs are open or closed, and not likely so: what stands in them is counted."""
+
+
+class PassingSettings(eqx.Module):
+    """How the messages are passed."""
+
+    sight: Sight = eqx.field(default=Sight.BITS, static=True)
+    """Where the mask comes from."""
+    iterations: int = eqx.field(default=150, static=True)
+    """The most iterations."""
+    learn_noise: bool = eqx.field(default=False, static=True)
+    """Whether the noise is learnt too."""
+    radius: float = eqx.field(default=0.5, static=True)
+    """A voxel hides what lies within this distance behind it [m]."""
+    first_update: Float[Array, ""] | float = 3.0
+    """Iteration before which the mask is left alone."""
+    step: Float[Array, ""] | float = 0.3
+    """Part of each new message that is taken."""
+    rate: Float[Array, ""] | float = 0.05
+    """First guess of the share of occupied voxels; less where the samples could not carry it."""
+    threshold: Float[Array, ""] | float = 0.15
+    """A voxel below this part of the typical coefficient hides nothing."""
+    surprise: Float[Array, ""] | float = 0.05
+    """Probability that a leg is hidden by what no estimate shows."""
+    believed: Float[Array, ""] | float = 0.2
+    """A voxel less probable than this has no say about its bits."""
+    blame_step: Float[Array, ""] | float = 0.3
+    """Part of each new blame that is taken."""
+    blame_cap: Float[Array, ""] | float = 3.0
+    """Largest log-odds by which closed legs make a voxel on them more probable."""
+    blame_most: Float[Array, ""] | float = 5.0
+    """Largest log-odds that one leg contributes."""
+    bit_step: Float[Array, ""] | float = 0.5
+    """Part of each new probability of visibility that is taken."""
+
+
+class Passing(NamedTuple):
+    """State of the message passing."""
+
+    mean: Inexact[Array, "chunk voxel"]
+    variance: Float[Array, "chunk voxel"]
+    present: Float[Array, "chunk voxel"]
+    residual: Complex[Array, "subcarrier user station antenna"]
+    precision: Float[Array, "subcarrier user station antenna"]
+    spread: Float[Array, "subcarrier user station antenna"]
+    mask: Mask
+    prior: BernoulliGaussian
+    noise: Float[Array, ""]
+    shadow: Shaped[Array, "view voxel"]
+    """How many stand in each leg, or the log-probability that none does."""
+    cast: Float[Array, " kept"]
+    blame: Float[Array, " kept"]
+    misfit: Float[Array, ""]
+    iteration: Int[Array, ""]
+    moved: Float[Array, ""]
+
+
+class Guess(NamedTuple):
+    """What an earlier run found, as a place to start from."""
+
+    mean: Inexact[Array, "chunk voxel"]
+    """Coefficients."""
+    prior: BernoulliGaussian
+    """Their prior."""
+    given: Bool[Array, ""]
+    """Whether this is a guess at all; if not, the run begins from nothing."""
+
+
+class Best(NamedTuple):
+    """What is kept of the iterate whose residual was lowest: no more, or it would fill memory."""
+
+    mean: Inexact[Array, "chunk voxel"]
+    variance: Float[Array, "chunk voxel"]
+    present: Float[Array, "chunk voxel"]
+    user: UInt8[Array, "chunk user byte"]
+    """Bits of whether each user is likelier to see each voxel than not."""
+    station: UInt8[Array, "chunk station byte"]
+    """Bits of whether each station is."""
+    prior: BernoulliGaussian
+    noise: Float[Array, ""]
+    misfit: Float[Array, ""]
+
+    def legs(
+        self, voxels: int
+    ) -> tuple[Bool[np.ndarray, "user voxel"], Bool[np.ndarray, "station voxel"]]:
+        """Unpack the legs from users and to stations, flat over the first voxels."""
+
+        def flat(packed):
+            bits = np.unpackbits(np.asarray(packed), axis=2, count=self.mean.shape[1])
+            return np.moveaxis(bits, 1, 0).reshape(bits.shape[1], -1)[:, :voxels].astype(bool)
+
+        return flat(self.user), flat(self.station)
+
+
+class Outcome(NamedTuple):
+    """How one run ended."""
+
+    best: Best
+    """The iterate whose residual was lowest."""
+    iterations: Int[Array, ""]
+    """How many were made."""
+    finite: Bool[Array, ""]
+    """Whether the last misfit was a number."""
+    misfit: Float[Array, " iteration"]
+    """Mean squared residual over the noise, at each iteration."""
+
+
+def largest_rate(received: Array, kept: Kept, is_complex: bool) -> float:
+    """Say how many voxels in one the samples can tell apart at best, about.
+
+    Told more, message passing explains the samples by tens of thousands of small coefficients.
+    """
+    return CARRIED * received.size * (1 if is_complex else 2) / kept.voxels
+
+
+def init(
+    received: Complex[Array, "subcarrier user station antenna"],
+    cascade: Cascade,
+    mask: Mask,
+    noise: Float[Array, ""],
+    settings: PassingSettings,
+    kept: Kept,
+    is_complex: bool = False,
+) -> Passing:
+    """Start from nothing: no coefficient known, everything in sight."""
+    real = cascade.real_type
+    power = jnp.mean(jnp.abs(received) ** 2)
+    rate = jnp.minimum(settings.rate, largest_rate(received, kept, is_complex)).astype(real)
+    size = jnp.maximum(power - noise, 0.01 * power) * received.size
+    size = (size / (rate * kept.voxels * cascade.mean_column_norm())).astype(real)
+    shape = cascade.padded
+    views = mask.user.shape[1] + mask.station.shape[1]
+    kind = cascade.complex_type if is_complex else real
+    return Passing(
+        mean=jnp.zeros(shape, kind),
+        variance=jnp.full(shape, rate * size),
+        present=jnp.full(shape, rate),
+        residual=jnp.zeros_like(received),
+        precision=jnp.zeros(received.shape, real),
+        spread=jnp.zeros(received.shape, real),
+        mask=mask,
+        prior=BernoulliGaussian(rate, jnp.zeros((), kind), size),
+        noise=jnp.asarray(noise, real),
+        shadow=jnp.zeros((views, kept.grid.voxels), jnp.int16 if settings.sight in SURE else real),
+        cast=jnp.zeros(kept.voxels, real),
+        blame=jnp.zeros(kept.voxels, real),
+        misfit=jnp.asarray(jnp.inf, real),
+        iteration=jnp.zeros((), jnp.int32),
+        moved=jnp.asarray(jnp.inf, real),
+    )

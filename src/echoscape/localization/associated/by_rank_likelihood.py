@@ -1,0 +1,201 @@
+"""The likelihood of a place when every echo's pair of paths is known, for one place or for many.
+
+For one place it is Eq. (40) of [wu-ckm] with the echoes' own variances added to the map's.  For a
+whole grid it is a matrix product: a target is a row of sums over its echoes, a cell a column of
+what the map says there.
+
+Takes `PairedEchoes` and `RankedPaths`.
+Gives log-likelihoods, gradients and curvatures in position.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from echoscape.channel_map import ChannelMap
+from echoscape.estimation import AnyArray
+from echoscape.localization.unassociated.one_way_paths import wrap_angle
+from echoscape.units import SPEED_OF_LIGHT
+
+_ABSENT_ANGLE, _ABSENT_LENGTH = 1.0, 100.0  # deviation of a path that the map lacks [rad], [m]
+_FAR = 100.0  # unit of lengths in the sums, so that single precision serves [m]
+
+
+class PairedEchoes(eqx.Module):
+    """Echoes out along the path of one rank and back along that of another, strongest first."""
+
+    departure_azimuth: Float[AnyArray, "*batch out back"]
+    """Azimuth out [rad]."""
+    arrival_azimuth: Float[AnyArray, "*batch out back"]
+    """Azimuth back, at the same station [rad]."""
+    delay: Float[AnyArray, "*batch out back"]
+    """Out and back [s]."""
+    valid: Bool[AnyArray, "*batch out back"]
+    """Whether the pair was heard."""
+    departure_zenith: Float[AnyArray, "*batch out back"] | None = None
+    """Zenith angle out, if measured [rad]."""
+    arrival_zenith: Float[AnyArray, "*batch out back"] | None = None
+    """Zenith angle back, if measured [rad]."""
+
+    def __check_init__(self):
+        shapes = {np.shape(leaf) for leaf in jax.tree.leaves(self)}
+        if len(shapes) != 1 or next(iter(shapes))[-1] != next(iter(shapes))[-2]:
+            raise ValueError(
+                f"all fields need one entry for every ordered pair of paths, square in the last "
+                f"two axes; got shapes {sorted(shapes)}"
+            )
+        if (self.departure_zenith is None) != (self.arrival_zenith is None):
+            raise ValueError("give both zenith angles or neither; got one of them")
+
+
+class RankedPaths(eqx.Module):
+    """A map's strongest paths at a place, in falling power, to first order in position."""
+
+    place: Float[Array, "*batch 3"]
+    """The place [m]."""
+    mean: Float[Array, "*batch path 3"]
+    """Azimuth [rad], zenith [rad] and one-way length [m]."""
+    slope: Float[Array, "*batch path 3 3"]
+    """Their derivative in position."""
+    variance: Float[Array, "*batch path 3"]
+    """Variance of each."""
+
+
+def ranked_paths(
+    channel_map: ChannelMap, place: Float[Array, "3"], count: int, *, level: bool = False
+) -> RankedPaths:
+    """Ask a map for its strongest paths at a place.
+
+    Paths less probable than not come last; their claimed values are kept, but hardly trusted.
+
+    Args:
+        channel_map: Predicts paths.
+        place: Where [m].
+        count: How many paths; padded where the map has fewer.
+        level: The height is given: spare its derivatives, which come out as zeros.
+    """
+    near = channel_map.around(place)
+    prior = near(place)
+    present = prior.probability > 0.5
+    order = jnp.argsort(jnp.where(present, -prior.power, jnp.inf))[:count]
+
+    def measurement(position):
+        there = near(position)
+        columns = [there.departure_azimuth, there.departure_zenith, SPEED_OF_LIGHT * there.delay]
+        return jnp.stack(columns, axis=-1)[order].astype(place.dtype)
+
+    unit = jnp.array([1.0, 1.0, SPEED_OF_LIGHT**2], place.dtype)
+    spread = jnp.diagonal(prior.covariance, axis1=-2, axis2=-1)[order] * unit[None]
+    absent = jnp.array([_ABSENT_ANGLE, _ABSENT_ANGLE, _ABSENT_LENGTH], place.dtype) ** 2
+    spread = spread + jnp.where(present[order][:, None], 0.0, absent[None])
+    free = 2 if level else 3
+    there = lambda moved: measurement(jnp.concatenate([moved, place[free:]]))  # noqa: E731
+    mean, slope = measurement(place), jax.jacfwd(there)(place[:free])
+    slope = jnp.pad(slope, ((0, 0), (0, 0), (0, 3 - free)))
+    extra = count - order.shape[0]
+    return RankedPaths(
+        place=place,
+        mean=jnp.pad(mean, ((0, extra), (0, 0))),
+        slope=jnp.pad(slope, ((0, extra), (0, 0), (0, 0))),
+        variance=jnp.concatenate([spread, jnp.broadcast_to(absent, (extra, 3))]),
+    )
+
+
+def log_likelihood(
+    paths: RankedPaths, echo: PairedEchoes, angle_std, delay_std, place: Float[Array, "3"]
+):
+    """Evaluate Eq. (40) of [wu-ckm] near where the map was asked.
+
+    Args:
+        paths: The map's paths.
+        echo: Echoes of one target.
+        angle_std: Deviation of every angle of an echo, added to the map's [rad].
+        delay_std: Deviation of every delay of an echo, added to the map's [s].
+        place: Where [m].
+
+    Returns:
+        The log-likelihood up to a constant, its gradient [1/m] and its Gauss-Newton curvature
+        [1/m^2]; the map's variances count as those where it was asked.
+    """
+    mean = paths.mean + paths.slope @ (place - paths.place)
+    angle_variance = paths.variance[:, :2] + angle_std**2
+    gradient, curvature = jnp.zeros_like(place), jnp.zeros((3, 3), place.dtype)
+    value = jnp.zeros_like(place[0])
+    looks = jnp.sum(echo.valid, axis=1) + jnp.sum(echo.valid, axis=0)
+    for axis, (out, back) in enumerate(_angles(echo)):
+        variance, slope = angle_variance[:, axis], paths.slope[:, axis]
+        miss_out = jnp.where(echo.valid, wrap_angle(out - mean[:, axis][:, None]), 0.0)
+        miss_back = jnp.where(echo.valid, wrap_angle(back - mean[:, axis][None]), 0.0)
+        square = jnp.sum(miss_out**2, axis=1) + jnp.sum(miss_back**2, axis=0)
+        pull = jnp.sum(miss_out, axis=1) + jnp.sum(miss_back, axis=0)
+        value -= 0.5 * jnp.sum(square / variance + looks * jnp.log(variance))
+        gradient += (pull / variance) @ slope
+        curvature += slope.T @ ((looks / variance)[:, None] * slope)
+    length, slope = mean[:, 2], paths.slope[:, 2]
+    spread = paths.variance[:, 2][:, None] + paths.variance[:, 2][None]
+    spread = spread + (SPEED_OF_LIGHT * delay_std) ** 2
+    miss = SPEED_OF_LIGHT * echo.delay - (length[:, None] + length[None])
+    weight = jnp.where(echo.valid, 1.0 / spread, 0.0)
+    value -= 0.5 * jnp.sum(weight * miss**2 + jnp.where(echo.valid, jnp.log(spread), 0.0))
+    moved = weight * miss
+    gradient += (moved.sum(axis=0) + moved.sum(axis=1)) @ slope
+    joint = weight + weight.T + jnp.diag(weight.sum(axis=0) + weight.sum(axis=1))
+    return value, gradient, curvature + slope.T @ joint @ slope
+
+
+def _angles(echo: PairedEchoes):
+    yield echo.departure_azimuth, echo.arrival_azimuth
+    if echo.departure_zenith is not None and echo.arrival_zenith is not None:
+        yield echo.departure_zenith, echo.arrival_zenith
+
+
+def target_sums(echo: PairedEchoes) -> Float[Array, " sum"]:
+    """Sum over a target's echoes all that a grid needs to know of them.
+
+    Squared differences of angles become ``2 - 2 cos``, which wraps by itself and is a sum of
+    products; it is only to find cells that the likelihood is then climbed from.
+    """
+    upper = np.triu_indices(echo.delay.shape[-1])
+    heard = jnp.where(echo.valid, 1.0, 0.0)
+    looks = heard.sum(axis=1) + heard.sum(axis=0)
+    parts = []
+    for out, back in _angles(echo):
+        across = lambda f, out=out, back=back: (heard * f(out)).sum(1) + (heard * f(back)).sum(0)  # noqa: E731
+        parts += [looks, across(jnp.cos), across(jnp.sin)]
+    length = SPEED_OF_LIGHT * echo.delay / _FAR
+    for power in (0, 1, 2):
+        both = heard * length**power
+        parts.append((jnp.tril(both, -1).T + jnp.triu(both))[upper])
+    return jnp.concatenate(parts)
+
+
+@eqx.filter_jit
+def cell_weights(paths: RankedPaths, angle_std, delay_std, zenith: bool = False):
+    """Say what every sum of `target_sums` is worth at every cell.
+
+    Args:
+        paths: The map's paths at every cell.
+        angle_std: Deviation of every angle of an echo [rad].
+        delay_std: Deviation of every delay of an echo [s].
+        zenith: Whether the echoes have zenith angles.
+    """
+    one, other = np.triu_indices(paths.mean.shape[1])
+    rows = []
+    for axis in range(1 + zenith):
+        mean, variance = paths.mean[..., axis], paths.variance[..., axis] + angle_std**2
+        rows += [
+            -1.0 / variance - 0.5 * jnp.log(variance),
+            jnp.cos(mean) / variance,
+            jnp.sin(mean) / variance,
+        ]
+    length, spread = paths.mean[..., 2] / _FAR, paths.variance[..., 2] / _FAR**2
+    spread = spread[:, one] + spread[:, other] + (SPEED_OF_LIGHT * delay_std / _FAR) ** 2
+    total = length[:, one] + length[:, other]
+    rows += [
+        -0.5 * (total**2 / spread + jnp.log(spread)),
+        total / spread,
+        -0.5 / spread,
+    ]
+    return jnp.concatenate(rows, axis=1).T.astype(jnp.float32)

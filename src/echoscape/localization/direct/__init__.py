@@ -1,0 +1,5 @@
+"""Targets straight from samples: direct position determination.
+
+Takes `EchoSnapshots` and channel maps.
+Gives A `Fix`.
+"""

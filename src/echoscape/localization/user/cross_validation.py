@@ -1,0 +1,195 @@
+"""A campaign judged by itself: every pose is located from the reports of all others.
+
+For each pose a map is learnt without it, errors and all, and the pose is located from the angles
+and delays that the station measured.  Beside it stand two things one can do without a
+map: take the report that matches best, or take the shortest path for the straight line.
+
+Takes `Reports` of one station.
+Gives `LeaveOneOutResult`: a `Fix`, and what is true.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Bool, Float
+
+from echoscape.channel_map.extrapolated.map import Errors, ExtrapolatedSettings, fit_extrapolated
+from echoscape.channel_map.fitting import Model, fit_map, select_reports
+from echoscape.channel_map.station_reports import reports_of_station
+from echoscape.checks import InputError
+from echoscape.localization.fix import Fix, FixStatus
+from echoscape.localization.user.positioning import (
+    PoseSettings,
+    locate_poses,
+    score_places,
+    spacing_of,
+)
+from echoscape.reports import Reports
+from echoscape.reports.importing.measured import direct_path_offsets
+from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+
+_GATE = 4.0  # standard deviations from the straight line
+
+
+class LeaveOneOutResult(eqx.Module):
+    """Every pose located from the others, beside the truth and two baselines."""
+
+    fix: Fix
+    """Where each pose was found."""
+    position: Float[np.ndarray, "pose 3"]
+    """Where it was [m]."""
+    obstructed: Bool[np.ndarray, " pose"]
+    """Whether it has no direct path."""
+    nearest: Float[np.ndarray, "pose 3"]
+    """The other report that matches its paths best [m]."""
+    straight: Float[np.ndarray, "pose 3"]
+    """The end of its shortest path, taken for the straight line [m]."""
+    errors: Errors
+    """What the reports tell of their own errors."""
+
+    def distances(self) -> dict[str, Float[np.ndarray, " pose"]]:
+        """Measure the horizontal error of each method at each pose [m]."""
+        found = {"map": self.fix.best, "nearest report": self.nearest, "geometry": self.straight}
+        return {
+            name: np.linalg.norm(place[:, :2] - self.position[:, :2], axis=1)
+            for name, place in found.items()
+        }
+
+
+def leave_one_out(
+    reports: Reports,
+    *,
+    station: str | None = None,
+    model: Model = "carried",
+    use_arrival: bool = True,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> LeaveOneOutResult:
+    """Locate every pose from the reports of all others.
+
+    Args:
+        reports: Reports of one or several stations.
+        station: Which station; may be left out if there is only one.
+        model: Which map.
+        use_arrival: Whether the other reports' arrival angles count; the pose's own never do.
+        seed: Seed of the fits.
+        progress: Called with poses done and all poses.
+
+    Raises:
+        InputError: There are fewer than three reports with a path.
+    """
+    reports = reports_of_station(reports, station)
+    if not use_arrival:
+        reports = _without_arrival(reports)
+    count = len(reports.report)
+    heard = np.asarray(reports.estimates.valid).any(axis=1)
+    if heard.sum() < 3:
+        raise InputError(
+            f"leaving one out needs at least 3 reports with a path; got {int(heard.sum())}"
+        )
+    settings, spacing = ExtrapolatedSettings(use_arrival=use_arrival), spacing_of(reports.position)
+    fixes, nearest = [], np.zeros((count, 3))
+    for k in range(count):
+        others = select_reports(reports, np.arange(count) != k)
+        carried = fit_extrapolated(others, settings=settings)
+        learnt = carried.errors
+        found = carried if model == "carried" else fit_map(others, model, seed=seed)
+        search = PoseSettings(
+            azimuth_std=float(learnt.azimuth),
+            length_std=float(learnt.length),
+            unknown=float(learnt.unshared),
+        )
+        pose, number = reports.estimates[[k]], reports.report[[k]]
+        fixes.append(
+            locate_poses(
+                pose, found, number=number, height=float(reports.position[k, 2]), settings=search
+            )
+        )
+        # Between two reports a path changes by about their distance: room to match at all.
+        room = {"azimuth_std": max(search.azimuth_std, 0.05), "length_std": spacing}
+        match = score_places(pose, carried, others.position, search.model_copy(update=room))[0]
+        nearest[k] = others.position[int(np.argmax(match))]
+        if progress is not None:
+            progress(k + 1, count)
+    fix = jax.tree.map(lambda *leaves: np.concatenate(leaves), *fixes)
+    errors = fit_extrapolated(reports, settings=settings).errors
+    return LeaveOneOutResult(
+        fix=fix,
+        position=np.asarray(reports.position, float),
+        obstructed=is_obstructed(reports, errors),
+        nearest=nearest,
+        straight=_straight(reports),
+        errors=errors,
+    )
+
+
+def is_obstructed(reports: Reports, errors: Errors) -> Bool[np.ndarray, " report"]:
+    """Tell the reports of one station that hold no path along the straight line."""
+    paths, offset = reports.estimates, direct_path_offsets(reports)
+    sound = offset["poses"] >= 5 and offset["scatter"] < 0.1
+    shift, turn = (offset["length"], offset["azimuth"]) if sound else (0.0, 0.0)
+    away = reports.position - reports.station_position[0]
+    distance, bearing = np.linalg.norm(away, axis=1), np.arctan2(away[:, 1], away[:, 0])
+    miss = SPEED_OF_LIGHT * paths.delay - shift - distance[:, None]
+    angle = wrap_angle(paths.departure_azimuth - turn - bearing[:, None])
+    # In a sparse campaign errors and what changes within its spacing cannot be told apart: the sum;
+    # and widths are about the errors over the square root of two (`Errors`).
+    step = spacing_of(reports.position)
+    length_variance = errors.length**2 + 0.5 * (errors.stretch * step) ** 2
+    turned = errors.turn * step / np.maximum(distance, step)
+    angle_variance = (errors.azimuth**2 + 0.5 * turned**2)[:, None]
+    square = 0.5 * (miss**2 / float(length_variance) + angle**2 / angle_variance)
+    return ~np.asarray(paths.valid & (square < _GATE**2)).any(axis=1).reshape(-1)
+
+
+def summarize(found: LeaveOneOutResult) -> dict[str, Any]:
+    """Count and measure: median, 90th percentile and RMS of every method [m], by kind of pose."""
+    told: dict[str, Any] = {"poses": len(found.obstructed)}
+    located = found.fix.status != FixStatus.NO_ECHO
+    for kind, mask in (("obstructed", found.obstructed), ("in sight", ~found.obstructed)):
+        mask = mask & located
+        told[kind] = {"poses": int(mask.sum())}
+        for name, error in found.distances().items() if mask.any() else ():
+            error = error[mask]
+            told[kind][name] = {
+                "median": float(np.median(error)),
+                "p90": float(np.quantile(error, 0.9, method="higher")),
+                "rms": float(np.sqrt(np.mean(error**2))),
+            }
+    told["learnt"] = {
+        "azimuth_std": float(found.errors.azimuth),
+        "length_std": float(found.errors.length),
+        "reach": float(found.errors.reach),
+        "unshared_paths": float(found.errors.unshared),
+    }
+    return told
+
+
+def _straight(reports: Reports) -> Float[np.ndarray, "pose 3"]:
+    """Walk each report's shortest path as if it were straight."""
+    paths = reports.estimates
+    length = np.where(paths.valid, SPEED_OF_LIGHT * paths.delay, np.inf)
+    first = length.argmin(axis=1)
+    rows = np.arange(len(first))
+    away = np.where(np.isfinite(length[rows, first]), length[rows, first], 0.0)
+    azimuth = np.asarray(paths.departure_azimuth)[rows, first]
+    flat = np.stack([np.cos(azimuth), np.sin(azimuth), 0 * azimuth], axis=-1)
+    place = reports.station_position[0] + away[:, None] * flat
+    place[:, 2] = reports.position[:, 2]
+    return place
+
+
+def _without_arrival(reports: Reports) -> Reports:
+    paths = reports.estimates
+    nothing = np.where(paths.valid, np.inf, 0.0)
+    return eqx.tree_at(
+        lambda item: (
+            item.estimates.arrival_azimuth_std,
+            item.estimates.arrival_zenith_std,
+        ),
+        reports,
+        (nothing, nothing),
+    )

@@ -1,0 +1,149 @@
+"""Maps of fixes and of bounds, for any city: what the commands draw beside their tables.
+
+Takes a `Fix` or a `Bound` and the maps that it came from.
+Gives a matplotlib figure, and writes it as PNG and PDF.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import EllipseCollection
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from echoscape.channel_map import ChannelMap
+from echoscape.localization import Fix, FixStatus
+from echoscape.localization.bounds.fisher import Bound
+from echoscape.reports import atomic_path
+
+STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "pdf.fonttype": 42,
+}
+_NINETY = 2 * np.sqrt(4.605)  # diameter of the 90 % ellipse, in standard deviations
+_SURE, _DOUBTFUL, _OTHER = "#0072B2", "#D55E00", "#E69F00"
+_SHOWN = 0.01  # alternatives with less of the posterior than this are left out
+
+
+def draw_fixes(fix: Fix, maps: Mapping[str, ChannelMap]) -> Figure:
+    """Draw where the targets are, their 90 % ellipses and their alternatives.
+
+    Args:
+        fix: The fixes; targets without any echo are left out.
+        maps: The maps that located them, for stations and reports.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _ground(maps)
+        heard = fix.status != FixStatus.NO_ECHO
+        sure = heard & (fix.status == FixStatus.LOCATED)
+        ambiguous = heard & ~sure
+        other = fix.valid & (fix.probability >= _SHOWN) & ambiguous[:, None]
+        other[:, 0] = False
+        row, rank = np.nonzero(other)
+        place = fix.position[row, rank]
+        both = np.stack([fix.best[row], place], axis=1)[..., :2]
+        for start, end in both:
+            axes.plot(*np.stack([start, end], axis=1), color=_OTHER, lw=0.5, alpha=0.5, zorder=2)
+        if len(row):
+            axes.plot(*place[:, :2].T, "o", ms=3, mfc="none", mec=_OTHER, zorder=3,
+                      label=f"alternatives ({len(row)})")  # fmt: skip
+        widest = np.sqrt(np.linalg.eigvalsh(fix.covariance[:, 0, :2, :2])[:, 1])
+        drawn = _NINETY * widest < 0.5 * max(np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim()))
+        for keep, colour, label in ((ambiguous, _DOUBTFUL, "flagged"), (sure, _SURE, "located")):
+            if not keep.any():
+                continue
+            _ellipses(axes, fix.best[keep & drawn], fix.covariance[keep & drawn, 0], colour)
+            axes.plot(*fix.best[keep, :2].T, ".", ms=4, color=colour, zorder=4,
+                      label=f"{label} ({keep.sum()})")  # fmt: skip
+        lone = heard & ~drawn
+        if lone.any():
+            axes.plot(*fix.best[lone, :2].T, "o", ms=8, mfc="none", mec=_DOUBTFUL, zorder=4,
+                      label=f"ellipse too wide to draw ({lone.sum()})")  # fmt: skip
+        some = "" if heard.all() else f"{heard.sum()} heard of "
+        axes.set_title(f"{some}{len(heard)} targets, with the 90 % ellipse that each fix claims")
+        figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def draw_bound(bound: Bound, maps: Mapping[str, ChannelMap]) -> Figure:
+    """Draw the smallest error that any estimator can reach at each place, on a logarithmic scale.
+
+    Args:
+        bound: The bound.
+        maps: The maps that it is of, for stations and reports.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _ground(maps)
+        x, y, _ = bound.position.T
+        seen = bound.observed
+        if (~seen).any():
+            axes.plot(x[~seen], y[~seen], "x", ms=3, color="#999999", zorder=3,
+                      label=f"not observed ({(~seen).sum()})")  # fmt: skip
+        if seen.any():
+            error = bound.root_trace[seen]
+            low, high = np.quantile(error, [0.02, 0.98])
+            scale = LogNorm(low, max(high, 1.01 * low))
+            drawn = axes.scatter(x[seen], y[seen], c=error, s=9, norm=scale, zorder=3)
+            figure.colorbar(drawn, label="smallest root mean square error [m]", shrink=0.8)
+        axes.set_title(f"Bound at {len(x)} places")
+        figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def save_figure(figure: Figure, table: Path) -> list[Path]:
+    """Write a figure beside a table, under its name, as PNG and PDF.
+
+    Args:
+        figure: The figure.
+        table: The table's file.
+    """
+    written = []
+    for suffix in (".png", ".pdf"):
+        path = table.with_suffix(suffix)
+        with atomic_path(path) as temporary, matplotlib.rc_context(STYLE):
+            figure.savefig(temporary, dpi=160)
+        written.append(path)
+    return written
+
+
+def _ground(maps: Mapping[str, ChannelMap]) -> tuple[Figure, Axes]:
+    """Draw stations and faint reports on axes of equal scale."""
+    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+    axes = figure.add_subplot()
+    report = np.concatenate([np.asarray(item.report_position) for item in maps.values()])
+    axes.plot(*report[:, :2].T, ".", ms=2, color="#cccccc", zorder=1, label="reports")
+    for k, (name, item) in enumerate(maps.items()):
+        x, y, _ = np.asarray(item.station_position)
+        axes.plot(x, y, "^", ms=9, color="black", mec="white", zorder=6, ls="",
+                  label=None if k else "base station")  # fmt: skip
+        axes.annotate(name, (x, y), (5, 5), textcoords="offset points", zorder=6)
+    margin = 0.04 * max(*np.ptp(report[:, :2], axis=0), 1.0)
+    low, high = report[:, :2].min(axis=0) - margin, report[:, :2].max(axis=0) + margin
+    for item in maps.values():
+        station = np.asarray(item.station_position)[:2]
+        low, high = np.minimum(low, station - margin), np.maximum(high, station + margin)
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    axes.set(aspect="equal", xlabel="x [m]", ylabel="y [m]")
+    return figure, axes
+
+
+def _ellipses(axes: Axes, place: np.ndarray, covariance: np.ndarray, colour: str) -> None:
+    value, vector = np.linalg.eigh(covariance[:, :2, :2])
+    size = _NINETY * np.sqrt(np.maximum(value, 0.0))
+    angle = np.degrees(np.arctan2(vector[:, 1, 1], vector[:, 0, 1]))
+    axes.add_collection(
+        EllipseCollection(
+            size[:, 1], size[:, 0], angle, units="xy", offsets=place[:, :2],
+            offset_transform=axes.transData, facecolors=colour, alpha=0.25, zorder=3,
+        )
+    )  # fmt: skip

@@ -1,0 +1,261 @@
+"""Study part `square`: the paper's own experiment, its methods beside ours, layout by layout.
+
+In each layout the paper's network learns from every user's report, by squared error and by
+likelihood; scatterers are reconstructed from a tenth of the reports.  Targets echo at several
+errors of delay and of angle and with several numbers of paths; the same draws, scaled, at every
+level.
+
+Takes a setting of one layout.
+Gives rows: one for every level and method, and one for every map's accuracy.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from echoscape.channel_map import ChannelMap, NetworkSettings, fit_network, fit_scatterers
+from echoscape.localization import (
+    OneWaySettings,
+    PairedEchoes,
+    localize_one_way,
+    localize_paired,
+    prepare_one_way,
+    prepare_paired,
+)
+from echoscape.studies.nlos_ckm.world import (
+    LISTED,
+    Layout,
+    Users,
+    echoes_of,
+    exact_bound,
+    exact_map,
+    make_layout,
+    reports_of,
+)
+from echoscape.studies.sweep import Row, Setting
+from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+
+ANGLE, DELAY = 0.1, 20.0
+"""The errors that stay while others change [rad], [ns]."""
+DELAYS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
+ANGLES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+PAPER = (
+    "line of sight", "shortest echo", "network, reciprocal", "network, all pairs",
+    "exact map, all pairs",
+)  # fmt: skip
+"""The paper's five: geometry in and out of sight, the map with Eqs. (5) and (6), the exact map."""
+OURS = ("scatterers", "scatterers, no ranks")
+_RANKS = ("doubted", "ignored")
+SHARES = np.linspace(0.0, 1.0, 21)
+"""Shares of the targets whose error is stored."""
+
+
+def points(quick: bool, seed: int = 0, layouts: int | None = None) -> list[Setting]:
+    """List the layouts to measure."""
+    count = layouts or (1 if quick else 10)
+    size: Setting = {"reports": 10_000, "targets": 200, "epochs": 500, "levels": "all"}
+    if quick:
+        size = {"reports": 600, "targets": 24, "epochs": 12, "levels": "few", "methods": "main"}
+    return [{"part": "square", "layout": n, "seed": seed, **size} for n in range(count)]
+
+
+def paper_points(layouts: int = 10, seed: int = 0) -> list[Setting]:
+    """List the layouts of the paper's figure 7 alone: its five methods, errors of delay."""
+    size: Setting = {"reports": 10_000, "targets": 200, "epochs": 500, "levels": "delays"}
+    return [
+        {"part": "square", "layout": n, "seed": seed, "methods": "paper", **size}
+        for n in range(layouts)
+    ]
+
+
+def measure(setting: Setting) -> list[Row]:
+    """Measure one layout."""
+    layout = make_layout(
+        setting["layout"], users=setting["reports"], targets=setting["targets"],
+        seed=setting["seed"],
+    )  # fmt: skip
+    maps = _maps(layout, setting)
+    rows = [_accuracy(name, channel_map, layout.targets) for name, channel_map in maps.items()]
+    runs = _prepare(maps)
+    if setting.get("methods") == "main":  # every way of locating is compiled anew
+        runs = {name: run for name, run in runs.items() if name in (*PAPER, *OURS[:1])}
+    levels = [("delay", ANGLE, delay, LISTED) for delay in DELAYS]
+    levels += [("angle", angle, DELAY, LISTED) for angle in ANGLES]
+    levels += [("paths", ANGLE, DELAY, paths) for paths in range(2, LISTED)]
+    if setting["levels"] == "few":
+        levels = [levels[k] for k in (2, 4, 6, 11)]
+    if setting["levels"] == "delays":
+        levels = levels[: len(DELAYS)]
+    for kind, angle, delay, paths in levels:
+        echoes = echoes_of(
+            layout.targets, angle_std=angle, delay_std=delay * 1e-9, paths=paths,
+            seed=1000 * setting["seed"] + layout.number,
+        )  # fmt: skip
+        shared = {"kind": kind, "angle": angle, "delay": delay, "paths": paths}
+        for pairs in ("all", "reciprocal"):
+            bound = exact_bound(
+                layout, angle_std=angle, delay_std=delay * 1e-9, pairs=pairs, paths=paths
+            )
+            rows.append(shared | {"method": f"bound, {pairs}"} | summary(bound))
+        for name, run in runs.items():
+            if name not in PAPER and (paths != LISTED or "scatterers" not in maps):
+                continue
+            found = run(layout, echoes, angle, delay * 1e-9)
+            error = np.linalg.norm(found[:, :2] - layout.targets.position[:, :2], axis=1)
+            rows.append(shared | {"method": name} | summary(error))
+    if setting.get("methods") is None:
+        rows += [_searched(layout, maps["scatterers"], setting, ranks) for ranks in _RANKS]
+    return rows
+
+
+def _searched(layout: Layout, channel_map: ChannelMap, setting: Setting, ranks: Any) -> Row:
+    """Compare the search with one of many more starts from a finer grid, by the likelihood."""
+    late = DELAY * 1e-9
+    echoes = echoes_of(
+        layout.targets, angle_std=ANGLE, delay_std=late,
+        seed=1000 * setting["seed"] + layout.number,
+    )  # fmt: skip
+    one, other = (
+        localize_one_way(
+            echoes, prepare_one_way(channel_map, paths=LISTED, settings=settings), ranks=ranks,
+            angle_std=ANGLE, delay_std=late,
+        )
+        for settings in (OneWaySettings(), OneWaySettings(starts=24, cell=1.0))
+    )  # fmt: skip
+    away = np.linalg.norm(one.best - other.best, axis=1)
+    # Where the usual search found the more likely place, it is the other that missed.
+    missed = (away > 0.1) & (other.log_likelihood[:, 0] > one.log_likelihood[:, 0])
+    return {
+        "kind": "search",
+        "method": f"scatterers, ranks {ranks}",
+        "within_0.1": float(1.0 - missed.mean()),
+        "starts": OneWaySettings().starts,
+        "count": len(away),
+        "status": "ok",
+    }
+
+
+def _maps(layout: Layout, setting: Setting) -> dict[str, ChannelMap]:
+    reports, few = reports_of(layout, setting["reports"]), max(100, setting["reports"] // 10)
+    key = jax.random.fold_in(jax.random.key(setting["seed"]), layout.number)
+    how = NetworkSettings(planar=True, epochs=setting["epochs"], batch=128, jitter=0.0)
+    maps: dict[str, ChannelMap] = {
+        "network": fit_network(reports, loss="squared", settings=how, key=key),
+        "exact map": exact_map(layout, few),
+    }
+    if setting.get("methods") == "paper":
+        return maps
+    return maps | {
+        "likelihood network": fit_network(reports, loss="likelihood", settings=how, key=key),
+        "scatterers": fit_scatterers(reports_of(layout, few)),
+    }
+
+
+Run = Callable[[Layout, PairedEchoes, float, float], np.ndarray]
+
+
+def _prepare(maps: dict[str, ChannelMap]) -> dict[str, Run]:
+    """Name the methods and make each a function from echoes to places."""
+
+    def paired(channel_map: ChannelMap, pairs: Any) -> Run:
+        def run(layout, echoes, angle, delay):
+            search = prepare_paired(channel_map, paths=LISTED, angle_std=angle, delay_std=delay)
+            return localize_paired(echoes, search, pairs=pairs).best
+
+        return run
+
+    def one_way(channel_map: ChannelMap, ranks: Any, pairs: Any = "all") -> Run:
+        search = prepare_one_way(channel_map, paths=LISTED)
+
+        def run(layout, echoes, angle, delay):
+            fix = localize_one_way(
+                echoes, search, angle_std=angle, delay_std=delay, ranks=ranks, pairs=pairs
+            )
+            return fix.best
+
+        return run
+
+    runs = {
+        "line of sight": _in_sight,
+        "shortest echo": _shortest,
+        "network, reciprocal": paired(maps["network"], "reciprocal"),
+        "network, all pairs": paired(maps["network"], "all"),
+        "exact map, all pairs": paired(maps["exact map"], "all"),
+        "exact map, reciprocal": paired(maps["exact map"], "reciprocal"),
+    }
+    if "scatterers" not in maps:
+        return runs
+    return runs | {
+        "likelihood network": paired(maps["likelihood network"], "all"),
+        "scatterers": one_way(maps["scatterers"], "doubted"),
+        "scatterers, reciprocal": one_way(maps["scatterers"], "doubted", "reciprocal"),
+        "scatterers, no ranks": one_way(maps["scatterers"], "ignored"),
+    }
+
+
+def _in_sight(layout: Layout, echoes: PairedEchoes, angle: float, delay: float) -> np.ndarray:
+    """Place targets by an echo in line of sight, as if nothing stood between, Eq. (3)."""
+    station = np.asarray(layout.site.station_position[0])
+    offset = layout.targets.position - station
+    length = np.linalg.norm(offset[:, :2], axis=1)
+    azimuth = np.arctan2(offset[:, 1], offset[:, 0])
+    # The errors of the first echo: those that the other methods had.
+    first = echoes_of(
+        layout.targets._replace(azimuth=azimuth[:, None], delay=length[:, None] / SPEED_OF_LIGHT),
+        angle_std=angle, delay_std=delay, seed=layout.number, paths=1,
+    )  # fmt: skip
+    return _as_direct(station, first, np.zeros(len(length), dtype=int))
+
+
+def _shortest(layout: Layout, echoes: PairedEchoes, angle: float, delay: float) -> np.ndarray:
+    """Place targets by their shortest echo, believed direct."""
+    own = np.diagonal(np.where(echoes.valid, echoes.delay, np.inf), axis1=1, axis2=2)
+    return _as_direct(np.asarray(layout.site.station_position[0]), echoes, own.argmin(axis=1))
+
+
+def _as_direct(station, echoes: PairedEchoes, which) -> np.ndarray:
+    rows = np.arange(len(which))
+    out = np.asarray(echoes.departure_azimuth)[rows, which, which]
+    back = np.asarray(echoes.arrival_azimuth)[rows, which, which]
+    azimuth = out + 0.5 * wrap_angle(back - out)
+    length = 0.5 * SPEED_OF_LIGHT * np.asarray(echoes.delay)[rows, which, which]
+    aside = np.stack([np.cos(azimuth), np.sin(azimuth), 0 * azimuth], axis=1)
+    return station + length[:, None] * aside
+
+
+def summary(error: np.ndarray) -> Row:
+    """Summarise errors [m]; targets that were not located count as they came out."""
+    return {
+        "rmse": float(np.sqrt(np.mean(error**2))),
+        "median": float(np.median(error)),
+        "p90": float(np.quantile(error, 0.9)),
+        "beyond_10": float(np.mean(error > 10.0)),
+        "quantiles": np.quantile(error, SHARES).round(4).tolist(),
+        "count": len(error),
+        "status": "ok",
+    }
+
+
+def _accuracy(name: str, channel_map: ChannelMap, targets: Users) -> Row:
+    """Compare a map's strongest paths with those of the targets, rank by rank."""
+    prior = jax.jit(jax.vmap(channel_map))(jax.numpy.asarray(targets.position))
+    order = np.argsort(np.where(prior.probability > 0.5, -prior.power, np.inf), axis=1)
+    order = order[:, : targets.delay.shape[1]]
+    azimuth, delay = (
+        np.take_along_axis(np.asarray(leaf), order, 1)
+        for leaf in (prior.departure_azimuth, prior.delay)
+    )
+    turn = np.abs(wrap_angle(azimuth - targets.azimuth))
+    late = np.abs(delay - targets.delay) * 1e9
+    return {
+        "kind": "map",
+        "method": name,
+        "angle_rmse": float(np.sqrt(np.mean(turn**2))),
+        "angle_median": float(np.median(turn)),
+        "delay_rmse": float(np.sqrt(np.mean(late**2))),
+        "delay_median": float(np.median(late)),
+        "count": len(delay),
+        "status": "ok",
+    }

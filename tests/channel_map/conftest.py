@@ -1,6 +1,0 @@
-"""Lets the tests of maps import the worlds that stand beside them."""
-
-import pathlib
-import sys
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))

@@ -1,0 +1,1 @@
+"""Small worlds with known truth that several tests share."""
