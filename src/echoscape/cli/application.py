@@ -27,7 +27,8 @@ from echoscape.cli import (
     sample,
     track,
 )
-from echoscape.cli.console import print_problem
+from echoscape.cli.console import print_problem, print_warning
+from echoscape.cli.deprecated import current_words
 
 app = cyclopts.App(
     name="echoscape",
@@ -66,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
+        words, sentences = current_words(app, words)
+        for sentence in sentences:
+            print_warning(sentence)
         result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:

@@ -11,8 +11,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
+from echoscape.cli.deprecated import deprecated, deprecated_command, deprecated_value
+
 if TYPE_CHECKING:
     from echoscape.channel_map import ChannelMap
+
+__all__ = [
+    "LARGEST_DELAY_STD",
+    "MapFolder",
+    "Numbers",
+    "check_deviations",
+    "check_folder",
+    "check_map_folder",
+    "check_place",
+    "check_stations",
+    "check_table",
+    "deprecated",
+    "deprecated_command",
+    "deprecated_value",
+    "read_range",
+    "refuse_both",
+    "refuse_same",
+]
 
 LARGEST_DELAY_STD = 1e-6
 """A larger deviation of a delay is an error of units, most likely nanoseconds [s]."""
