@@ -1,7 +1,7 @@
-"""What exists: directions, antenna arrays, base stations, scatterers, all in one TOML file.
+"""What exists: sites with their arrays, directions, static points (virtual anchors, scatterers).
 
-Takes a description written by a person.
-Gives a `Site`, and the arrays that look at it.
+Takes a description written by a person, or what later stages learnt of the environment.
+Gives a `Site`, the arrays that look at it, and `StaticPoints`.
 """
 
 from echoscape.scene.antenna import PlanarArray, beam_gains, dft_codebook, steering_vector
@@ -14,16 +14,46 @@ from echoscape.scene.direction import (
     unit_vector,
 )
 from echoscape.scene.site import Site
+from echoscape.scene.static_point_views import (
+    MirrorWalls,
+    image_of_station,
+    image_of_user,
+    mirror_walls,
+    path_length,
+    scatterer_position,
+)
+from echoscape.scene.static_points import (
+    PointKind,
+    StaticPoints,
+    compose,
+    concatenate,
+    inverse,
+    isometry,
+    rotation_matrix,
+)
 
 __all__ = [
+    "MirrorWalls",
     "PlanarArray",
+    "PointKind",
     "Site",
+    "StaticPoints",
     "angles_of",
     "array_rotation",
     "beam_gains",
+    "compose",
+    "concatenate",
     "dft_codebook",
     "distance",
     "elevation",
+    "image_of_station",
+    "image_of_user",
+    "inverse",
+    "isometry",
+    "mirror_walls",
+    "path_length",
+    "rotation_matrix",
+    "scatterer_position",
     "seen_from_array",
     "steering_vector",
     "unit_vector",
