@@ -275,7 +275,7 @@ def test_a_request_to_terminate_leaves_nothing_half_written(tmp_path):
     program = (
         "import sys, time\n"
         "from echoscape.cli.application import stop_cleanly\n"
-        "from echoscape.reports.files import atomic_folder\n"
+        "from echoscape.files import atomic_folder\n"
         "stop_cleanly()\n"
         f"with atomic_folder({str(tmp_path / 'out')!r}, 'marker') as folder:\n"
         "    (folder / 'half').write_text('x')\n"

@@ -41,13 +41,17 @@ def test_samples_come_back_as_they_were(tmp_path, noise):
     ("name", "value", "message"),
     [
         ("received", np.full((2, 3, 4, 16), np.nan + 0j), "received must be finite numbers"),
-        ("received", np.ones((2, 3, 4)), "received must be numbers with 4 axes"),
+        ("received", np.ones((2, 3, 4)), "received must have 4 axes"),
         ("receive", np.array([1, 3, 0.5, 0.0, 0, 0]), "column_spacing must be finite and above"),
         ("receive", np.array([1.5, 2, 0.5, 0.5, 0, 0]), "receive must count in whole numbers"),
-        ("transmit", np.ones(5), "transmit must have 6 entries; got 5"),
+        ("transmit", np.ones(5), r"transmit must have the shape \(6\); got \(5,\)"),
         ("waveform", np.array([16, math.nan, 1]), "spacing must be finite and above zero, in Hz"),
         ("noise_variance", np.array(-1.0), "noise_variance must be finite and above zero"),
-        ("target", np.array([1]), "target must have an entry for each of 2 snapshots; got 1"),
+        (
+            "target",
+            np.array([1]),
+            "target must have the shape \\(snapshot\\) with 2 for snapshot, as received has",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_files_name(tmp_path, name, value, message):

@@ -12,7 +12,7 @@ import numpy as np
 
 from echoscape.channel_model.coefficient import ChannelRealization
 from echoscape.checks import InputError
-from echoscape.reports import atomic_path
+from echoscape.files import atomic_path
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
 """Endings of names for which `write_channel` writes what `quadriga-lib` reads."""

@@ -41,7 +41,7 @@ def demo(
     """
     start = time.perf_counter()
     use_double_precision()
-    from echoscape.reports import atomic_folder
+    from echoscape.files import atomic_folder
     from echoscape.sample import load_sample
     from echoscape.studies.city_demo.report import REPORT, write_demo
     from echoscape.studies.city_demo.study import DemoSettings, run_demo

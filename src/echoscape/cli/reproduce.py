@@ -70,9 +70,9 @@ def isac_channel(
         raise InputError(f"--missed needs shares below 1, such as 0.1,0.5; got {missed!r}")
     if seconds is not None and not seconds >= 25:
         raise InputError(f"--seconds must be at least 25, in s; got {seconds:g}")
+    from echoscape.files import atomic_folder
     from echoscape.plotting.fixes import save_figure
     from echoscape.plotting.tracks import draw_tracks
-    from echoscape.reports import atomic_folder
     from echoscape.studies.isac_channel.figures import (
         draw_cases,
         draw_distances,
@@ -250,8 +250,8 @@ def nlos_sensing(
     check_folder(out)
     if layouts is not None and not 1 <= layouts <= 1000:
         raise InputError(f"--layouts must be between 1 and 1000; got {layouts}")
+    from echoscape.files import atomic_path
     from echoscape.plotting.fixes import save_figure
-    from echoscape.reports import atomic_path
     from echoscape.studies.nlos_ckm.study import Options, draw_parts, measure_parts, table
 
     names = [name.strip() for name in parts.split(",") if name.strip()]

@@ -47,8 +47,8 @@ def occlusion_imaging(
         raise InputError(f"{out} is a file; --out needs a folder")
     import json as text
 
+    from echoscape.files import atomic_path
     from echoscape.plotting.fixes import save_figure
-    from echoscape.reports.files import atomic_path
     from echoscape.studies.occlusion_imaging.figures import figures
     from echoscape.studies.occlusion_imaging.study import OcclusionImaging, run, summary
 

@@ -91,7 +91,8 @@ def track(
     assert station_position is not None  # --station is required
     start_position = read_triple(start, "--start", "m")
     velocity = read_triple(start_velocity, "--start-velocity", "m/s")
-    from echoscape.reports import atomic_folder, read_observations
+    from echoscape.files import atomic_folder
+    from echoscape.reports import read_observations
     from echoscape.tracking import track as follow
     from echoscape.tracking import write_tracks, write_user
     from echoscape.tracking.joint_state import JointSettings

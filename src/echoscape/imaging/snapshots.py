@@ -5,14 +5,14 @@ Gives `Snapshots`, or one sentence about what is wrong with the file.
 """
 
 import os
-from pathlib import Path
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Complex, Float
 
 from echoscape.checks import InputError
-from echoscape.reports.archive import read_arrays, write_arrays
+from echoscape.files.npz import Kind
+from echoscape.reports.archive import open_arrays, write_arrays
 
 
 class Snapshots(eqx.Module):
@@ -89,14 +89,14 @@ class Snapshots(eqx.Module):
             raise InputError("received holds only zeros; there is nothing to image")
 
 
-_ARRAYS = {
-    "received": complex,
-    "pilots": complex,
-    "user_position": float,
-    "antenna_position": float,
-    "frequency": float,
+_ARRAYS: dict[str, tuple[Kind, tuple[str, ...]]] = {
+    "received": ("complex", ("station", "antenna", "pilot", "subcarrier")),
+    "pilots": ("complex", ("pilot", "user")),
+    "user_position": ("real", ("user", "axis")),
+    "antenna_position": ("real", ("station", "antenna", "axis")),
+    "frequency": ("real", ("subcarrier",)),
 }
-_OPTIONAL = {"noise_variance": float, "line_of_sight": complex}
+_LINE_OF_SIGHT = ("station", "antenna", "user", "subcarrier")
 
 
 def read_snapshots(path: str | os.PathLike[str]) -> Snapshots:
@@ -106,39 +106,21 @@ def read_snapshots(path: str | os.PathLike[str]) -> Snapshots:
         FileNotFoundError: There is no such file.
         InputError: The file is damaged, of another kind, or its content does not fit together.
     """
-    path = Path(path)
-    stored = read_arrays(path, "snapshots", tuple(_ARRAYS), tuple(_OPTIONAL))
-    values: dict = {}
-    for name, kind in (_ARRAYS | _OPTIONAL).items():
-        if name not in stored:
-            continue
-        value = stored[name]
-        if value.dtype.kind not in ("fiu" if kind is float else "fiuc"):
-            raise InputError(f"{path}: {name} must be {kind.__name__} numbers; got {value.dtype}")
-        if name == "noise_variance":
-            if value.size != 1:
-                raise InputError(
-                    f"{path}: noise_variance must be one number for all samples; got shape "
-                    f"{value.shape}"
-                )
-            values[name] = float(value.reshape(()))
-        else:
-            values[name] = value.astype(kind)
-    ranks = {"received": 4, "pilots": 2, "user_position": 2, "antenna_position": 3, "frequency": 1}
-    for name, rank in ranks.items():
-        if values[name].ndim != rank:
-            raise InputError(
-                f"{path}: {name} must have {rank} axes, see docs/formats.md; got shape "
-                f"{values[name].shape}"
-            )
-    try:
+    with open_arrays(path, "snapshots", tuple(_ARRAYS)) as stored:
+        values: dict = {
+            name: stored.array(name, kind, shape).astype(float if kind == "real" else complex)
+            for name, (kind, shape) in _ARRAYS.items()
+        }
+        if "noise_variance" in stored:
+            values["noise_variance"] = float(stored.number("noise_variance"))
+        if "line_of_sight" in stored:
+            given = stored.array("line_of_sight", "complex", _LINE_OF_SIGHT)
+            values["line_of_sight"] = given.astype(complex)
         return Snapshots(**values)
-    except InputError as refusal:
-        raise InputError(f"{path}: {refusal}") from None
 
 
 def write_snapshots(snapshots: Snapshots, path: str | os.PathLike[str]) -> None:
     """Write snapshots as ``.npz``, whole or not at all."""
-    names = (*_ARRAYS, *_OPTIONAL)
+    names = (*_ARRAYS, "noise_variance", "line_of_sight")
     values = {name: getattr(snapshots, name) for name in names}
     write_arrays(path, "snapshots", {n: v for n, v in values.items() if v is not None})

@@ -7,13 +7,13 @@ Gives a `VoxelImage`, and the ``.npz`` file that holds it.
 import enum
 import math
 import os
-from pathlib import Path
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float, Inexact
 
-from echoscape.reports.archive import read_arrays, write_arrays
+from echoscape.checks import InputError
+from echoscape.reports.archive import open_arrays, write_arrays
 from echoscape.scene.voxel_grid import VoxelGrid
 
 LEAST_WORTH = 5.0
@@ -135,26 +135,36 @@ def write_image(image: VoxelImage, path: str | os.PathLike[str]) -> None:
 
 def read_image(path: str | os.PathLike[str]) -> VoxelImage:
     """Read an image from its ``.npz`` file, or refuse it in one sentence."""
-    stored = read_arrays(Path(path), "image", _NEEDED, ("least_worth", "explained"))
-    x, y, z = (int(count) for count in stored["shape"])
-    lowest_x, lowest_y, lowest_z = (float(value) for value in stored["origin"])
-    grid = VoxelGrid((lowest_x, lowest_y, lowest_z), (x, y, z), float(stored["edge"]))
-    bits = np.unpackbits(stored["visibility"], axis=1, count=grid.voxels)
-    return VoxelImage(
-        grid=grid,
-        mean=stored["mean"],
-        variance=stored["variance"],
-        occupancy=stored["occupancy"],
-        unseen=stored["unseen"],
-        visibility=bits.reshape(-1, x, y, z).astype(bool),
-        noise_variance=float(stored["noise_variance"]),
-        iterations=int(stored["iterations"]),
-        status=ImageStatus(int(stored["status"])),
-        certificate=Certificate(
-            float(stored["misfit"]),
-            float(stored["misfit_limit"]),
-            bool(stored["noise_known"]),
-            float(stored.get("least_worth", math.inf)),
-            float(stored.get("explained", 1.0)),
-        ),
-    )
+    with open_arrays(path, "image", _NEEDED) as stored:
+        x, y, z = (int(count) for count in stored.array("shape", "integer", (3,)))
+        low_x, low_y, low_z = (float(value) for value in stored.array("origin", "real", (3,)))
+        grid = VoxelGrid((low_x, low_y, low_z), (x, y, z), float(stored.number("edge")))
+        packed = stored.array("visibility", "integer", (None, -(-grid.voxels // 8)))
+        bits = np.unpackbits(packed.astype(np.uint8), axis=1, count=grid.voxels)
+        status = stored.number("status", "integer")
+        if status not in set(ImageStatus):
+            raise InputError(f"status must be the number of one of {list(ImageStatus)}")
+
+        def optional(name: str, default: float) -> float:
+            if name not in stored:
+                return default
+            return float(stored.number(name, finite=False))
+
+        return VoxelImage(
+            grid=grid,
+            mean=stored.array("mean", "complex", (x, y, z)),
+            variance=stored.array("variance", "real", (x, y, z)),
+            occupancy=stored.array("occupancy", "real", (x, y, z)),
+            unseen=stored.array("unseen", "boolean", (x, y, z)),
+            visibility=bits.reshape(-1, x, y, z).astype(bool),
+            noise_variance=float(stored.number("noise_variance")),
+            iterations=int(stored.number("iterations", "integer")),
+            status=ImageStatus(int(status)),
+            certificate=Certificate(
+                float(stored.number("misfit", finite=False)),
+                float(stored.number("misfit_limit", finite=False)),
+                bool(stored.array("noise_known", "boolean", ())),
+                optional("least_worth", math.inf),
+                optional("explained", 1.0),
+            ),
+        )

@@ -16,9 +16,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from echoscape.channel_map import ChannelMap
+from echoscape.files import atomic_path
 from echoscape.localization import Fix, FixStatus
 from echoscape.localization.bounds.fisher import Bound
-from echoscape.reports import atomic_path
 
 STYLE: Any = {
     "font.size": 9,

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from echoscape.files import atomic_path
 from echoscape.imaging import VoxelImage
-from echoscape.reports.files import atomic_path
 
 LARGEST_SLICES = 12
 """More levels than this are thinned out."""

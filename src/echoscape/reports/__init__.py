@@ -4,8 +4,8 @@ Takes `PathEstimates` at known places, tables of any ray tracer or campaign.
 Gives `Reports`, `Echoes` and `Observations`.
 """
 
+from echoscape.files import atomic_folder, atomic_path
 from echoscape.reports.echo import Echoes
-from echoscape.reports.files import atomic_folder, atomic_path
 from echoscape.reports.fix_table import read_fixes, write_fixes
 from echoscape.reports.importing.measured import direct_path_offsets, read_measured
 from echoscape.reports.importing.ray_traced import reports_from_ray_traced, reports_from_sionna

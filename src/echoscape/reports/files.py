@@ -1,111 +1,24 @@
-"""Tables and folders on disk: read whole or refused, written whole or not at all.
+"""Tables on disk: read whole or refused, written whole or not at all.
 
 A table is Parquet or CSV by its suffix, with the same columns in both.  The kind of table and the
 version of its format travel in the Parquet schema, and in CSV in a first line such as
 ``# echoscape reports 1`` that a reader may do without.
 
 Takes paths.
-Gives Arrow tables, and temporary names that replace the real ones only when everything worked.
+Gives Arrow tables.
 """
 
-import contextlib
-import os
 import re
-import secrets
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import csv, parquet
 
 from echoscape.checks import InputError
+from echoscape.files import atomic_path
 from echoscape.reports.schema import VERSION, Schema
 
 SUFFIXES = (".parquet", ".csv")
-
-
-@contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Lend a temporary name beside `path` that takes its place when the block succeeds.
-
-    An interrupted or failed block leaves whatever was at `path` before.
-
-    Args:
-        path: The file that shall exist afterwards; missing folders above it are made.
-    """
-    path = Path(path)
-    _make_parent(path)
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of a file to write")
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary.name in str(error):  # the user never named that one
-            raise _unwritable(path, error) from error
-        raise
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _make_parent(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> InputError:
-    reason = os.strerror(error.errno).lower() if error.errno else "no reason given"
-    if isinstance(error, FileExistsError | NotADirectoryError):
-        reason = "a folder above it is a file"
-    return InputError(f"{path} cannot be written ({reason}); choose a folder that you may write to")
-
-
-@contextlib.contextmanager
-def atomic_folder(path: str | Path, marker: str) -> Iterator[Path]:
-    """Lend a temporary folder whose files move to `path` when the block succeeds.
-
-    A new folder appears by one renaming.  Into an existing one the files move one by one, the
-    marker last and its old version gone first, so a folder with a marker is always complete;
-    files that the block did not write stay.
-
-    Args:
-        path: The folder that shall exist afterwards.
-        marker: The file in it that readers look for first, such as ``manifest.json``; an existing
-            folder that has other content but no marker is refused.
-    """
-    path = Path(path)
-    _make_parent(path)
-    if path.exists():
-        if not path.is_dir():
-            raise InputError(f"{path} is a file; give the name of a folder to write")
-        if any(path.iterdir()) and not (path / marker).exists():
-            raise InputError(
-                f"{path} holds other files and no {marker}; give a new or empty folder"
-            )
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        temporary.mkdir()
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
-        yield temporary
-        if not (temporary / marker).exists():
-            raise RuntimeError(f"the block wrote no {marker}")
-        if not path.exists():
-            os.rename(temporary, path)
-        else:
-            (path / marker).unlink(missing_ok=True)
-            written = [f.relative_to(temporary) for f in temporary.rglob("*") if f.is_file()]
-            for name in sorted(written, key=lambda name: name == Path(marker)):
-                (path / name).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(temporary / name, path / name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read_table(path: str | Path, schema: Schema) -> pa.Table:

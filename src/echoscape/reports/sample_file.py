@@ -6,13 +6,12 @@ Gives `EchoSnapshots`, the file, or `Echoes`.
 
 import dataclasses
 import os
-from pathlib import Path
 
 import numpy as np
 
 from echoscape.checks import InputError
 from echoscape.estimation import PathEstimates
-from echoscape.reports.archive import read_arrays, write_arrays
+from echoscape.reports.archive import open_arrays, write_arrays
 from echoscape.reports.echo import Echoes
 from echoscape.scene import PlanarArray
 from echoscape.signals import EchoSnapshots, Waveform
@@ -52,48 +51,27 @@ def read_samples(path: str | os.PathLike[str]) -> EchoSnapshots:
         FileNotFoundError: There is no such file.
         InputError: The file is damaged, of another kind, or its content does not fit together.
     """
-    path = Path(path)
-    stored = read_arrays(path, _KIND, _NEEDED, _OPTIONAL)
-    kinds = {"received": ("fiuc", 4), "empty": ("fiuc", 3), "target": ("iu", 1), "time": ("fiu", 1),
-             "waveform": ("fiu", 1), "transmit": ("fiu", 1), "receive": ("fiu", 1),
-             "station": ("U", 1)}  # fmt: skip
-    lengths = {"waveform": 3, "transmit": 6, "receive": 6, "station": 2}
-    for name, (kind, rank) in kinds.items():
-        if name not in stored:
-            continue
-        value = stored[name]
-        if value.dtype.kind not in kind or value.ndim != rank:
-            raise InputError(
-                f"{path}: {name} must be {'text' if kind == 'U' else 'numbers'} with {rank} axes, "
-                f"see docs/formats.md; got {value.dtype} of shape {value.shape}"
-            )
-        if name in lengths and len(value) != lengths[name]:
-            raise InputError(f"{path}: {name} must have {lengths[name]} entries; got {len(value)}")
-    for name in ("target", "time"):
-        if len(stored[name]) != len(stored["received"]):
-            raise InputError(
-                f"{path}: {name} must have an entry for each of {len(stored['received'])} "
-                f"snapshots; got {len(stored[name])}"
-            )
-    try:
-        noise = stored.get("noise_variance")
-        if noise is not None and (noise.size != 1 or noise.dtype.kind not in "fiu"):
-            raise InputError("noise_variance must be one number for all samples")
-        empty = stored.get("empty")
+    with open_arrays(path, _KIND, _NEEDED) as stored:
+        snapshots = ("snapshot", None, None, None)
+        received = stored.array("received", "complex", snapshots)
+        empty = noise = None
+        if "empty" in stored:
+            empty = stored.array("empty", "complex", (None, None, None)).astype(complex)
+        if "noise_variance" in stored:
+            noise = float(stored.number("noise_variance"))
+        station = stored.array("station", "text", (2,))
         return EchoSnapshots(
-            received=stored["received"].astype(complex),
-            target=stored["target"].astype(int),
-            time=stored["time"].astype(float),
-            waveform=_waveform(stored["waveform"]),
-            transmit=_array(stored["transmit"], "transmit"),
-            receive=_array(stored["receive"], "receive"),
-            transmit_station=str(stored["station"][0]),
-            receive_station=str(stored["station"][1]),
-            noise_variance=None if noise is None else float(noise.reshape(())),
-            empty=None if empty is None else empty.astype(complex),
+            received=received.astype(complex),
+            target=stored.array("target", "integer", ("snapshot",)).astype(int),
+            time=stored.array("time", "real", ("snapshot",)).astype(float),
+            waveform=_waveform(stored.array("waveform", "real", (3,), finite=False)),
+            transmit=_array(stored.array("transmit", "real", (6,)), "transmit"),
+            receive=_array(stored.array("receive", "real", (6,)), "receive"),
+            transmit_station=str(station[0]),
+            receive_station=str(station[1]),
+            noise_variance=noise,
+            empty=empty,
         )
-    except ValueError as problem:  # a InputError, or an array or waveform that cannot be
-        raise InputError(f"{path}: {problem}") from None
 
 
 def _waveform(numbers: np.ndarray) -> Waveform:

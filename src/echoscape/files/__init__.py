@@ -1,0 +1,26 @@
+"""Files as such, before any of them means something: read bounded, written whole, shown safely.
+
+Takes paths and what is to be written.
+Gives arrays of archives with checked shapes, outputs that replace old ones in one step, and text
+that no terminal, page or spreadsheet obeys.
+"""
+
+from echoscape.files.limits import check_input, check_size, largest_input
+from echoscape.files.npz import Npz, open_npz, write_npz
+from echoscape.files.output import atomic_folder, atomic_path, check_output, check_output_folder
+from echoscape.files.text import printable, script_json
+
+__all__ = [
+    "Npz",
+    "atomic_folder",
+    "atomic_path",
+    "check_input",
+    "check_output",
+    "check_output_folder",
+    "check_size",
+    "largest_input",
+    "open_npz",
+    "printable",
+    "script_json",
+    "write_npz",
+]

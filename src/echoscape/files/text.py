@@ -1,0 +1,59 @@
+r"""Text of files where it is shown: characters that a terminal, page or spreadsheet obeys.
+
+A name in a table can hold escape sequences that rewrite a terminal, marks that turn the direction
+of writing, or a formula that a spreadsheet runs.  Such characters are shown by their code, such as
+``\x1b``; a cell of CSV that starts like a formula gets an apostrophe in front, which the reader
+takes off again.
+
+Takes text from anywhere.
+Gives text that is only text.
+"""
+
+import json
+import re
+from typing import Any
+
+_FORMULA = r"[=+\-@\t\r]"  # what spreadsheets take for the start of a formula
+
+
+def printable(text: object, lines: bool = False) -> str:
+    r"""Spell out characters that a terminal would obey, such as ``\x1b`` or ``\u202e``.
+
+    These are controls, marks of direction, surrogates, private and unassigned code points, and
+    separators other than the space.
+
+    Args:
+        text: Anything; shown as `str` shows it.
+        lines: Keep ends of lines and tabs.
+    """
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or (lines and character in "\n\t")
+        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in text
+    )
+
+
+def script_json(content: Any) -> str:
+    """Write JSON that can stand inside a script of a page, whatever its strings hold."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def safe_cell(text: str) -> str:
+    """Put an apostrophe before a cell that a spreadsheet would take for a formula."""
+    return f"'{text}" if re.match(rf"'*{_FORMULA}", text) else text
+
+
+def plain_cell(text: str) -> str:
+    """Take off the apostrophe of `safe_cell`; other cells stay as they are."""
+    return text[1:] if re.match(rf"'+{_FORMULA}", text) else text
+
+
+UNSAFE_CELL = rf"^'*{_FORMULA}"
+"""Cells that `safe_cell` changes, for Arrow's regular expressions."""
+SAFE_CELL = rf"^'+{_FORMULA}"
+"""Cells that `plain_cell` changes."""

@@ -1,0 +1,53 @@
+"""No character of a file is obeyed by a terminal, a page or a spreadsheet."""
+
+import html
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echoscape.files.text import plain_cell, printable, safe_cell, script_json
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("a\rb\nc\td", r"a\rb\nc\td"),
+        ("bell\x07, \x9b2J", r"bell\x07, \x9b2J"),
+        ("\u202etxt.exe", r"\u202etxt.exe"),
+        ("\u2066\u2069\u200f", r"\u2066\u2069\u200f"),
+        ("line\u2028separator", r"line\u2028separator"),
+        ("undecoded \udcff", r"undecoded \udcff"),
+        ("Zürich, 北京, µ ±", "Zürich, 北京, µ ±"),
+    ],
+)
+def test_what_a_terminal_obeys_is_spelt_out(raw, shown):
+    assert printable(raw) == shown
+
+
+def test_ends_of_lines_can_be_kept():
+    assert printable("a\n\tb\x1b", lines=True) == "a\n\tb\\x1b"
+
+
+@given(st.text(st.characters(), max_size=20))
+def test_any_text_becomes_printable_and_can_be_encoded(text):
+    shown = printable(text)
+    assert shown.isprintable()
+    assert shown.encode().decode() == shown
+
+
+@given(st.text(st.sampled_from("'=+-@\t\ra "), max_size=6))
+def test_a_cell_comes_back_and_never_starts_a_formula(text):
+    safe = safe_cell(text)
+    assert plain_cell(safe) == text
+    assert not safe.startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+def test_script_json_ends_no_script():
+    content = {"name": "</script><script>alert(1)</script>&<!--"}
+    text = script_json(content)
+    assert not set("<>&") & set(text)
+    assert json.loads(text) == content
+    assert html.unescape(text) == text
