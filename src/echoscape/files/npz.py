@@ -127,7 +127,7 @@ class Npz(Mapping[str, np.ndarray]):
             )
         return values
 
-    def number(self, name: str, kind: Kind = "real", finite: bool = True) -> int | float | complex:
+    def number(self, name: str, kind: Kind = "real", finite: bool = True) -> Any:
         """Read an array that holds one number."""
         if name in self._members and math.prod(self._members[name].shape) != 1:
             raise InputError(
