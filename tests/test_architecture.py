@@ -15,6 +15,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1] / "src/echoscape"
 ORDER = (
     "units",
+    "text",
+    "progress",
     "checks",
     "files",
     "numerics",

@@ -4,6 +4,8 @@ Takes the words after ``echoscape``.
 Gives an exit code.
 """
 
+import contextlib
+import math
 import signal
 import sys
 from collections.abc import Sequence
@@ -34,7 +36,9 @@ app = cyclopts.App(
     name="echoscape",
     help="Learn a channel knowledge map from users' reports; find unseen targets and steer beams "
     "with it.",
-    help_epilogue="After an unexpected error, --debug shows where it came from.",
+    help_epilogue="Every command also takes --force, to replace an output that echoscape did not "
+    "write; --largest-input GB, to read a file whose content needs more memory than its size "
+    "explains; and --debug, to see where an unexpected error came from.",
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
     version=__version__,
@@ -64,13 +68,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         stop_cleanly()
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    debug, words = _without(words, "--debug")
+    force, words = _without(words, "--force")
     try:
+        limit, words = _largest_input(words)
         words, sentences = current_words(app, words)
         for sentence in sentences:
             print_warning(sentence)
-        result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        with contextlib.ExitStack() as around:
+            if words and not {"--help", "-h", "--version"} & set(words):  # imports JAX
+                from echoscape.files import largest_input
+                from echoscape.files.output import protecting
+
+                around.enter_context(protecting(force))
+                if limit is not None:
+                    around.enter_context(largest_input(limit))
+            result = app(
+                words, exit_on_error=False, print_error=False, result_action="return_value"
+            )
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
         print_problem("interrupted; nothing was left half-written")
@@ -82,6 +97,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _explain(error)
+
+
+def _without(words: list[str], flag: str) -> tuple[bool, list[str]]:
+    return flag in words, [word for word in words if word != flag]
+
+
+def _largest_input(words: list[str]) -> tuple[float | None, list[str]]:
+    """Take the option ``--largest-input`` out of a command's words; the limit in bytes."""
+    option = "--largest-input"
+    for at, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name != option:
+            continue
+        rest = words[:at] + words[at + (1 if equals else 2) :]
+        value = value if equals else "".join(words[at + 1 : at + 2])
+        try:
+            size = 1e9 * float(value)
+        except ValueError:
+            size = math.nan
+        if not 0 < size < math.inf:
+            from echoscape.checks import InputError
+
+            raise InputError(f"{option} must be above zero, in GB, such as 4; got {value!r}")
+        return size, rest
+    return None, words
 
 
 def stop_cleanly() -> None:
@@ -96,6 +136,9 @@ def _explain(error: Exception) -> int:
         return 2
     if isinstance(error, OSError):
         print_problem(_about_file(error))
+        return 2
+    if isinstance(error, MemoryError):
+        print_problem("there is not enough memory for this; take less data at a time")
         return 2
     from echoscape.checks import InputError  # imports JAX, as did whatever failed
 

@@ -11,10 +11,15 @@ import math
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import cyclopts
+
+from echoscape.progress import Progress, silent
+from echoscape.text import printable
 
 Quiet = Annotated[
     bool,
@@ -72,14 +77,23 @@ def print_table(title: str, rows: Mapping[str, str]) -> None:
     from rich.text import Text
 
     console = Console()
+    rows = {printable(name): printable(value) for name, value in rows.items()}
     room = min(max((len(value) for value in rows.values()), default=0), console.width // 2)
     short = max((len(name) for name in rows), default=0) + 1 + room <= console.width
-    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    title_text = Text(printable(title))
+    table = Table(
+        title=title_text, title_justify="left", show_header=False, box=None, pad_edge=False
+    )
     table.add_column(style="bold", no_wrap=short)
     table.add_column(overflow="fold", min_width=room)
     for name, value in rows.items():
         table.add_row(Text(name), Text(value))
     console.print(table)
+
+
+def print_line(text: object) -> None:
+    """Print a line of results; characters that a terminal would obey are spelt out."""
+    print(printable(text, lines=True))
 
 
 def print_warning(sentence: str) -> None:
@@ -93,39 +107,100 @@ def print_problem(sentence: str) -> None:
 
 
 @contextlib.contextmanager
-def progress(description: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
-    """Show a progress bar on standard error, if that is a terminal and the user wants one.
+def progress(stage: str, quiet: bool = False) -> Iterator[Progress]:
+    """Show how far work is on standard error: a bar, or plain lines where that is no terminal.
+
+    Args:
+        stage: What is done first.
+        quiet: Show nothing.
 
     Yields:
-        A function of `done`, `total` and, optionally, a new description; any of the library's
-        progress callbacks may call it, as often as it likes.
+        A `Progress`, for any function of the library; it may be called as often as it likes.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+    from rich.text import Text
 
     console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task(description, total=None)
+    if quiet:
+        yield silent
+    elif not console.is_terminal:
+        with PlainLines(stage) as lines:
+            yield lines
+    else:
 
-        def report(done: float | int, total: float | int, description: str | None = None) -> None:
-            bar.update(task, completed=done, total=total, description=description)
+        class Stage(TextColumn):
+            def render(self, task: Any) -> Text:
+                return Text(printable(task.description))  # no markup, no escapes
 
-        yield report
+        with Bar(
+            Stage(""), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), console=console,
+        ) as bar:  # fmt: skip
+            task = bar.add_task(stage, total=None)
+
+            def report(done: float | int, total: float | int, stage: str | None = None) -> None:
+                if stage and stage != bar.tasks[0].description:
+                    bar.reset(task, total=total, description=stage)
+                bar.update(task, completed=done, total=total)
+
+            yield report
+
+
+class PlainLines:
+    """Progress where no bar can be drawn: a line after two seconds, then one every ten.
+
+    A thread writes the lines, so that they come while a long step runs, too.
+    """
+
+    FIRST, EVERY = 2.0, 10.0
+    """When the first line comes, and the next ones [s]."""
+
+    def __init__(self, stage: str):
+        """Start with nothing done of `stage`."""
+        self._stage, self._done, self._total = stage, 0.0, 0.0
+        self._start = self._begin = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __call__(self, done: float | int, total: float | int, stage: str | None = None) -> None:
+        """Take note of how far the work is."""
+        if stage and stage != self._stage:
+            self._stage, self._start = stage, time.monotonic()
+        self._done, self._total = done, total
+
+    def __enter__(self) -> "PlainLines":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        wait = self.FIRST
+        while not self._over.wait(wait):
+            print(self.line(time.monotonic()), file=sys.stderr, flush=True)
+            wait = self.EVERY
+
+    def line(self, now: float) -> str:
+        """Say what is done, how much of it, and how long it will take."""
+        text = f"{printable(self._stage)}: "
+        if self._total:
+            text += f"{100 * self._done / self._total:.0f} %, "
+        text += f"{now - self._begin:.0f} s"
+        if self._total and self._done > 0:
+            left = (now - self._start) * max(self._total - self._done, 0.0) / self._done
+            text += f", about {left:.0f} s left"
+        return text
 
 
 def _print_error(kind: str, colour: str, sentence: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    line = Text.assemble((f"{kind}: ", f"bold {colour}"), (sentence, colour))
+    line = Text.assemble((f"{kind}: ", f"bold {colour}"), (printable(sentence), colour))
     Console(stderr=True, file=sys.stderr).print(line, soft_wrap=True)
 
 

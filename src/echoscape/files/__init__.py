@@ -1,14 +1,12 @@
-"""Files as such, before any of them means something: read bounded, written whole, shown safely.
+"""Files as such, before any of them means something: read bounded, written whole.
 
 Takes paths and what is to be written.
-Gives arrays of archives with checked shapes, outputs that replace old ones in one step, and text
-that no terminal, page or spreadsheet obeys.
+Gives arrays of archives with checked shapes, and outputs that replace old ones in one step.
 """
 
 from echoscape.files.limits import check_input, check_size, largest_input
 from echoscape.files.npz import Npz, open_npz, write_npz
 from echoscape.files.output import atomic_folder, atomic_path, check_output, check_output_folder
-from echoscape.files.text import printable, script_json
 
 __all__ = [
     "Npz",
@@ -20,7 +18,5 @@ __all__ = [
     "check_size",
     "largest_input",
     "open_npz",
-    "printable",
-    "script_json",
     "write_npz",
 ]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echoscape.files.text import plain_cell, printable, safe_cell, script_json
+from echoscape.text import plain_cell, printable, safe_cell, script_json
 
 
 @pytest.mark.parametrize(
