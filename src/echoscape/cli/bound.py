@@ -9,7 +9,7 @@ from typing import Annotated
 
 import cyclopts
 
-from echoscape.cli.console import Json, print_json, print_table, use_double_precision
+from echoscape.cli.console import Json, print_json, print_line, print_table, use_double_precision
 from echoscape.cli.options import MapFolder, check_deviations, check_table, refuse_both
 from echoscape.cli.reports import read_site
 
@@ -95,4 +95,4 @@ def bound(
     if figure:
         for path in save_figure(drawing, out):
             if not json:
-                print(path)
+                print_line(path)

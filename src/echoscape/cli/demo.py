@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
-from echoscape.cli.console import Quiet, Seed, progress, use_double_precision
+from echoscape.cli.console import Quiet, Seed, print_line, progress, use_double_precision
 
 _SHORT = {
     "bound of the anchors' map": "bound",
@@ -57,7 +57,7 @@ def demo(
             drawing = time.perf_counter() - drawing
             tell(1, 1)
     _print(found, drawing, time.perf_counter() - start)
-    print(f"\nOpen {out / REPORT} to see and read what was found.")
+    print_line(f"\nOpen {out / REPORT} to see and read what was found.")
 
 
 def _print(found: "Demo", drawing: float, total: float) -> None:

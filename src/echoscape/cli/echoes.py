@@ -9,7 +9,7 @@ from typing import Annotated
 
 import cyclopts
 
-from echoscape.cli.console import Json, Seed, print_json, use_double_precision
+from echoscape.cli.console import Json, Seed, print_json, print_line, use_double_precision
 from echoscape.cli.options import check_deviations, check_table
 from echoscape.cli.reports import read_site
 from echoscape.cli.sample import sample
@@ -94,7 +94,7 @@ def make(
     if json:
         print_json(told)
         return
-    print(
+    print_line(
         f"{out}: {told['echoes_written']} echoes of {told['targets']} targets, "
         f"{told['targets_heard']} of which are heard; {told['echoes_detectable']} of "
         f"{told['echoes_possible']} possible echoes are detectable"

@@ -14,6 +14,7 @@ from echoscape.cli.console import (
     Quiet,
     Seed,
     print_json,
+    print_line,
     print_table,
     progress,
     use_double_precision,
@@ -102,4 +103,4 @@ def follow(
     if figure:
         for path in save_figure(drawing, out):
             if not json:
-                print(path)
+                print_line(path)

@@ -13,6 +13,7 @@ from echoscape.cli.console import (
     Json,
     Quiet,
     print_json,
+    print_line,
     print_table,
     progress,
     use_double_precision,
@@ -120,7 +121,7 @@ def locate(
     if figure:
         for path in save_figure(drawing, out):
             if not json:
-                print(path)
+                print_line(path)
 
 
 def _refuse_given(reason: str, **options: object) -> None:

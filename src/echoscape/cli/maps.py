@@ -14,6 +14,7 @@ from echoscape.cli.console import (
     Quiet,
     Seed,
     print_json,
+    print_line,
     print_table,
     print_warning,
     progress,
@@ -78,9 +79,9 @@ def fit(
     )
     for name in sorted(set(learnt.station) - set(maps)):
         print_warning(f"station {name!r} has no map: its reports hold no path")
-    print(f"{out}: {model} map of {', '.join(_learnt_from(learnt, maps))}")
+    print_line(f"{out}: {model} map of {', '.join(_learnt_from(learnt, maps))}")
     for name, found in scores.items():
-        print(f"held-out fifth of {name}: {found['explained']:.1%} of the paths explained")
+        print_line(f"held-out fifth of {name}: {found['explained']:.1%} of the paths explained")
 
 
 def _learnt_from(reports: "Reports", maps: "Mapping[str, ChannelMap]") -> "Iterator[str]":
@@ -181,7 +182,7 @@ def leave_one_out(
     if figure:
         for path in save_figure(drawing, out):
             if not json:
-                print(path)
+                print_line(path)
 
 
 def _left_out_rows(told: "Mapping[str, Any]") -> dict[str, str]:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
-from echoscape.cli.console import Json, print_json, print_table, print_warning, use_double_precision
+from echoscape.cli.console import (
+    Json,
+    print_json,
+    print_line,
+    print_table,
+    print_warning,
+    use_double_precision,
+)
 
 if TYPE_CHECKING:
     from echoscape.reports import Summary
@@ -61,7 +68,7 @@ def convert(
 
     reports = convert_reports(source, destination, read_site(site), strongest)
     count = int(reports.estimates.valid.sum())
-    print(f"{destination}: {len(reports.report)} reports with {count} paths")
+    print_line(f"{destination}: {len(reports.report)} reports with {count} paths")
 
 
 @app.command(name="import-measured")
@@ -102,9 +109,9 @@ def import_measured(
     if json:
         print_json({"poses": len(reports.report), "paths": count, "direct": offset})
     else:
-        print(f"{destination}: {len(reports.report)} poses with {count} paths")
+        print_line(f"{destination}: {len(reports.report)} poses with {count} paths")
         if offset["poses"]:
-            print(
+            print_line(
                 f"{offset['poses']:.0f} poses with a direct path: its length is off by "
                 f"{offset['length']:.2f} m, its angle by {offset['azimuth']:.3f} rad (medians)"
             )

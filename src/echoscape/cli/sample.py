@@ -14,6 +14,7 @@ from echoscape.cli.console import (
     Quiet,
     Seed,
     print_json,
+    print_line,
     print_warning,
     progress,
     use_double_precision,
@@ -131,7 +132,7 @@ def sample(
     if json:
         print_json(told)
         return
-    print(
+    print_line(
         f"{out}: {count} snapshots of {len(place)} targets, {heard} x {sent} antennas and {tones} "
         f"subcarriers over {1e-6 * made.waveform.bandwidth:g} MHz; delays repeat after "
         f"{1e9 * made.waveform.unambiguous_delay:.0f} ns"
@@ -199,7 +200,7 @@ def estimate(
     if json:
         print_json(told)
         return
-    print(
+    print_line(
         f"{out}: {told['echoes']} echoes in {told['snapshots']} snapshots, "
         f"{told['without_echo']} of them without any"
     )
