@@ -8,11 +8,8 @@ import dataclasses
 
 import numpy as np
 
+from echoscape.reports.geometry import check_geometry
 from echoscape.reports.report import Reports
-from echoscape.units import SPEED_OF_LIGHT
-
-_SLACK = 1e-9
-"""What a delay may lie below the straight line besides its stated errors [s]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,30 +83,10 @@ def _warnings(reports: Reports, valid: np.ndarray, count: np.ndarray) -> list[st
     found = []
     if not valid.any():
         return ["no report has any path, so there is nothing to learn"]
-    estimates = reports.estimates
-    delay = np.asarray(estimates.delay)
-    offset = reports.position - reports.station_position[reports.station_index]
-    straight = np.linalg.norm(offset, axis=1)[:, None] / SPEED_OF_LIGHT
-    place = 3 * reports.position_std[:, None] / SPEED_OF_LIGHT
-    tolerance = 3 * np.asarray(estimates.delay_std) + place + _SLACK
-    early = valid & (delay < straight - tolerance)
-    if early.any():
-        first = int(reports.report[np.argmax(early.any(axis=1))])
-        share = early.any(axis=1).sum() / max(1, (count > 0).sum())
-        found.append(
-            f"{int(early.sum())} paths of {share:.1%} of the reports (first: report {first}) are "
-            "shorter than the straight line from the station, beyond the stated errors"
-        )
-        earliest = np.where(valid, delay, np.inf).min(axis=1)
-        near_zero = (earliest < 0.5 * straight[:, 0])[count > 0]
-        if near_zero.mean() > 0.5:
-            found.append(
-                "most first delays are far below the straight line, as if delays started at zero "
-                "for every user; absolute delays are needed (Sionna: normalize_delays=False)"
-            )
+    found += [finding.sentence for finding in check_geometry(reports)]
     if (count == 0).mean() > 0.5:
         found.append(f"{(count == 0).mean():.0%} of the reports are outages")
-    azimuth = np.asarray(estimates.departure_azimuth)[valid]
+    azimuth = np.asarray(reports.estimates.departure_azimuth)[valid]
     if np.ptp(azimuth) == 0:
         found.append("all departure azimuths are equal")
     if len(reports.position) > 1 and not np.ptp(reports.position[:, :2], axis=0).any():

@@ -1,0 +1,308 @@
+"""Conventions of directions that reports may have followed in place of ours.
+
+At each end the stated azimuth and zenith are read in every way that files are known to be written
+in.  A hypothesis is a reading for each end; it is right for a path if the straight line is met at
+both ends.  The stated reading stands unless another one is right for far more reports than it, and
+than chance allows.
+
+Takes `StraightLine`.
+Gives the `Hypothesis` and the paths that are direct under it.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from echoscape.reports.finding import Cause, Finding
+from echoscape.reports.straight_line import Mask, PathEnd, StraightLine
+from echoscape.units import wrap_angle
+
+_TOLERANCES = (0.06, 0.2)
+"""How far a direct path may lie off the straight line besides its stated error: computed paths and
+good sounders first, poor ones only where that decides nothing [rad]."""
+_WIDEST = 0.4
+"""Wider stated errors do not widen it further [rad]."""
+_AHEAD = 3.0
+"""Another reading must be right for this many times as many reports as the stated one."""
+_MOST_FIRST = 0.3
+"""Where no length agrees, this share of the shortest paths must be direct to say so."""
+_ENOUGH = 0.3
+"""The stated reading stands if it is right for this share of the reports with a direct length."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hypothesis:
+    """How the directions were written."""
+
+    swapped: bool = False
+    """Whether departure and arrival are exchanged."""
+    departure_azimuth: str = "stated"
+    """Reading of the azimuth at the station."""
+    departure_zenith: str = "stated"
+    """Reading of the zenith at the station."""
+    arrival_azimuth: str = "stated"
+    """Reading of the azimuth at the user."""
+    arrival_zenith: str = "stated"
+    """Reading of the zenith at the user."""
+    departure_turn: float = 0.0
+    """What turns the azimuth at the station right [rad]."""
+    arrival_turn: float = 0.0
+    """What turns the azimuth at the user right [rad]."""
+
+
+AS_STATED = Hypothesis()
+
+_READINGS = (
+    ("stated", "stated"),
+    ("reversed", "reversed"),
+    ("stated", "elevation"),
+    ("compass", "stated"),
+    ("mirrored", "stated"),
+    ("transposed", "transposed"),
+    ("degrees", "degrees"),
+    ("reversed", "stated"),
+    ("stated", "reversed"),
+    ("compass", "elevation"),
+    ("reversed", "elevation"),
+    ("turned", "stated"),
+    ("mirror-turned", "stated"),
+    ("turned", "elevation"),
+)
+"""Readings of azimuth and zenith at one end, the likeliest first."""
+
+
+def rank_hypotheses(line: StraightLine) -> tuple[Hypothesis | None, Mask]:
+    """Find how directions were written; None where no direct path can be recognised.
+
+    Returns:
+        The hypothesis, and which paths are direct under it.
+    """
+    # Lengths may be wrong too; then most of the shortest paths must agree in direction.
+    for candidates, share in ((line.direct_length, 0.0), (line.first, _MOST_FIRST)):
+        for tolerance in _TOLERANCES:
+            best, direct = _rank(line, candidates, tolerance)
+            if best is not None and direct.any(axis=1).mean() >= share:
+                return best, direct
+    return None, np.zeros_like(candidates)
+
+
+def _rank(line: StraightLine, use: Mask, tolerance: float) -> tuple[Hypothesis | None, Mask]:
+    readings = [_readings(line, k, k, use, tolerance) for k in (0, 1)]
+    exchanged = [_readings(line, k, 1 - k, use, tolerance) for k in (0, 1)]
+    stated = use & readings[0][0][1] & readings[1][0][1]
+    count = int(stated.any(axis=1).sum())
+    expected = _chance(line, use, tolerance)
+    reports = len(use)
+    straight = max(1, int((line.direct_length).any(axis=1).sum()))
+    needed = math.ceil(expected + 4 * math.sqrt(expected) + _surplus(line, use))
+    if count >= needed and count >= _ENOUGH * min(straight, reports):
+        return AS_STATED, stated
+    best, most, direct = AS_STATED, count, stated
+    # Exchanged and both reversed are one to a direct path, and to one with a bounce (a turn of its
+    # triangle by 180 degrees); the likelier comes first.
+    for swapped, (out, back) in ((True, exchanged), (False, readings)):
+        for out_name, out_mask, out_turn in out[: 1 if swapped else None]:
+            for back_name, back_mask, back_turn in back[: 1 if swapped else None]:
+                mask = use & out_mask & back_mask
+                right = int(mask.any(axis=1).sum())
+                # A reading further down the list must explain clearly more.
+                if right > most * (1.0 if best == AS_STATED else 1.1):
+                    most, direct = right, mask
+                    best = Hypothesis(
+                        swapped, *out_name, *back_name, out_turn, back_turn
+                    )  # fmt: skip
+    if best == AS_STATED:
+        return (AS_STATED, stated) if count >= needed else (None, direct)
+    if most >= max(needed, _AHEAD * count) and most - count >= needed:
+        return best, direct
+    return (AS_STATED, stated) if count >= needed else (None, direct)
+
+
+def _readings(
+    line: StraightLine, k: int, source: int, use: Mask, tolerance: float
+) -> list[tuple[tuple[str, str], Mask, float]]:
+    """Read one end in every way: the names, which paths are right, and the turn."""
+    end, written = line.ends[k], line.ends[source]
+    near = np.minimum(tolerance + 3 * np.maximum(end.error, written.error), _WIDEST)
+    found: list[tuple[tuple[str, str], Mask, float]] = []
+    azimuth, zenith = _azimuths(end, written, use), _zeniths(written)
+    # Azimuths mean less the steeper the path is; both are compared as arcs.
+    arc = np.sin(end.expected_zenith)
+    right_azimuth = {
+        name: ~written.azimuth_known
+        | (np.abs(wrap_angle(values - end.expected_azimuth)) * arc <= near)
+        for name, (values, _) in azimuth.items()
+    }
+    right_zenith = {
+        name: ~written.zenith_known
+        | np.any([np.abs(values - end.expected_zenith) <= near for values in each], axis=0)
+        for name, each in zenith.items()
+    }
+    any_zenith = bool((written.zenith_known & use).any())
+    any_azimuth = bool((written.azimuth_known & use).any())
+    for name, polar in _READINGS if k == source else _READINGS[:1]:
+        if name not in azimuth or (polar not in ("stated",) and not any_zenith and polar != name):
+            continue
+        if not any_azimuth and (name, polar) != ("stated", "stated"):
+            continue
+        if polar == "transposed" and not any_zenith:
+            continue
+        found.append(((name, polar), right_azimuth[name] & right_zenith[polar], azimuth[name][1]))
+    return found
+
+
+def _azimuths(end: PathEnd, written: PathEnd, use: Mask) -> dict[str, tuple[np.ndarray, float]]:
+    """Turn stated azimuths into what each reading says they are."""
+    stated = written.azimuth
+    found = {
+        "stated": (stated, 0.0),
+        "reversed": (stated + math.pi, math.pi),
+        "compass": (0.5 * math.pi - stated, 0.0),
+        "mirrored": (-stated, 0.0),
+        "transposed": (written.zenith, 0.0),
+        "degrees": (stated * math.pi / 180, 0.0),
+    }
+    if end.name == written.name:
+        for name, sense in (("turned", 1.0), ("mirror-turned", -1.0)):
+            turn = _common_turn(end, sense * stated, use & written.azimuth_known)
+            if turn is not None and abs(wrap_angle(turn)) > _TOLERANCES[0]:
+                found[name] = (sense * stated + turn, float(wrap_angle(turn)))
+    return found
+
+
+def _zeniths(written: PathEnd) -> dict[str, list[np.ndarray]]:
+    """Turn stated zeniths into what each reading says they may be."""
+    stated = written.zenith
+    return {
+        "stated": [stated],
+        "reversed": [math.pi - stated],
+        "elevation": [0.5 * math.pi - stated, 0.5 * math.pi + stated],
+        "transposed": [written.azimuth],
+        "degrees": [stated * math.pi / 180],
+    }
+
+
+def _common_turn(end: PathEnd, azimuth: np.ndarray, use: Mask) -> float | None:
+    """Find the turn that brings most azimuths onto the straight line; None where none does."""
+    off = wrap_angle(end.expected_azimuth - azimuth)[use]
+    if len(off) < 4:
+        return None
+    bins = np.histogram(off, 126, (-math.pi, math.pi))[0]  # of 0.05 rad
+    crowd = bins + np.roll(bins, 1) + np.roll(bins, -1)
+    centre = -math.pi + (int(crowd.argmax()) + 0.5) * 2 * math.pi / 126
+    near = np.abs(wrap_angle(off - centre)) < 0.1
+    return float(centre + np.median(wrap_angle(off[near] - centre)))
+
+
+def _chance(line: StraightLine, use: Mask, tolerance: float) -> float:
+    """Expect this many reports to seem direct by chance under one reading."""
+    share = 1.0
+    for end in line.ends:
+        if (end.azimuth_known & use).any():
+            share *= tolerance / math.pi
+    paths = use.sum() / max(1, len(use))
+    return float(len(use) * min(1.0, share * paths))
+
+
+def _surplus(line: StraightLine, use: Mask) -> int:
+    """Count how many more reports than chance must agree: fewer where each says more."""
+    out, back = line.ends
+    if not (out.azimuth_known & use).any():
+        return 10**9  # nothing to compare
+    full = out.zenith_known & back.azimuth_known & back.zenith_known & use
+    return 1 if full.any() else 3
+
+
+def describe(hypothesis: Hypothesis, line: StraightLine, count: int) -> Finding:
+    """Say what was probably done, and the cure."""
+    paths = f"{count} direct path{'s' if count > 1 else ''}"
+    if hypothesis.swapped:
+        return Finding(
+            Cause.SWAPPED_ENDS,
+            f"{paths} fit the straight line only with departure and arrival exchanged: departure "
+            "belongs to the base station and arrival to the user, so exchange their columns; or "
+            "both run the way opposite to ours: then add pi to azimuths and take pi - zenith",
+            line.station,
+            "swapped",
+        )
+    parts: dict[tuple[Cause, str, str], list[str]] = {}
+    for name in ("departure", "arrival"):
+        azimuth = getattr(hypothesis, f"{name}_azimuth")
+        zenith = getattr(hypothesis, f"{name}_zenith")
+        turn = getattr(hypothesis, f"{name}_turn")
+        for each in _explain(azimuth, zenith, turn):
+            parts.setdefault(each, []).append(name)
+    sentences = []
+    for (_, habit, cure), ends in parts.items():
+        where = " and ".join(ends)
+        sentences.append(f"the {where} {habit}; {cure.format(end=' and '.join(ends))}")
+    causes = [cause for cause, _, _ in parts]
+    return Finding(
+        causes[0],
+        f"{paths} do not run along the straight line as they stand, but would if "
+        + ", and ".join(sentences),
+        line.station,
+        "/".join(sorted(causes)) + str(sorted(map(tuple, parts.values()))),
+    )
+
+
+def _explain(azimuth: str, zenith: str, turn: float) -> list[tuple[Cause, str, str]]:
+    """Say what a reading of one end is, and the cure."""
+    if azimuth == zenith == "reversed":
+        return [(
+            Cause.TRAVEL_DIRECTION,
+            "directions run the way the wave travels, or the other way round",
+            "they must look along the path from their own end: add pi to the azimuth and take "
+            "pi - zenith",
+        )]  # fmt: skip
+    if azimuth == "transposed":
+        return [(
+            Cause.TRANSPOSED,
+            "azimuth and zenith are exchanged (theta and phi)",
+            "exchange those columns",
+        )]  # fmt: skip
+    if azimuth == "degrees":
+        return [(Cause.DEGREES, "angles are in degrees", "multiply them by pi/180")]
+    habits = []
+    if azimuth == "reversed":
+        habits.append((
+            Cause.TRAVEL_DIRECTION,
+            "azimuths run the way the wave travels, or the other way round",
+            "add pi to them",
+        ))  # fmt: skip
+    if azimuth == "compass":
+        habits.append((
+            Cause.COMPASS,
+            "azimuths are compass bearings, clockwise from +y (or x and y of the positions are "
+            "exchanged)",
+            "take pi/2 - azimuth",
+        ))  # fmt: skip
+    if azimuth == "mirrored":
+        habits.append((
+            Cause.CLOCKWISE,
+            "azimuths run clockwise from +x",
+            "change their sign (--clockwise for headings' angles)",
+        ))  # fmt: skip
+    if azimuth in ("turned", "mirror-turned"):
+        mirrored = azimuth == "mirror-turned"
+        habits.append((
+            Cause.TURNED,
+            f"azimuths were turned by {turn:+.3f} rad ({math.degrees(turn):+.1f} degrees)"
+            + (" after changing their sign" if mirrored else ""),
+            "check the heading of the antennas and its unit",
+        ))  # fmt: skip
+    if zenith == "elevation":
+        habits.append((
+            Cause.ELEVATION,
+            "zenith angles are elevations, counted from the horizon, or their size",
+            "take pi/2 - elevation, with the elevation's sign",
+        ))  # fmt: skip
+    if zenith == "reversed":
+        habits.append((
+            Cause.NADIR,
+            "zenith angles are counted from straight down, or the heights of the two ends are "
+            "exchanged",
+            "take pi - zenith",
+        ))  # fmt: skip
+    return habits

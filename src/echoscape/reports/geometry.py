@@ -1,0 +1,129 @@
+"""Whether reports agree with geometry: what a path that goes straight must look like.
+
+A path that is as long as the straight line must run along it: its departure points from the
+station to the user, its arrival from the user back to the station, and its length is their
+distance.  Faults of convention (ends swapped, elevations, compass bearings, kilometres, relative
+delays) break this for all such paths alike, and each leaves a mark of its own.
+
+Only reports are judged in which a straight path can be recognised, so data without line of sight
+is never accused; `direction_hypotheses` holds the conventions that are tried in place of the
+stated one, `length_checks` what is asked of lengths and powers.
+
+Takes `Reports`.
+Gives findings: a likely cause and its cure, one sentence each.
+"""
+
+import math
+
+import numpy as np
+
+from echoscape.reports.direction_hypotheses import (
+    AS_STATED,
+    Hypothesis,
+    describe,
+    rank_hypotheses,
+)
+from echoscape.reports.finding import Cause, Finding
+from echoscape.reports.length_checks import (
+    check_doubles,
+    check_first_lengths,
+    check_lengths,
+    check_powers,
+    geographic_order,
+)
+from echoscape.reports.report import Reports
+from echoscape.reports.straight_line import StraightLine, straight_lines
+from echoscape.units import wrap_angle
+
+_LEAST_TURN = 0.01
+"""A turn that all direct paths share is a fault from here on, however exact they are [rad]."""
+_STRAYING = 0.35
+"""Direct paths whose direction errs by more than this, in the median, have no direction [rad]."""
+
+
+def check_geometry(reports: Reports) -> tuple[Finding, ...]:
+    """Compare directions, lengths and powers of direct paths with the positions.
+
+    Args:
+        reports: Reports of one or several stations.
+
+    Returns:
+        What is probably wrong, none where nothing is; a fault that all stations share comes once.
+    """
+    found: list[Finding] = []
+    stations = [k for k in range(len(reports.station)) if (reports.station_index == k).any()]
+    for station in stations:
+        line = straight_lines(reports, station)
+        if line is not None:
+            found += _check_station(line)
+    found += check_doubles(reports)
+    return _merge(found, len(stations))
+
+
+def _check_station(line: StraightLine) -> list[Finding]:
+    geographic = geographic_order(line)
+    if geographic is not None:
+        return [geographic]
+    best, direct = rank_hypotheses(line)
+    if best is None:
+        stray = _straying(line)
+        return ([stray] if stray else []) + check_first_lengths(line)
+    found = []
+    if best != AS_STATED:
+        found.append(describe(best, line, int(direct.any(axis=1).sum())))
+    else:
+        found += _turned(line, direct)
+    return found + check_lengths(line, direct) + check_powers(line, direct)
+
+
+def _turned(line: StraightLine, direct: np.ndarray) -> list[Finding]:
+    """Find a small turn that all direct paths of a station share at one end."""
+    found = []
+    for end in line.ends:
+        use = direct & end.azimuth_known
+        if use.sum() < 3:
+            continue
+        off = wrap_angle(end.azimuth - end.expected_azimuth)[use]
+        middle = float(np.median(off))
+        scatter = 1.48 * float(np.median(np.abs(off - middle)))
+        if abs(middle) > max(_LEAST_TURN, 2 * scatter):
+            turn = Hypothesis(**{f"{end.name}_azimuth": "turned", f"{end.name}_turn": -middle})
+            found.append(describe(turn, line, int(use.sum())))
+    return found
+
+
+def _straying(line: StraightLine) -> Finding | None:
+    """Find paths exactly as long as the straight line that run anywhere but along it."""
+    straight = line.exact_length
+    count = int(straight.any(axis=1).sum())
+    if count < 3 or not line.has_direct_lengths:
+        return None
+    end = line.ends[0]
+    off = np.where(straight & end.azimuth_known, end.deviation(), np.nan)
+    off = off[np.isfinite(off)]
+    if len(off) < 3 or np.median(off) < _STRAYING:
+        return None
+    return Finding(
+        Cause.UNRELATED_DIRECTIONS,
+        f"{count} paths are as long as the straight line, but leave "
+        f"{math.degrees(np.median(off)):.0f} degrees off it (median), and no change of convention "
+        "explains that: check the headings, the axes of the angles and of the positions, and that "
+        "rows belong together",
+        line.station,
+    )
+
+
+def _merge(found: list[Finding], stations: int) -> tuple[Finding, ...]:
+    """Say once what holds for every station, and name the station otherwise."""
+    merged: dict[tuple[Cause, str], list[Finding]] = {}
+    for each in found:
+        merged.setdefault((each.cause, each.key or each.sentence), []).append(each)
+    result = []
+    for group in merged.values():
+        first = group[0]
+        if stations > 1 and len(group) < stations and first.station:
+            names = ", ".join(repr(each.station) for each in group)
+            result.append(first.at(f"station {names}: "))
+        else:
+            result.append(first)
+    return tuple(result)

@@ -1,0 +1,247 @@
+"""Whether lengths, powers and positions of direct paths fit each other.
+
+Takes `StraightLine` and which of its paths are direct.
+Gives findings about units, clocks, round trips, amplitudes and doubled paths.
+"""
+
+import math
+
+import numpy as np
+
+from echoscape.reports.finding import Cause, Finding
+from echoscape.reports.report import Reports
+from echoscape.reports.straight_line import Mask, StraightLine
+from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+
+_LEAST_OFFSET = 0.05
+"""A length that all direct paths share beyond the distance is a fault from here on, however exact
+they are [m]."""
+_SCALES = {
+    1000.0: "the positions are in kilometres and must be multiplied by 1000, or the delays are "
+    "1000 times too long",
+    1e-3: "the positions are in millimetres and must be divided by 1000, or the delays are 1000 "
+    "times too short",
+    0.01: "the positions are in centimetres and must be divided by 100",
+    100.0: "the positions are in hectometres, or the delays are 100 times too long",
+    0.3048: "the positions are in feet and must be multiplied by 0.3048",
+    1 / 0.3048: "the lengths are in feet and must be multiplied by 0.3048",
+    3.6: "lengths and positions are in different units",
+}
+_SCALE_ERROR = 0.02  # relative
+_SAME, _SHARE_SAME = 1e-9, 2e-3
+"""Paths this near in metres and radians are copies; ray tracers make some by chance."""
+_CLOSE, _SHARE_CLOSE = 1e-4, 0.2
+"""Paths this near may be two that a ray tracer found at one wall; a fifth of all are too many."""
+
+
+def check_lengths(line: StraightLine, direct: Mask) -> list[Finding]:
+    """Compare the lengths of direct paths with the distances."""
+    shortest = np.where(direct, line.length, np.inf).min(axis=1)
+    have = np.isfinite(shortest)
+    length, distance = shortest[have], line.distance[have, 0]
+    error = np.where(direct, line.length_error, 0.0).max(axis=1)[have]
+    if len(length) < 1:
+        return check_first_lengths(line)
+    from_zero = _from_zero(line)
+    if from_zero:
+        return from_zero
+    off = length - distance
+    middle = float(np.median(off))
+    scatter = 1.48 * float(np.median(np.abs(off - middle)))
+    limit = max(_LEAST_OFFSET, 2 * scatter, 3 * float(np.median(error)) / math.sqrt(len(off)))
+    limit = max(limit, 1e-4 * float(np.median(distance)))
+    if abs(middle) <= limit:
+        return _too_short(line)
+    ratio = float(np.median(length / distance))
+    spread = 1.48 * float(np.median(np.abs(length / distance / ratio - 1)))
+    # A clock's offset leaves the differences as they are; a unit does not.
+    scaled = spread * float(np.median(length)) < scatter or len(off) < 3
+    for scale, cure in _SCALES.items():
+        if scaled and abs(ratio / scale - 1) < _SCALE_ERROR and len(off) >= 1:
+            return [_scale(line, len(off), ratio, cure)]
+    if scaled and abs(ratio / 2 - 1) < _SCALE_ERROR:
+        return [Finding(
+            Cause.ROUND_TRIP,
+            f"{len(off)} paths run straight from station to user, but are twice as long as the "
+            "distance: these are delays there and back, so halve them",
+            line.station,
+            "round trip",
+        )]  # fmt: skip
+    if len(off) < 3:
+        return _too_short(line)
+    if scaled and spread < _SCALE_ERROR and abs(ratio - 1) > 3 * _SCALE_ERROR:
+        return [_scale(
+            line, len(off), ratio, "lengths and positions are in different units, make them agree"
+        )]  # fmt: skip
+    return [Finding(
+        Cause.DELAY_OFFSET,
+        f"the lengths of {len(off)} direct paths differ from the distance by {middle:+.2f} m "
+        f"({middle / SPEED_OF_LIGHT * 1e9:+.1f} ns) alike: check the clock, subtract this from "
+        "every delay",
+        line.station,
+        "offset" + f"{middle:.2f}",
+    ), *_too_short(line)]  # fmt: skip
+
+
+def check_first_lengths(line: StraightLine) -> list[Finding]:
+    """Compare each report's shortest path with the distance, where no path is known as direct."""
+    from_zero = _from_zero(line)
+    if from_zero:
+        return from_zero
+    first = np.where(line.valid, line.length, np.inf).min(axis=1)
+    ratio = first / line.distance[:, 0]
+    if np.quantile(ratio, 0.1) > 10 and len(ratio) >= 1:
+        return [_scale(
+            line, len(ratio), float(np.median(ratio)),
+            "check the units: positions in metres, not kilometres, and delays in seconds",
+        )]  # fmt: skip
+    return _too_short(line)
+
+
+def _scale(line: StraightLine, count: int, ratio: float, cure: str) -> Finding:
+    return Finding(
+        Cause.LENGTH_UNIT,
+        f"the first paths of {count} reports are {ratio:.4g} times as long as the straight line: "
+        f"{cure}",
+        line.station,
+        f"{cure}",
+    )
+
+
+def _from_zero(line: StraightLine) -> list[Finding]:
+    """Recognise delays that count from the first path, or from the straight line."""
+    first = np.where(line.valid, line.length, np.inf).min(axis=1)
+    near_zero = first < 0.5 * line.distance[:, 0] - 3 * line.length_error.max(axis=1)
+    if near_zero.mean() <= 0.5:
+        return []
+    ratio = first / line.distance[:, 0]
+    small = float(np.median(ratio[near_zero]))
+    if small > 1e-6 and np.ptp(ratio[near_zero]) < _SCALE_ERROR * small:
+        for scale, cure in _SCALES.items():
+            if abs(small / scale - 1) < _SCALE_ERROR:
+                return [_scale(line, int(near_zero.sum()), small, cure)]
+    return [Finding(
+        Cause.RELATIVE_DELAY,
+        "most first delays are far below the straight line, as if delays were relative: starting "
+        "at zero for every user, or in excess of the line of sight; absolute delays are needed "
+        "(Sionna: normalize_delays=False; delays beyond the line of sight: add distance / c)",
+        line.station,
+        "relative",
+    )]  # fmt: skip
+
+
+def _too_short(line: StraightLine) -> list[Finding]:
+    """Count paths that are shorter than the straight line, beyond the stated errors."""
+    slack = np.maximum(0.3, 1e-4 * line.distance) + 3 * line.length_error
+    early = line.valid & (line.excess < -slack)
+    if not early.any():
+        return []
+    reports = early.any(axis=1)
+    return [Finding(
+        Cause.SHORT,
+        f"{int(early.sum())} paths of {reports.mean():.1%} of the reports (first: report "
+        f"{int(line.report[np.argmax(reports)])}) are shorter than the straight line from the "
+        "station, beyond the stated errors: check delays and positions, and state delay_std",
+        line.station,
+    )]  # fmt: skip
+
+
+def check_powers(line: StraightLine, direct: Mask) -> list[Finding]:
+    """See whether powers of direct paths fall with the square of the distance."""
+    power = np.where(direct, line.power, 0.0).max(axis=1)
+    have = power > 0
+    if (np.where(line.valid, line.power, 0.0) > 1).any():
+        return [Finding(
+            Cause.POWER_ABOVE_ONE,
+            f"{int((line.valid & (line.power > 1)).sum())} powers are above one, so that more "
+            "would be received than was sent: gains are linear, not decibels, losses or dBm",
+            line.station,
+            "above one",
+        )]  # fmt: skip
+    strength, length = np.log10(power[have]), np.log10(line.distance[have, 0])
+    if len(strength) < 4 or np.ptp(length) < 0.1:
+        return []
+    design = np.stack([length, np.ones_like(length)], axis=1)
+    (slope, level), *_ = np.linalg.lstsq(design, strength, rcond=None)
+    residual = strength - design @ np.array([slope, level])
+    error = np.sqrt((residual**2).sum() / max(1, len(strength) - 2))
+    error /= max(np.std(length) * math.sqrt(len(length)), 1e-12)
+    if abs(slope + 1) > 0.15 or error > 0.1:
+        return []
+    return [Finding(
+        Cause.AMPLITUDE,
+        f"the powers of {len(strength)} direct paths fall as distance to the power {slope:.2f}, "
+        "not -2, as amplitudes do: square them",
+        line.station,
+        "amplitude",
+    )]  # fmt: skip
+
+
+def check_doubles(reports: Reports) -> list[Finding]:
+    """Find paths that one report lists several times."""
+    paths = reports.estimates
+    valid = np.asarray(paths.valid)
+    if valid.shape[1] < 2:
+        return []
+    delay = np.where(valid, np.asarray(paths.delay, dtype=np.float64), np.inf)
+    angles = [
+        np.where(np.isfinite(np.asarray(getattr(paths, f"{name}_std"))), np.asarray(values), 0.0)
+        for name in ("departure_azimuth", "departure_zenith", "arrival_azimuth", "arrival_zenith")
+        for values in (getattr(paths, name),)
+    ]
+    order = np.lexsort((*angles[::-1], delay), axis=1)
+
+    def sorted_by(values: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(values, order, axis=1)
+
+    both = sorted_by(valid)[:, 1:] & sorted_by(valid)[:, :-1]
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(np.diff(sorted_by(delay), axis=1)) * SPEED_OF_LIGHT
+    for values in angles:
+        apart = np.maximum(apart, np.abs(wrap_angle(np.diff(sorted_by(values), axis=1))))
+    same, close = both & (apart <= _SAME), both & (apart <= _CLOSE)
+    total = int(valid.sum())
+    if same.sum() <= _SHARE_SAME * total:
+        if close.sum() <= _SHARE_CLOSE * total:
+            return []
+        same = close
+    rows = same.any(axis=1)
+    return [Finding(
+        Cause.DOUBLED,
+        f"{int(same.sum())} paths of {int(rows.sum())} reports (first: report "
+        f"{int(reports.report[np.argmax(rows)])}) repeat another path of the same report in delay "
+        "and directions: keep one of each, with the powers of polarisations added",
+    )]  # fmt: skip
+
+
+def geographic_order(line: StraightLine) -> Finding | None:
+    """Recognise latitude and longitude in x and y: degrees, far smaller than the paths are long."""
+    places = np.concatenate([line.position, line.station_position[None]])[:, :2]
+    extent = np.ptp(places, axis=0)
+    if extent.max() > 2 or not extent.max() > 0 or np.abs(places).max() > 180:
+        return None
+    first = np.where(line.valid, line.length, np.inf).min(axis=1)
+    flat = np.hypot(*(line.position - line.station_position)[:, :2].T)
+    rise = (line.position - line.station_position)[:, 2]
+    if np.median(first) < 20 * max(float(np.median(flat)), 1e-12):
+        return None
+    best = 0.0
+    for latitude in (0, 1):
+        scale = np.empty(2)
+        scale[latitude] = 1.0
+        scale[1 - latitude] = math.cos(math.radians(float(places[:, latitude].mean())))
+        step = (line.position - line.station_position)[:, :2] * scale * math.radians(6_371_000.0)
+        distance = np.sqrt((step**2).sum(axis=1) + rise**2)
+        # the Earth's flattening and the mean radius leave up to a percent
+        fits = (np.abs(line.length / distance[:, None] - 1) < 0.012).any(axis=1)
+        best = max(best, float(fits.mean()))
+    kilometres = float((np.abs(line.length / line.distance / 1000 - 1) < 0.02).any(axis=1).mean())
+    if best < 0.1 or kilometres > best:
+        return None
+    return Finding(
+        Cause.GEOGRAPHIC,
+        "the positions are latitude and longitude in degrees, not metres: project them, for "
+        "instance on UTM, or import a table with columns named latitude and longitude",
+        line.station,
+        "geographic",
+    )
