@@ -38,7 +38,9 @@ def make_reports(seed=0, users=30, sight=0.7, walls=3, stations=1):
             ray = image - base[s]
             length[k, 1 + w], out[k, 1 + w] = np.linalg.norm(ray), ray
             back[k, 1 + w] = -(ray - 2 * (normal[w] @ ray) * normal[w])
-        power[k] = (0.0107 / (4 * math.pi * length[k])) ** 2 * np.r_[1, rng.uniform(0.1, 0.4, walls)]
+        power[k] = (0.0107 / (4 * math.pi * length[k])) ** 2 * np.r_[
+            1, rng.uniform(0.1, 0.4, walls)
+        ]
     if sight < 1:
         valid[:, 1:] &= rng.uniform(size=(len(rows), walls)) < 0.8
         valid[:, 1] |= ~valid.any(axis=1)
@@ -48,11 +50,7 @@ def make_reports(seed=0, users=30, sight=0.7, walls=3, stations=1):
         values[f"{end}_azimuth"] = np.arctan2(ray[..., 1], ray[..., 0])
         values[f"{end}_zenith"] = np.arccos(ray[..., 2] / np.linalg.norm(ray, axis=-1))
     values = {name: np.where(valid, each, 0.0) for name, each in values.items()}
-    stds = {
-        f"{name}_std": np.zeros(shape)
-        for name in values
-        if name not in ("power",)
-    }
+    stds = {f"{name}_std": np.zeros(shape) for name in values if name not in ("power",)}
     return Reports(
         estimates=PathEstimates(**values, **stds, valid=valid),
         position=place[owner[:, 0]],
@@ -67,9 +65,7 @@ def make_reports(seed=0, users=30, sight=0.7, walls=3, stations=1):
 
 def edit(reports, **changes):
     """Replace fields of the paths."""
-    return dataclasses.replace(
-        reports, estimates=dataclasses.replace(reports.estimates, **changes)
-    )
+    return dataclasses.replace(reports, estimates=dataclasses.replace(reports.estimates, **changes))
 
 
 def noisy(reports, seed, angle=0.03, length=0.3, stated=False):
@@ -83,7 +79,7 @@ def noisy(reports, seed, angle=0.03, length=0.3, stated=False):
     late = rng.normal(0, length, paths.delay.shape) / SPEED_OF_LIGHT
     changes["delay"] = np.maximum(paths.delay + late, 0)
     if stated:
-        for name in changes:
+        for name in tuple(changes):
             size = length / SPEED_OF_LIGHT if name == "delay" else angle
             changes[f"{name}_std"] = np.full(paths.delay.shape, size)
     return edit(reports, **changes)
@@ -140,7 +136,7 @@ def _transposed(reports, rng):
 def _doubled(reports, rng):
     paths = reports.estimates
     return dataclasses.replace(reports, estimates=PathEstimates(**{
-        field.name: np.repeat(getattr(paths, field.name), 2, axis=1)
+        field.name: np.tile(getattr(paths, field.name), (1, 2))
         for field in dataclasses.fields(paths)
     }))  # fmt: skip
 

@@ -25,6 +25,10 @@ _WIDEST = 0.4
 """Wider stated errors do not widen it further [rad]."""
 _AHEAD = 3.0
 """Another reading must be right for this many times as many reports as the stated one."""
+_LEAST_SHARE = 0.25
+"""Another reading must be right for this share of the reports with a direct length."""
+_SPENT = 3
+"""Reports that an angle fitted to them explains anyway."""
 _MOST_FIRST = 0.3
 """Where no length agrees, this share of the shortest paths must be direct to say so."""
 _ENOUGH = 0.3
@@ -78,24 +82,44 @@ def rank_hypotheses(line: StraightLine) -> tuple[Hypothesis | None, Mask]:
     Returns:
         The hypothesis, and which paths are direct under it.
     """
-    # Lengths may be wrong too; then most of the shortest paths must agree in direction.
-    for candidates, share in ((line.direct_length, 0.0), (line.first, _MOST_FIRST)):
-        for tolerance in _TOLERANCES:
-            best, direct = _rank(line, candidates, tolerance)
-            if best is not None and direct.any(axis=1).mean() >= share:
-                return best, direct
-    return None, np.zeros_like(candidates)
+    for tolerance in _TOLERANCES:
+        best, direct = _rank(line, line.direct_length, tolerance, turns=True)
+        if best is not None:
+            return best, direct
+    if not (line.ends[1].azimuth_known & line.first).any():
+        return None, direct  # one azimuth alone, of any length, says nothing
+    best, direct = _rank(line, line.first, _TOLERANCES[0], turns=False)
+    if best is None or not _alike(line, direct):
+        return None, direct
+    return best, direct
 
 
-def _rank(line: StraightLine, use: Mask, tolerance: float) -> tuple[Hypothesis | None, Mask]:
-    readings = [_readings(line, k, k, use, tolerance) for k in (0, 1)]
-    exchanged = [_readings(line, k, 1 - k, use, tolerance) for k in (0, 1)]
+def _alike(line: StraightLine, direct: Mask) -> bool:
+    """Tell whether lengths are wrong alike, by an amount or a factor, as detours never are."""
+    length = np.where(direct, line.length, np.inf).min(axis=1)
+    have = np.isfinite(length)
+    if have.sum() < 3 or have.mean() < _MOST_FIRST:
+        return False
+    length, distance = length[have], line.distance[have, 0]
+    off, ratio = length - distance, length / distance
+    limit = max(1.0, 0.02 * float(np.median(distance)))
+    error = 3 * float(np.median(np.where(direct, line.length_error, 0.0).max(axis=1)[have]))
+    constant = np.median(np.abs(off - np.median(off))) <= limit + error
+    factor = np.median(np.abs(ratio - np.median(ratio))) <= 0.02 * np.median(ratio) + 0.001
+    return bool(constant or factor)
+
+
+def _rank(
+    line: StraightLine, use: Mask, tolerance: float, turns: bool
+) -> tuple[Hypothesis | None, Mask]:
+    readings = [_readings(line, k, k, use, tolerance, turns) for k in (0, 1)]
+    exchanged = [_readings(line, k, 1 - k, use, tolerance, False) for k in (0, 1)]
     stated = use & readings[0][0][1] & readings[1][0][1]
     count = int(stated.any(axis=1).sum())
     expected = _chance(line, use, tolerance)
     reports = len(use)
     straight = max(1, int((line.direct_length).any(axis=1).sum()))
-    needed = math.ceil(expected + 4 * math.sqrt(expected) + _surplus(line, use))
+    needed = max(math.ceil(expected + 4 * math.sqrt(expected)), _surplus(line, use))
     if count >= needed and count >= _ENOUGH * min(straight, reports):
         return AS_STATED, stated
     best, most, direct = AS_STATED, count, stated
@@ -105,7 +129,7 @@ def _rank(line: StraightLine, use: Mask, tolerance: float) -> tuple[Hypothesis |
         for out_name, out_mask, out_turn in out[: 1 if swapped else None]:
             for back_name, back_mask, back_turn in back[: 1 if swapped else None]:
                 mask = use & out_mask & back_mask
-                right = int(mask.any(axis=1).sum())
+                right = int(mask.any(axis=1).sum()) - _SPENT * ((out_turn != 0) + (back_turn != 0))
                 # A reading further down the list must explain clearly more.
                 if right > most * (1.0 if best == AS_STATED else 1.1):
                     most, direct = right, mask
@@ -114,19 +138,19 @@ def _rank(line: StraightLine, use: Mask, tolerance: float) -> tuple[Hypothesis |
                     )  # fmt: skip
     if best == AS_STATED:
         return (AS_STATED, stated) if count >= needed else (None, direct)
-    if most >= max(needed, _AHEAD * count) and most - count >= needed:
+    if most >= max(needed, _AHEAD * count, _LEAST_SHARE * straight) and most - count >= needed:
         return best, direct
     return (AS_STATED, stated) if count >= needed else (None, direct)
 
 
 def _readings(
-    line: StraightLine, k: int, source: int, use: Mask, tolerance: float
+    line: StraightLine, k: int, source: int, use: Mask, tolerance: float, turns: bool
 ) -> list[tuple[tuple[str, str], Mask, float]]:
     """Read one end in every way: the names, which paths are right, and the turn."""
     end, written = line.ends[k], line.ends[source]
     near = np.minimum(tolerance + 3 * np.maximum(end.error, written.error), _WIDEST)
     found: list[tuple[tuple[str, str], Mask, float]] = []
-    azimuth, zenith = _azimuths(end, written, use), _zeniths(written)
+    azimuth, zenith = _azimuths(end, written, use, turns), _zeniths(written)
     # Azimuths mean less the steeper the path is; both are compared as arcs.
     arc = np.sin(end.expected_zenith)
     right_azimuth = {
@@ -152,18 +176,20 @@ def _readings(
     return found
 
 
-def _azimuths(end: PathEnd, written: PathEnd, use: Mask) -> dict[str, tuple[np.ndarray, float]]:
+def _azimuths(
+    end: PathEnd, written: PathEnd, use: Mask, turns: bool
+) -> dict[str, tuple[np.ndarray, float]]:
     """Turn stated azimuths into what each reading says they are."""
     stated = written.azimuth
     found = {
         "stated": (stated, 0.0),
-        "reversed": (stated + math.pi, math.pi),
+        "reversed": (stated + math.pi, 0.0),
         "compass": (0.5 * math.pi - stated, 0.0),
         "mirrored": (-stated, 0.0),
         "transposed": (written.zenith, 0.0),
         "degrees": (stated * math.pi / 180, 0.0),
     }
-    if end.name == written.name:
+    if turns:
         for name, sense in (("turned", 1.0), ("mirror-turned", -1.0)):
             turn = _common_turn(end, sense * stated, use & written.azimuth_known)
             if turn is not None and abs(wrap_angle(turn)) > _TOLERANCES[0]:
@@ -200,7 +226,8 @@ def _chance(line: StraightLine, use: Mask, tolerance: float) -> float:
     share = 1.0
     for end in line.ends:
         if (end.azimuth_known & use).any():
-            share *= tolerance / math.pi
+            near = np.minimum(tolerance + 3 * end.error[use], _WIDEST)
+            share *= float(near.mean()) / math.pi
     paths = use.sum() / max(1, len(use))
     return float(len(use) * min(1.0, share * paths))
 
@@ -211,7 +238,8 @@ def _surplus(line: StraightLine, use: Mask) -> int:
     if not (out.azimuth_known & use).any():
         return 10**9  # nothing to compare
     full = out.zenith_known & back.azimuth_known & back.zenith_known & use
-    return 1 if full.any() else 3
+    exact = float(np.median(np.maximum(out.error, back.error)[use])) < 0.03
+    return 1 if full.any() and exact else 3
 
 
 def describe(hypothesis: Hypothesis, line: StraightLine, count: int) -> Finding:
@@ -220,9 +248,10 @@ def describe(hypothesis: Hypothesis, line: StraightLine, count: int) -> Finding:
     if hypothesis.swapped:
         return Finding(
             Cause.SWAPPED_ENDS,
-            f"{paths} fit the straight line only with departure and arrival exchanged: departure "
-            "belongs to the base station and arrival to the user, so exchange their columns; or "
-            "both run the way opposite to ours: then add pi to azimuths and take pi - zenith",
+            f"{paths} would fit the straight line only with departure and arrival exchanged: "
+            "departure belongs to the base station and arrival to the user, so exchange their "
+            "columns; or both run the way opposite to ours: then add pi to azimuths and take "
+            "pi - zenith",
             line.station,
             "swapped",
         )
@@ -240,8 +269,7 @@ def describe(hypothesis: Hypothesis, line: StraightLine, count: int) -> Finding:
     causes = [cause for cause, _, _ in parts]
     return Finding(
         causes[0],
-        f"{paths} do not run along the straight line as they stand, but would if "
-        + ", and ".join(sentences),
+        f"{paths} would run along the straight line if " + ", and ".join(sentences),
         line.station,
         "/".join(sorted(causes)) + str(sorted(map(tuple, parts.values()))),
     )

@@ -29,7 +29,10 @@ from echoscape.reports.length_checks import (
     check_first_lengths,
     check_lengths,
     check_powers,
+    check_relative,
     geographic_order,
+    middle_and_scatter,
+    surely,
 )
 from echoscape.reports.report import Reports
 from echoscape.reports.straight_line import StraightLine, straight_lines
@@ -64,6 +67,9 @@ def _check_station(line: StraightLine) -> list[Finding]:
     geographic = geographic_order(line)
     if geographic is not None:
         return [geographic]
+    relative = check_relative(line)
+    if relative:
+        return relative
     best, direct = rank_hypotheses(line)
     if best is None:
         stray = _straying(line)
@@ -83,12 +89,14 @@ def _turned(line: StraightLine, direct: np.ndarray) -> list[Finding]:
         use = direct & end.azimuth_known
         if use.sum() < 3:
             continue
-        off = wrap_angle(end.azimuth - end.expected_azimuth)[use]
-        middle = float(np.median(off))
-        scatter = 1.48 * float(np.median(np.abs(off - middle)))
-        if abs(middle) > max(_LEAST_TURN, 2 * scatter):
+        middle, scatter = middle_and_scatter(wrap_angle(end.azimuth - end.expected_azimuth)[use])
+        count = int(use.sum())
+        if count < 5 and scatter > 0.1 * _LEAST_TURN:
+            continue
+        error = 3 * float(np.median(end.error[use])) / math.sqrt(count)
+        if abs(middle) > max(_LEAST_TURN, surely(scatter, count), error):
             turn = Hypothesis(**{f"{end.name}_azimuth": "turned", f"{end.name}_turn": -middle})
-            found.append(describe(turn, line, int(use.sum())))
+            found.append(describe(turn, line, count))
     return found
 
 

@@ -28,6 +28,8 @@ _SCALES = {
     3.6: "lengths and positions are in different units",
 }
 _SCALE_ERROR = 0.02  # relative
+_SHARE_AT_ZERO = 0.1
+"""So many first delays of zero are no outliers: they count from the line of sight."""
 _SAME, _SHARE_SAME = 1e-9, 2e-3
 """Paths this near in metres and radians are copies; ray tracers make some by chance."""
 _CLOSE, _SHARE_CLOSE = 1e-4, 0.2
@@ -39,55 +41,56 @@ def check_lengths(line: StraightLine, direct: Mask) -> list[Finding]:
     shortest = np.where(direct, line.length, np.inf).min(axis=1)
     have = np.isfinite(shortest)
     length, distance = shortest[have], line.distance[have, 0]
-    error = np.where(direct, line.length_error, 0.0).max(axis=1)[have]
-    if len(length) < 1:
-        return check_first_lengths(line)
-    from_zero = _from_zero(line)
-    if from_zero:
-        return from_zero
+    error = float(np.median(np.where(direct, line.length_error, 0.0).max(axis=1)[have]))
+    far = float(np.median(distance))
     off = length - distance
-    middle = float(np.median(off))
-    scatter = 1.48 * float(np.median(np.abs(off - middle)))
-    limit = max(_LEAST_OFFSET, 2 * scatter, 3 * float(np.median(error)) / math.sqrt(len(off)))
-    limit = max(limit, 1e-4 * float(np.median(distance)))
-    if abs(middle) <= limit:
+    middle, scatter = middle_and_scatter(off)
+    limit = max(_LEAST_OFFSET, surely(scatter, len(off)), 3 * error / math.sqrt(len(off)))
+    if abs(middle) <= max(limit, 1e-4 * far) and scatter <= max(1.0, 0.05 * far) + 3 * error:
         return _too_short(line)
     ratio = float(np.median(length / distance))
-    spread = 1.48 * float(np.median(np.abs(length / distance / ratio - 1)))
-    # A clock's offset leaves the differences as they are; a unit does not.
-    scaled = spread * float(np.median(length)) < scatter or len(off) < 3
-    for scale, cure in _SCALES.items():
-        if scaled and abs(ratio / scale - 1) < _SCALE_ERROR and len(off) >= 1:
+    spread = 1.48 * float(np.median(np.abs(length / distance - ratio))) / max(ratio, 1e-9)
+    # A clock's offset leaves the differences as they are; a unit leaves the ratios.
+    if spread < _SCALE_ERROR and (spread * float(np.median(length)) < scatter or len(off) < 3):
+        for scale, cure in _SCALES.items():
+            if abs(ratio / scale - 1) < _SCALE_ERROR:
+                return [_scale(line, len(off), ratio, cure)]
+        if abs(ratio / 2 - 1) < _SCALE_ERROR:
+            return [Finding(
+                Cause.ROUND_TRIP,
+                f"{len(off)} paths run straight from station to user, but are twice as long as the "
+                "distance: these are delays there and back, so halve them",
+                line.station,
+                "round trip",
+            )]  # fmt: skip
+        if len(off) >= 3 and abs(ratio - 1) > 3 * _SCALE_ERROR and ratio > 1e-3:
+            cure = "lengths and positions are in different units, make them agree"
             return [_scale(line, len(off), ratio, cure)]
-    if scaled and abs(ratio / 2 - 1) < _SCALE_ERROR:
-        return [Finding(
-            Cause.ROUND_TRIP,
-            f"{len(off)} paths run straight from station to user, but are twice as long as the "
-            "distance: these are delays there and back, so halve them",
-            line.station,
-            "round trip",
-        )]  # fmt: skip
-    if len(off) < 3:
+    if len(off) < 3 or abs(middle) <= limit or scatter > max(1.0, 0.05 * far):
         return _too_short(line)
-    if scaled and spread < _SCALE_ERROR and abs(ratio - 1) > 3 * _SCALE_ERROR:
-        return [_scale(
-            line, len(off), ratio, "lengths and positions are in different units, make them agree"
-        )]  # fmt: skip
     return [Finding(
         Cause.DELAY_OFFSET,
         f"the lengths of {len(off)} direct paths differ from the distance by {middle:+.2f} m "
         f"({middle / SPEED_OF_LIGHT * 1e9:+.1f} ns) alike: check the clock, subtract this from "
         "every delay",
         line.station,
-        "offset" + f"{middle:.2f}",
-    ), *_too_short(line)]  # fmt: skip
+        f"offset {middle:.2f}",
+    )]  # fmt: skip
+
+
+def middle_and_scatter(values: np.ndarray) -> tuple[float, float]:
+    """Measure the median, and the deviation from it by the median too."""
+    middle = float(np.median(values))
+    return middle, 1.48 * float(np.median(np.abs(values - middle)))
+
+
+def surely(scatter: float, count: int) -> float:
+    """Bound what a median of so many values may be though none is shared; few scatter less."""
+    return (2.0 + 24.0 / count) * scatter
 
 
 def check_first_lengths(line: StraightLine) -> list[Finding]:
     """Compare each report's shortest path with the distance, where no path is known as direct."""
-    from_zero = _from_zero(line)
-    if from_zero:
-        return from_zero
     first = np.where(line.valid, line.length, np.inf).min(axis=1)
     ratio = first / line.distance[:, 0]
     if np.quantile(ratio, 0.1) > 10 and len(ratio) >= 1:
@@ -108,23 +111,26 @@ def _scale(line: StraightLine, count: int, ratio: float, cure: str) -> Finding:
     )
 
 
-def _from_zero(line: StraightLine) -> list[Finding]:
+def check_relative(line: StraightLine) -> list[Finding]:
     """Recognise delays that count from the first path, or from the straight line."""
     first = np.where(line.valid, line.length, np.inf).min(axis=1)
-    near_zero = first < 0.5 * line.distance[:, 0] - 3 * line.length_error.max(axis=1)
-    if near_zero.mean() <= 0.5:
+    error = line.length_error.max(axis=1)
+    early = first < 0.5 * line.distance[:, 0] - 3 * error
+    at_zero = early & (first < 0.01 * line.distance[:, 0] + error)
+    if early.mean() <= 0.5 and at_zero.mean() <= _SHARE_AT_ZERO:
         return []
-    ratio = first / line.distance[:, 0]
-    small = float(np.median(ratio[near_zero]))
-    if small > 1e-6 and np.ptp(ratio[near_zero]) < _SCALE_ERROR * small:
+    ratio = (first / line.distance[:, 0])[early]
+    small = float(np.median(ratio))
+    if small > 1e-6 and np.median(np.abs(ratio / small - 1)) < _SCALE_ERROR:
         for scale, cure in _SCALES.items():
             if abs(small / scale - 1) < _SCALE_ERROR:
-                return [_scale(line, int(near_zero.sum()), small, cure)]
+                return [_scale(line, int(early.sum()), small, cure)]
     return [Finding(
         Cause.RELATIVE_DELAY,
-        "most first delays are far below the straight line, as if delays were relative: starting "
-        "at zero for every user, or in excess of the line of sight; absolute delays are needed "
-        "(Sionna: normalize_delays=False; delays beyond the line of sight: add distance / c)",
+        f"the first paths of {int(early.sum())} of {len(early)} reports are far shorter than the "
+        "straight line, as if delays were relative: starting at zero for every user, or in excess "
+        "of the line of sight; absolute delays are needed (Sionna: normalize_delays=False; delays "
+        "beyond the line of sight: add distance / c)",
         line.station,
         "relative",
     )]  # fmt: skip
@@ -132,7 +138,12 @@ def _from_zero(line: StraightLine) -> list[Finding]:
 
 def _too_short(line: StraightLine) -> list[Finding]:
     """Count paths that are shorter than the straight line, beyond the stated errors."""
-    slack = np.maximum(0.3, 1e-4 * line.distance) + 3 * line.length_error
+    # Only errors make a path shorter than the line, so those that are show how large errors are.
+    short = line.excess[line.first & (line.excess < 0) & (line.excess > -0.2 * line.distance)]
+    error = 1.48 * float(np.median(-short)) if len(short) >= 3 else 0.0
+    least = np.minimum(1.0, 0.2 * line.distance)
+    slack = np.maximum(least, 0.02 * line.distance) + 3 * line.length_error
+    slack = np.maximum(slack, 4 * error)
     early = line.valid & (line.excess < -slack)
     if not early.any():
         return []

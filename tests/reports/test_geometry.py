@@ -1,0 +1,148 @@
+"""Geometry at the door: every fault of convention is named, and good data raises no alarm."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echoscape.reports import summarize_reports
+from echoscape.reports.finding import Cause
+from echoscape.reports.geometry import check_geometry
+from echoscape.sample import load_sample
+from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from tests.worlds.direct_paths import FAULTS, edit, make_reports, noisy, without
+
+COPIES = ("doubled", "relative", "amplitudes")  # of exact values
+
+
+def causes(reports):
+    return {finding.cause for finding in check_geometry(reports)}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@given(
+    seed=st.integers(0, 10_000),
+    users=st.integers(15, 60),
+    sight=st.floats(0.5, 1.0),
+    walls=st.integers(1, 4),
+    errors=st.booleans(),
+)
+@settings(max_examples=6, deadline=None, derandomize=True)
+def test_no_fault_passes_silently(fault, seed, users, sight, walls, errors):
+    change, expected = FAULTS[fault]
+    reports = change(make_reports(seed, users, sight, walls), np.random.default_rng(seed))
+    if reports.estimates.valid[:, 0].sum() < 8:
+        return  # too few in sight to tell
+    if errors and fault not in COPIES:
+        reports = noisy(reports, seed, 0.02, 0.2)
+    assert causes(reports) & expected
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    users=st.integers(2, 60),
+    sight=st.sampled_from([0.0, 0.05, 0.3, 1.0]),
+    walls=st.integers(1, 4),
+    stations=st.integers(1, 3),
+)
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_good_reports_raise_no_alarm(seed, users, sight, walls, stations):
+    reports = make_reports(seed, users, sight, walls, stations)
+    assert check_geometry(reports) == ()
+    flat = without(reports, "departure_zenith", "arrival_zenith")
+    assert check_geometry(flat) == ()
+    assert check_geometry(without(flat, "arrival_azimuth")) == ()
+    assert check_geometry(noisy(reports, seed, 0.05, 0.3, stated=True)) == ()
+
+
+def test_the_sample_city_raises_no_alarm():
+    sample = load_sample()
+    assert check_geometry(sample.reports) == ()
+    assert check_geometry(sample.targets) == ()  # all out of sight
+    assert check_geometry(noisy(sample.reports, 3, 0.02, 0.3)) == ()
+
+
+def test_noise_without_stated_errors_is_no_fault():
+    alarms = sum(bool(check_geometry(noisy(make_reports(k), k, 0.08, 0.5))) for k in range(40))
+    assert alarms <= 2  # one path in thousands lies four deviations off
+
+
+def test_one_user_is_enough_where_both_ends_are_measured():
+    (finding,) = check_geometry(FAULTS["swapped"][0](make_reports(1, 1, 1.0), None))
+    assert finding.cause is Cause.SWAPPED_ENDS
+    assert "exchange" in finding.sentence
+
+
+def test_a_station_is_named_where_it_alone_is_wrong():
+    reports = make_reports(4, 20, 1.0, 2, 2)
+    paths = reports.estimates
+    turned = np.where(
+        reports.station_index[:, None] == 1,
+        wrap_angle(paths.departure_azimuth + 0.4),
+        paths.departure_azimuth,
+    )
+    (finding,) = check_geometry(edit(reports, departure_azimuth=turned))
+    assert finding.cause is Cause.TURNED
+    assert finding.sentence.startswith("station 'bs-1': ")
+    assert "-0.400 rad (-22.9 degrees)" in finding.sentence
+    everywhere = edit(reports, departure_azimuth=wrap_angle(paths.departure_azimuth + 0.4))
+    (finding,) = check_geometry(everywhere)
+    assert not finding.sentence.startswith("station")
+
+
+def test_the_offset_of_a_clock_is_stated_in_both_units():
+    late = edit(make_reports(2), delay=make_reports(2).estimates.delay + 20e-9)
+    (finding,) = check_geometry(late)
+    assert finding.cause is Cause.DELAY_OFFSET
+    assert "+6.00 m (+20.0 ns)" in finding.sentence
+
+
+def test_directions_that_fit_no_convention_are_said_to():
+    reports = make_reports(5, 40, 1.0)
+    shape, rng = reports.estimates.delay.shape, np.random.default_rng(0)
+    lost = edit(reports, departure_azimuth=rng.uniform(-3, 3, shape))
+    (finding,) = check_geometry(lost)
+    assert finding.cause is Cause.UNRELATED_DIRECTIONS
+    assert "check the headings" in finding.sentence
+
+
+def test_a_report_or_two_shorter_than_light_allows_are_counted():
+    reports = make_reports(6, 40, 1.0)
+    delay = reports.estimates.delay.copy()
+    away = reports.position[7] - reports.station_position[0]
+    delay[7, 0] = 0.6 * np.linalg.norm(away) / SPEED_OF_LIGHT
+    (finding,) = check_geometry(edit(reports, delay=delay))
+    assert finding.cause is Cause.SHORT
+    assert "1 paths of 2.5% of the reports (first: report 7)" in finding.sentence
+
+
+def test_doubles_that_a_tracer_finds_by_chance_are_no_fault():
+    reports = make_reports(7, 400, 1.0)
+    doubled = FAULTS["doubled"][0](reports, None)
+    width = reports.estimates.delay.shape[1]
+    few = doubled.estimates.valid.copy()
+    few[1:, width:] = False
+    assert causes(edit(doubled, valid=few)) == {Cause.DOUBLED}  # copies, though of one user
+    rounded = edit(doubled, delay=doubled.estimates.delay + 1e-14 * np.arange(2 * width))
+    few[:, width:] = np.arange(len(few))[:, None] % 20 == 0
+    assert causes(edit(rounded, valid=few)) == set()
+
+
+def test_the_summary_carries_the_sentences():
+    reports = FAULTS["kilometres"][0](make_reports(8), None)
+    (sentence,) = summarize_reports(reports).warnings
+    assert "1000 times as long as the straight line" in sentence
+
+
+def test_users_at_the_station_or_without_a_path_are_passed_over():
+    reports = make_reports(9, 20, 1.0)
+    place = reports.position.copy()
+    place[3] = reports.station_position[0]
+    valid = reports.estimates.valid.copy()
+    valid[3:6] = False
+    valid[3, 1] = True
+    moved = dataclasses.replace(edit(reports, valid=valid), position=place)
+    assert check_geometry(moved) == ()
+    assert check_geometry(edit(reports, valid=np.zeros_like(valid))) == ()
