@@ -51,9 +51,3 @@ def safe_cell(text: str) -> str:
 def plain_cell(text: str) -> str:
     """Take off the apostrophe of `safe_cell`; other cells stay as they are."""
     return text[1:] if re.match(rf"'+{_FORMULA}", text) else text
-
-
-UNSAFE_CELL = rf"^'*{_FORMULA}"
-"""Cells that `safe_cell` changes, for Arrow's regular expressions."""
-SAFE_CELL = rf"^'+{_FORMULA}"
-"""Cells that `plain_cell` changes."""

@@ -65,13 +65,11 @@ def check_deviations(angle_std: float | None, delay_std: float | None) -> None:
 
 def check_table(path: Path) -> None:
     """Refuse a name that no table can be written to, before the work and not after it."""
-    from echoscape.checks import InputError
-    from echoscape.reports.files import SUFFIXES
+    from echoscape.files.output import check_output
+    from echoscape.files.tabular import table_suffix
 
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path} must end in .parquet or .csv, which tells the format")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of a file to write")
+    table_suffix(path)
+    check_output(path)
     check_place(path)
 
 

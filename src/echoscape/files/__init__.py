@@ -5,10 +5,11 @@ Gives arrays of archives with checked shapes, and outputs that replace old ones 
 """
 
 from echoscape.files.limits import check_input, check_size, largest_input
-from echoscape.files.npz import Npz, open_npz, write_npz
+from echoscape.files.npz import Arrays, Npz, open_npz, write_npz
 from echoscape.files.output import atomic_folder, atomic_path, check_output, check_output_folder
 
 __all__ = [
+    "Arrays",
     "Npz",
     "atomic_folder",
     "atomic_path",

@@ -56,21 +56,32 @@ NotImplementedError, which it includes: compressed in another way."""
 
 
 @dataclasses.dataclass(frozen=True)
-class _Member:
+class Member:
+    """An array before it is read."""
+
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
     size: int
 
 
-class Npz(Mapping[str, np.ndarray]):
-    """An open archive: names and shapes are known, arrays are read when they are asked for."""
+class Arrays(Mapping[str, np.ndarray]):
+    """Named arrays that are checked as they are taken; here of a mapping in memory."""
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile, members: dict[str, _Member]):
-        """Use `open_npz`."""
-        self.path, self._archive, self._members = path, archive, members
+    def __init__(self, source: str, values: Mapping[str, Any]):
+        """Check arrays that are in memory already.
+
+        Args:
+            source: What refusals call them.
+            values: Name to array.
+        """
+        self.source = source
         self._axes: dict[str, tuple[int, str]] = {}
-        self._sums = self._read_checksums()
+        self._values = {name: np.asarray(value) for name, value in values.items()}
+        self._members = {
+            name: Member(name, value.shape, value.dtype, value.nbytes)
+            for name, value in self._values.items()
+        }
 
     def __iter__(self) -> Iterator[str]:
         """List the arrays, without the title."""
@@ -84,8 +95,7 @@ class Npz(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Read an array as it is stored."""
-        if name not in self._members:
-            raise InputError(f"{self.path} lacks the array {name!r}; it has {self._listed()}")
+        self._find(name)
         return self._read(name)
 
     def array(
@@ -107,13 +117,11 @@ class Npz(Mapping[str, np.ndarray]):
         Raises:
             InputError: It is missing, or something else.
         """
-        if name not in self._members:
-            raise InputError(f"{self.path} lacks the array {name!r}; it has {self._listed()}")
-        member = self._members[name]
+        member = self._find(name)
         letters, words = _KINDS[kind]
         if member.dtype.kind not in letters:
             raise InputError(
-                f"{self.path}: {name} must be {words}, see docs/formats.md; got {member.dtype} "
+                f"{self.source}: {name} must be {words}, see docs/formats.md; got {member.dtype} "
                 f"of shape {member.shape}"
             )
         if shape is not None:
@@ -122,17 +130,17 @@ class Npz(Mapping[str, np.ndarray]):
         if finite and member.dtype.kind in "fc" and not np.isfinite(values).all():
             bad = int(np.sum(~np.isfinite(values)))
             raise InputError(
-                f"{self.path}: {name} must be finite numbers; {bad} of {values.size} are NaN or "
+                f"{self.source}: {name} must be finite numbers; {bad} of {values.size} are NaN or "
                 "infinite"
             )
         return values
 
     def number(self, name: str, kind: Kind = "real", finite: bool = True) -> Any:
         """Read an array that holds one number."""
-        if name in self._members and math.prod(self._members[name].shape) != 1:
+        shape = self._find(name).shape
+        if math.prod(shape) != 1:
             raise InputError(
-                f"{self.path}: {name} must be one number; got an array of shape "
-                f"{self._members[name].shape}"
+                f"{self.source}: {name} must be one number; got an array of shape {shape}"
             )
         return self.array(name, kind, finite=finite).reshape(()).item()
 
@@ -140,11 +148,18 @@ class Npz(Mapping[str, np.ndarray]):
         """Read the kind and version of the file; empty where it says none."""
         return str(self.array(TITLE, "text", ())) if TITLE in self._members else ""
 
-    def _check_shape(self, member: _Member, shape: tuple[int | str | None, ...]) -> None:
+    def _find(self, name: str) -> Member:
+        if name not in self._members:
+            names = list(self)
+            listed = (", ".join(names[:12]) or "none") + (", ..." if len(names) > 12 else "")
+            raise InputError(f"{self.source} lacks the array {name!r}; it has {listed}")
+        return self._members[name]
+
+    def _check_shape(self, member: Member, shape: tuple[int | str | None, ...]) -> None:
         wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
         if len(shape) != len(member.shape):
             raise InputError(
-                f"{self.path}: {member.name} must have {len(shape)} axes, {wanted}; got shape "
+                f"{self.source}: {member.name} must have {len(shape)} axes, {wanted}; got shape "
                 f"{member.shape}"
             )
         for length, axis in zip(member.shape, shape, strict=True):
@@ -152,13 +167,26 @@ class Npz(Mapping[str, np.ndarray]):
                 known, owner = self._axes.setdefault(axis, (length, member.name))
                 if known != length:
                     raise InputError(
-                        f"{self.path}: {member.name} must have the shape {wanted} with {known} "
+                        f"{self.source}: {member.name} must have the shape {wanted} with {known} "
                         f"for {axis}, as {owner} has; got {member.shape}"
                     )
             elif axis is not None and axis != length:
                 raise InputError(
-                    f"{self.path}: {member.name} must have the shape {wanted}; got {member.shape}"
+                    f"{self.source}: {member.name} must have the shape {wanted}; got {member.shape}"
                 )
+
+    def _read(self, name: str) -> np.ndarray:
+        return self._values[name]
+
+
+class Npz(Arrays):
+    """An open archive: names and shapes are known, arrays are read when they are asked for."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile, members: dict[str, Member]):
+        """Use `open_npz`."""
+        super().__init__(str(path), {})
+        self.path, self._archive, self._members = path, archive, members
+        self._sums = self._read_checksums()
 
     def _read(self, name: str) -> np.ndarray:
         member = self._members[name]
@@ -189,10 +217,6 @@ class Npz(Mapping[str, np.ndarray]):
         if not isinstance(sums, dict) or set(sums) != set(self._members):
             raise _damaged(self.path, None)
         return sums
-
-    def _listed(self) -> str:
-        names = list(self)
-        return (", ".join(names[:12]) or "none") + (", ..." if len(names) > 12 else "")
 
 
 @contextmanager
@@ -254,7 +278,7 @@ def write_npz(
             archive.comment = _CHECKSUMS + sums.encode()
 
 
-def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, _Member]:
+def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, Member]:
     """Read the directory and every header."""
     entries = archive.infolist()
     if len(entries) > MOST_ARRAYS:
@@ -285,7 +309,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, _Member]:
         size = math.prod(shape) * dtype.itemsize
         if len(shape) > _MOST_AXES or min(shape, default=1) < 0 or entry.file_size != start + size:
             raise _damaged(path, None)
-        members[name] = _Member(name, shape, dtype, size)
+        members[name] = Member(name, shape, dtype, size)
     return members
 
 

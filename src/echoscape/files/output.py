@@ -58,6 +58,11 @@ def protecting(force: bool = False) -> Iterator[None]:
         _FORCE.reset(token)
 
 
+def is_protecting() -> bool:
+    """Tell whether outputs of others are to be left alone."""
+    return _FORCE.get() is False
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Lend a temporary name beside `path` that takes its place when the block succeeds.
@@ -136,7 +141,7 @@ def check_output(path: str | Path) -> None:
         )
     if not stat.S_ISREG(found.st_mode):
         raise InputError(f"{path} is a pipe, socket or device; give the name of a file to write")
-    if _FORCE.get() is False and not is_written_here(path):
+    if is_protecting() and not is_written_here(path):
         raise InputError(
             f"{path} exists and was not written by echoscape; give another name, or replace it by "
             "--force"
