@@ -38,7 +38,7 @@ def square(count: int, scatterers: int = 8, listed: int = 5) -> Reports:
     azimuth = np.arctan2(first[:, 1], first[:, 0])[order]
     ones = np.ones_like(azimuth)
     return Reports(
-        estimates=PathEstimates(
+        estimates=PathEstimates.from_delays(
             departure_azimuth=azimuth,
             departure_zenith=np.pi / 2 * ones,
             arrival_azimuth=0 * ones,

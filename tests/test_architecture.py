@@ -18,6 +18,7 @@ ORDER = (
     "text",
     "progress",
     "checks",
+    "display",
     "files",
     "numerics",
     "scene",

@@ -28,21 +28,41 @@ if TYPE_CHECKING:
         load_maps,
         save_maps,
     )
+    from echoscape.channel_map.fitting import fit_map
     from echoscape.imaging import image, read_snapshots
-    from echoscape.localization import Fix, localize
+    from echoscape.localization import Fix, FixStatus, localize
     from echoscape.localization.scores import score
-    from echoscape.reports import read_echoes, read_observations, read_reports
+    from echoscape.propagation import Paths
+    from echoscape.reports import (
+        Echoes,
+        Observations,
+        Reports,
+        read_echoes,
+        read_observations,
+        read_reports,
+        write_echoes,
+        write_fixes,
+        write_observations,
+        write_reports,
+    )
     from echoscape.reports.echo_making import make_echoes
     from echoscape.sample import load_sample
-    from echoscape.scene import Site
+    from echoscape.scene import Site, StaticPoints
     from echoscape.tracking import track
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ChannelMap",
+    "Echoes",
     "Fix",
+    "FixStatus",
+    "Observations",
+    "Paths",
+    "Reports",
     "Site",
+    "StaticPoints",
+    "fit_map",
     "fit_nearest",
     "fit_network",
     "fit_virtual_anchors",
@@ -58,29 +78,45 @@ __all__ = [
     "save_maps",
     "score",
     "track",
+    "write_echoes",
+    "write_fixes",
+    "write_observations",
+    "write_reports",
 ]
 
 _HOMES = {
     "channel_map": (
         "ChannelMap", "fit_virtual_anchors", "fit_nearest", "fit_network", "load_maps", "save_maps",
     ),
+    "channel_map.fitting": ("fit_map",),
     "imaging": ("image", "read_snapshots"),
-    "localization": ("Fix", "localize"),
+    "localization": ("Fix", "FixStatus", "localize"),
     "localization.scores": ("score",),
-    "reports": ("read_echoes", "read_observations", "read_reports"),
+    "propagation": ("Paths",),
+    "reports": (
+        "Echoes", "Observations", "Reports", "read_echoes", "read_observations", "read_reports",
+        "write_echoes", "write_fixes", "write_observations", "write_reports",
+    ),
     "reports.echo_making": ("make_echoes",),
     "sample": ("load_sample",),
-    "scene": ("Site",),
+    "scene": ("Site", "StaticPoints"),
     "tracking": ("track",),
 }  # fmt: skip
+_STAGES = (
+    "channel_map", "channel_model", "communication", "estimation", "imaging", "localization",
+    "numerics", "plotting", "propagation", "reports", "sample", "scene", "signals", "studies",
+    "tracking",
+)  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _STAGES:
+        return importlib.import_module(f"echoscape.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'echoscape' has no attribute {name!r}")
     return getattr(importlib.import_module(f"echoscape.{_HOME_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted([*__all__, *_STAGES, "__version__"])

@@ -37,8 +37,8 @@ class Mirrors(ChannelMap):
             probability=jnp.asarray(self.probability),
             departure_azimuth=jnp.arctan2(seen[:, 1], seen[:, 0]) + self.shift[0],
             departure_zenith=jnp.arccos(seen[:, 2] / length) + self.shift[1],
-            delay=length / C + self.shift[2],
-            covariance=jnp.tile(jnp.diag(jnp.array([1e-4, 1e-4, 1e-18])), (len(LOSS), 1, 1)),
+            length=length + C * self.shift[2],
+            covariance=jnp.tile(jnp.diag(jnp.array([1e-4, 1e-4, 0.09])), (len(LOSS), 1, 1)),
             power=jnp.asarray(LOSS) / length**2,
         )
 

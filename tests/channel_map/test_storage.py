@@ -87,7 +87,7 @@ def test_maps_of_several_stations_share_a_folder(reports, nearest, network, tmp_
 def test_the_hash_of_data_is_of_its_values(reports):
     again = jax.tree.map(np.copy, reports)
     assert data_hash(again) == data_hash(reports)
-    again.estimates.delay[3, 2] *= 1 + 1e-15
+    again.estimates.length[3, 2] *= 1 + 1e-15
     assert data_hash(again) != data_hash(reports)
     renamed = dataclasses.replace(reports, station=("hill",))
     assert data_hash(renamed) != data_hash(reports)

@@ -61,7 +61,7 @@ def channel_map(folder):
     names = [f"{end}_{kind}" for end in ends for kind in kinds]
     angles = {name: np.asarray(getattr(paths, name)) for name in names}
     std = {f"{name}_std": np.full(paths.delay.shape, 1e-4) for name in angles}
-    estimates = PathEstimates(
+    estimates = PathEstimates.from_delays(
         **angles, **std, delay=np.asarray(paths.delay), power=np.asarray(paths.power),
         delay_std=np.full(paths.delay.shape, 1e-11), valid=np.asarray(paths.valid),
     )  # fmt: skip

@@ -31,7 +31,7 @@ def prior_of(azimuth, zenith, probability=(1.0,), power=(1.0,), covariance=None)
         probability=jnp.asarray(probability),
         departure_azimuth=azimuth,
         departure_zenith=jnp.asarray(zenith),
-        delay=jnp.full(azimuth.shape, 1e-7),
+        length=jnp.full(azimuth.shape, 30.0),
         covariance=none if covariance is None else jnp.asarray(covariance),
         power=jnp.asarray(power),
     )

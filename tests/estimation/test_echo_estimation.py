@@ -16,6 +16,7 @@ from echoscape.numerics.harmonics import (
 )
 from echoscape.scene import PlanarArray
 from echoscape.signals import EchoSnapshots, Waveform, point_channel
+from echoscape.units import SPEED_OF_LIGHT
 
 SHAPE = (6, 5, 32)
 FREQUENCY = np.array([[0.4, -1.0, -0.5], [-1.3, 0.6, -1.4], [2.0, 1.9, -2.6]])
@@ -81,7 +82,8 @@ def snapshots(transmit, receive, departure, arrival, delay, gain, noise, **kwarg
     waveform = Waveform(32, 1e6)
     channel = point_channel(
         tuple(map(jnp.asarray, departure)), tuple(map(jnp.asarray, arrival)),
-        jnp.asarray(delay), jnp.asarray(gain, complex), transmit, receive, waveform,
+        SPEED_OF_LIGHT * jnp.asarray(delay), jnp.asarray(gain, complex),
+        transmit, receive, waveform,
     )  # fmt: skip
     real, imaginary = np.random.default_rng(1).standard_normal((2, *channel.shape))
     received = np.asarray(channel) + np.sqrt(noise / 2) * (real + 1j * imaginary)

@@ -31,7 +31,7 @@ def echoes(sets, names=("roof", "tower")):
     azimuth, zenith, delay, power = values
     ones = np.ones_like(delay)
     return Echoes(
-        estimates=PathEstimates(
+        estimates=PathEstimates.from_delays(
             departure_azimuth=azimuth,
             departure_zenith=zenith,
             arrival_azimuth=azimuth,

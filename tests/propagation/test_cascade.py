@@ -9,6 +9,7 @@ import pytest
 from echoscape.propagation import one_way_statistics, scatter, square_world, strongest, two_way
 
 L = 4
+TARGET = 9.0  # what the target multiplies power with; amplitudes thrice
 
 
 @pytest.fixture
@@ -17,13 +18,13 @@ def paths(key):
 
 
 def test_echoes_are_all_ordered_pairs_as_two_loops_make_them(paths):
-    echoes = two_way(paths)
+    echoes = two_way(paths, target=TARGET)
     for i in range(L):
         for j in range(L):
             k = i * L + j
             assert echoes.identity[k] == k
-            assert np.isclose(echoes.delay[k], paths.delay[i] + paths.delay[j], rtol=1e-15)
-            assert np.isclose(echoes.gain[k], paths.gain[i] * paths.gain[j], rtol=1e-14)
+            assert np.isclose(echoes.length[k], paths.length[i] + paths.length[j], rtol=1e-15)
+            assert np.isclose(echoes.gain[k], 3.0 * paths.gain[i] * paths.gain[j], rtol=1e-14)
             assert echoes.departure_azimuth[k] == paths.departure_azimuth[i]
             assert echoes.departure_zenith[k] == paths.departure_zenith[i]
             assert echoes.arrival_azimuth[k] == paths.departure_azimuth[j]
@@ -34,7 +35,7 @@ def test_echoes_are_all_ordered_pairs_as_two_loops_make_them(paths):
 
 
 def test_swapping_a_pair_keeps_the_delay_and_swaps_the_angles(paths):
-    echoes = two_way(paths)
+    echoes = two_way(paths, target=TARGET)
     swap = np.arange(L * L).reshape(L, L).T.ravel()
     assert np.array_equal(echoes.delay[swap], echoes.delay)
     assert np.array_equal(echoes.departure_azimuth[swap], echoes.arrival_azimuth)
@@ -43,19 +44,19 @@ def test_swapping_a_pair_keeps_the_delay_and_swaps_the_angles(paths):
 
 
 def test_reciprocal_echoes_are_the_diagonal(paths):
-    diagonal = jax.tree.map(lambda leaf: leaf[:: L + 1], two_way(paths))
-    same = jax.tree.map(np.array_equal, two_way(paths, reciprocal=True), diagonal)
+    diagonal = jax.tree.map(lambda leaf: leaf[:: L + 1], two_way(paths, target=TARGET))
+    same = jax.tree.map(np.array_equal, two_way(paths, target=TARGET, reciprocal=True), diagonal)
     assert all(jax.tree.leaves(same))
 
 
 def test_a_pair_with_padding_is_padding(paths):
     padded = strongest(paths, L + 1)
-    valid = two_way(padded).valid.reshape(L + 1, L + 1)
+    valid = two_way(padded, target=TARGET).valid.reshape(L + 1, L + 1)
     assert np.array_equal(valid, np.outer(padded.valid, padded.valid))
 
 
 def noisy_echoes(key, paths, angle_std=0.05, delay_std=5e-9):
-    echoes = two_way(paths)
+    echoes = two_way(paths, target=TARGET)
     shape = (5, L, L)
     noise = jax.random.normal(key, shape) * jnp.array(
         [angle_std, angle_std, angle_std, angle_std, delay_std]
@@ -81,8 +82,8 @@ def test_one_way_statistics_lose_nothing_of_the_likelihood(key, paths, missing):
     def of_statistics(azimuth, zenith, tau):
         angles = (one_way.departure_azimuth - azimuth) ** 2
         angles += (one_way.departure_zenith - zenith) ** 2
-        off = one_way.delay - tau
-        delays = off @ one_way.delay_precision @ off
+        off = one_way.length - tau
+        delays = off @ one_way.length_precision @ off
         return -0.5 * (jnp.sum(one_way.looks * angles) / angle_std**2 + delays / delay_std**2)
 
     assert one_way.looks.sum() == 2 * (L * L - missing)
@@ -118,19 +119,19 @@ def test_the_closed_form_of_the_full_set_comes_out(key, paths):
     zero = jnp.zeros((L, L))
     one_way = one_way_statistics((zero, zero), (zero, zero), delay, jnp.ones((L, L), bool))
     r = np.asarray(delay.sum(1) + delay.sum(0))
-    assert np.allclose(one_way.delay, (r - r.sum() / (2 * L)) / (2 * L), rtol=1e-12)
+    assert np.allclose(one_way.length, (r - r.sum() / (2 * L)) / (2 * L), rtol=1e-12)
     covariance = (np.eye(L) - 1 / (2 * L)) / (2 * L)
-    assert np.allclose(np.linalg.inv(one_way.delay_precision), covariance, atol=1e-14)
+    assert np.allclose(np.linalg.inv(one_way.length_precision), covariance, atol=1e-14)
 
 
 def test_paths_without_echoes_and_open_combinations_stay_finite_and_consistent(paths):
-    exact = two_way(paths).delay.reshape(L, L)
+    exact = two_way(paths, target=TARGET).delay.reshape(L, L)
     zero = jnp.zeros((L, L))
     # 0 and 1 only paired with one another: their difference is open.  2 with itself.  3 unseen.
     present = jnp.zeros((L, L), bool).at[0, 1].set(True).at[1, 0].set(True).at[2, 2].set(True)
     one_way = one_way_statistics((zero, zero), (zero, zero), exact, present)
     assert one_way.looks.tolist() == [2.0, 2.0, 2.0, 0.0]
-    assert np.isclose(one_way.delay[0] + one_way.delay[1], exact[0, 1], rtol=1e-12)
-    assert np.isclose(one_way.delay[2], paths.delay[2], rtol=1e-12)
-    assert one_way.delay[3] == 0.0
-    assert np.linalg.matrix_rank(one_way.delay_precision) == 2
+    assert np.isclose(one_way.length[0] + one_way.length[1], exact[0, 1], rtol=1e-12)
+    assert np.isclose(one_way.length[2], paths.delay[2], rtol=1e-12)
+    assert one_way.length[3] == 0.0
+    assert np.linalg.matrix_rank(one_way.length_precision) == 2

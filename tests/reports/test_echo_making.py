@@ -17,6 +17,7 @@ from echoscape.estimation import (
 from echoscape.reports import Reports
 from echoscape.reports.echo_making import make_echoes
 
+CAR = 4 * np.pi * 10.0 * (28e9 / 299_792_458.0) ** 2  # ten square metres at 28 GHz
 VALUES = ("departure_azimuth", "departure_zenith", "arrival_azimuth", "arrival_zenith", "delay")
 
 
@@ -28,7 +29,7 @@ def some_reports(count=6, paths=7, seed=3):
     valid[2] = False
     hide = lambda values: np.where(valid, values, 0.0)  # noqa: E731
     exact = np.zeros(shape)
-    estimates = PathEstimates(
+    estimates = PathEstimates.from_delays(
         departure_azimuth=hide(draw.uniform(-np.pi, np.pi, shape)),
         departure_zenith=hide(draw.uniform(1.2, 2.2, shape)),
         arrival_azimuth=hide(draw.uniform(-np.pi, np.pi, shape)),
@@ -90,7 +91,7 @@ def test_without_errors_the_echoes_are_the_pairs_two_loops_make(key, pairs):
                 e.departure_azimuth[target, j],
                 e.departure_zenith[target, j],
                 e.delay[target, i] + e.delay[target, j],
-                e.power[target, i] * e.power[target, j],
+                CAR * e.power[target, i] * e.power[target, j],
             )
             for i, j in wanted
         ]
@@ -101,6 +102,22 @@ def test_without_errors_the_echoes_are_the_pairs_two_loops_make(key, pairs):
     assert made.echoes.target.tolist() == reports.report.tolist()
     assert made.echoes.time.tolist() == reports.time.tolist()
     assert not made.echoes.estimates.valid[2].any()
+
+
+def test_a_straight_echo_obeys_the_radar_equation(key):
+    distance, section, carrier = 43.0, 2.5, 6e9
+    wavelength = 299_792_458.0 / carrier
+    reports = Reports.from_arrays(
+        position=[[distance, 0.0, 0.0]], station_position=(0.0, 0.0, 0.0),
+        departure_azimuth=[[0.0]], departure_zenith=[[np.pi / 2]], length=[[distance]],
+        power=[[(wavelength / (4 * np.pi * distance)) ** 2]],
+    )  # fmt: skip
+    made = make_echoes(
+        reports, key, angle_std=0.01, delay_std=1e-9, cross_section=section,
+        carrier_frequency=carrier,
+    )  # fmt: skip
+    expected = wavelength**2 * section / ((4 * np.pi) ** 3 * distance**4)
+    assert made.echoes.estimates.power[0, 0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_budget_hears_what_is_above_the_threshold_and_states_its_errors(key):
@@ -253,6 +270,14 @@ def test_what_was_not_measured_stays_unmeasured(key):
             "angle_std must be .* above zero, in rad; got -0.1",
         ),
         ({"angle_std": 0.1, "delay_std": np.nan}, "delay_std must be .* above zero, in s; got nan"),
+        (
+            {"angle_std": 0.1, "delay_std": 1e-9, "cross_section": -1.0},
+            r"cross_section must be finite and above zero, in m\^2; got -1",
+        ),
+        (
+            {"budget": LinkBudget(), "carrier_frequency": 3e9},
+            "a link budget states the cross-section and the carrier",
+        ),
         ({"budget": LinkBudget(), "strongest": 0}, "strongest must be at least 1 path; got 0"),
         (
             {"budget": LinkBudget(), "missed": 1.5},

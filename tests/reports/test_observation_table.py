@@ -47,7 +47,7 @@ def test_rows_are_grouped_by_instant():
     assert seen.time.tolist() == [0.0, 0.5, 0.7]
     assert seen.estimates.valid.tolist() == [[True, True], [True, False], [False, False]]
     assert seen.row.tolist() == [[0, 1], [2, -1], [-1, -1]]
-    assert seen.estimates.delay[0].tolist() == [1e-7, 2.5e-7]
+    assert seen.estimates.delay[0].tolist() == pytest.approx([1e-7, 2.5e-7], rel=1e-15)
     assert seen.user_known.tolist() == [True, False, False]
     assert seen.user_position[0].tolist() == [4.0, 5.0, 1.5]
 
@@ -92,7 +92,7 @@ def test_errors_may_be_stated_once_for_all():
     names = [name for name in rows().column_names if name.endswith("_std")]
     bare = rows().drop_columns(names)
     seen = observations_from_table(bare, angle_std=0.02, delay_std=2e-9)
-    assert seen.estimates.delay_std[0].tolist() == [2e-9, 2e-9]
+    assert seen.estimates.delay_std[0].tolist() == pytest.approx([2e-9, 2e-9], rel=1e-15)
     with pytest.raises(InputError, match="--angle-std"):
         observations_from_table(bare, delay_std=2e-9)
 

@@ -7,7 +7,6 @@ import pytest
 
 from echoscape.reports import summarize_reports
 from echoscape.sample import load_sample
-from echoscape.units import SPEED_OF_LIGHT
 
 
 def edit(reports, **changes):
@@ -33,24 +32,23 @@ def test_the_summary_counts(reports):
 
 
 def test_a_few_short_delays_are_counted_beyond_their_stated_errors(reports):
-    delay = reports.estimates.delay.copy()
+    length = reports.estimates.length.copy()
     row = int(np.flatnonzero(reports.estimates.valid.any(axis=1))[5])
-    delay[row, 0] = 0.5 * np.linalg.norm(reports.position[row] - reports.station_position[0])
-    delay[row, 0] /= SPEED_OF_LIGHT
-    wrong = edit(reports, delay=delay)
+    length[row, 0] = 0.5 * np.linalg.norm(reports.position[row] - reports.station_position[0])
+    wrong = edit(reports, length=length)
     (warning,) = summarize_reports(wrong).warnings
     assert f"1 paths of 0.1% of the reports (first: report {reports.report[row]})" in warning
-    generous = edit(wrong, delay_std=np.full(delay.shape, 1e-6))
+    generous = edit(wrong, length_std=np.full(length.shape, 300.0))
     assert summarize_reports(generous).warnings == ()
-    unsure = dataclasses.replace(wrong, position_std=np.full(len(delay), 100.0))
+    unsure = dataclasses.replace(wrong, position_std=np.full(len(length), 100.0))
     assert summarize_reports(unsure).warnings == ()
 
 
 def test_normalised_delays_are_recognised(reports):
-    valid, delay = reports.estimates.valid, reports.estimates.delay
-    first = np.where(valid, delay, np.inf).min(axis=1, keepdims=True)
-    shifted = np.where(valid, delay - np.where(np.isfinite(first), first, 0), 0)
-    warnings = summarize_reports(edit(reports, delay=shifted)).warnings
+    valid, length = reports.estimates.valid, reports.estimates.length
+    first = np.where(valid, length, np.inf).min(axis=1, keepdims=True)
+    shifted = np.where(valid, length - np.where(np.isfinite(first), first, 0), 0)
+    warnings = summarize_reports(edit(reports, length=shifted)).warnings
     assert any("normalize_delays=False" in warning for warning in warnings)
 
 

@@ -36,7 +36,7 @@ def estimates(rng, valid, arrival=True, zero_std=False):
         return np.zeros(shape) if zero_std else np.where(valid, rng.uniform(1e-3, high, shape), 0)
 
     known = np.full(shape, bool(arrival)) | ~valid
-    return PathEstimates(
+    return PathEstimates.from_delays(
         departure_azimuth=draw(-np.pi, np.pi),
         departure_zenith=draw(0, np.pi),
         arrival_azimuth=draw(-np.pi, np.pi) * known,
@@ -88,7 +88,8 @@ def same(one, other):
     others, structure_other = jax.tree.flatten(other)
     assert structure == structure_other
     for a, b in zip(leaves, others):
-        np.testing.assert_array_equal(a, b)
+        # Lengths become delays and lengths again: each step rounds the last bit.
+        np.testing.assert_allclose(a, b, rtol=5e-16, atol=0)
 
 
 @settings(
@@ -103,7 +104,7 @@ def same(one, other):
     zero_std=st.booleans(),
     suffix=st.sampled_from([".parquet", ".csv"]),
 )
-def test_reports_come_back_bit_for_bit(
+def test_reports_come_back_but_for_the_last_bit(
     tmp_path, seed, sets, most, stations, arrival, zero_std, suffix
 ):
     reports = make_reports(seed, sets, most, stations, arrival=arrival, zero_std=zero_std)
@@ -113,7 +114,7 @@ def test_reports_come_back_bit_for_bit(
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
-def test_echoes_come_back_bit_for_bit(tmp_path, suffix):
+def test_echoes_come_back_but_for_the_last_bit(tmp_path, suffix):
     for seed in range(5):
         echoes = make_echoes(seed)
         write_echoes(echoes, tmp_path / f"echoes{suffix}")

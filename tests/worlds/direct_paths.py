@@ -52,7 +52,7 @@ def make_reports(seed=0, users=30, sight=0.7, walls=3, stations=1):
     values = {name: np.where(valid, each, 0.0) for name, each in values.items()}
     stds = {f"{name}_std": np.zeros(shape) for name in values if name not in ("power",)}
     return Reports(
-        estimates=PathEstimates(**values, **stds, valid=valid),
+        estimates=PathEstimates.from_delays(**values, **stds, valid=valid),
         position=place[owner[:, 0]],
         position_std=np.zeros(len(rows)),
         time=np.zeros(len(rows)),
@@ -65,6 +65,9 @@ def make_reports(seed=0, users=30, sight=0.7, walls=3, stations=1):
 
 def edit(reports, **changes):
     """Replace fields of the paths."""
+    for name, other in (("delay", "length"), ("delay_std", "length_std")):
+        if name in changes:
+            changes[other] = SPEED_OF_LIGHT * changes.pop(name)
     return dataclasses.replace(reports, estimates=dataclasses.replace(reports.estimates, **changes))
 
 
@@ -75,7 +78,9 @@ def noisy(reports, seed, angle=0.03, length=0.3, stated=False):
     for end in ENDS:
         azimuth, zenith = (getattr(paths, f"{end}_{x}") for x in ("azimuth", "zenith"))
         changes[f"{end}_azimuth"] = wrap_angle(azimuth + rng.normal(0, angle, azimuth.shape))
-        changes[f"{end}_zenith"] = np.abs(zenith + rng.normal(0, angle, zenith.shape))
+        changes[f"{end}_zenith"] = math.pi - np.abs(
+            math.pi - np.abs(zenith + rng.normal(0, angle, zenith.shape))
+        )
     late = rng.normal(0, length, paths.delay.shape) / SPEED_OF_LIGHT
     changes["delay"] = np.maximum(paths.delay + late, 0)
     if stated:
@@ -138,6 +143,7 @@ def _doubled(reports, rng):
     return dataclasses.replace(reports, estimates=PathEstimates(**{
         field.name: np.tile(getattr(paths, field.name), (1, 2))
         for field in dataclasses.fields(paths)
+        if getattr(paths, field.name) is not None
     }))  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def street_reports(
     lost = np.flatnonzero(rng.uniform(size=count) < wrong)
     place[lost] = place[np.roll(lost, 1)]
     ones = np.ones_like(azimuth)
-    estimates = PathEstimates(
+    estimates = PathEstimates.from_delays(
         departure_azimuth=azimuth,
         departure_zenith=zenith,
         arrival_azimuth=0 * ones,

@@ -6,7 +6,7 @@ import numpy as np
 
 from echoscape.estimation import PathEstimates
 from echoscape.reports import Observations
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import wrap_angle
 
 STATION = np.array([12.0, 31.0, 9.0])
 #: (unit normal, offset) of vertical walls around a crossing, none parallel to an axis
@@ -107,13 +107,13 @@ def observe(
         departure_zenith=np.clip(measured[..., 4], 0, np.pi),
         arrival_azimuth=measured[..., 1],
         arrival_zenith=np.clip(measured[..., 2], 0, np.pi),
-        delay=np.abs(measured[..., 0]) / SPEED_OF_LIGHT,
+        length=np.abs(measured[..., 0]),
         power=np.where(valid, 1e-9, 0.0),
         departure_azimuth_std=spread[..., 3],
         departure_zenith_std=spread[..., 4],
         arrival_azimuth_std=spread[..., 1],
         arrival_zenith_std=spread[..., 2],
-        delay_std=spread[..., 0] / SPEED_OF_LIGHT,
+        length_std=spread[..., 0],
         valid=valid,
     )
     number = np.cumsum(valid.reshape(-1)).reshape(valid.shape) - 1

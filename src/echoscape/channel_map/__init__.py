@@ -45,3 +45,7 @@ __all__ = [
     "load_maps",
     "save_maps",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

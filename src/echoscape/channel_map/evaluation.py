@@ -21,10 +21,10 @@ from echoscape.channel_map.prior import ChannelMap, PathPrior
 from echoscape.channel_map.station_reports import reports_of_station
 from echoscape.estimation import AnyArray, PathEstimates
 from echoscape.reports import Reports
-from echoscape.units import wrap_angle
+from echoscape.units import SPEED_OF_LIGHT, wrap_angle
 
-UNIT = np.array([0.05, 0.05, 5e-9])
-"""Errors of azimuth, zenith and delay in which paths are compared [rad, rad, s]."""
+UNIT = np.array([0.05, 0.05, 5e-9 * SPEED_OF_LIGHT])
+"""Errors of azimuth, zenith and length in which paths are compared [rad, rad, m]."""
 
 _FARTHEST = 3.0  # of those units, all three together
 _LIKELY = 0.05  # slots less probable than this explain nothing
@@ -90,8 +90,9 @@ def evaluate(channel_map: ChannelMap, reports: Reports, *, strongest: int = 5) -
     surprise = -np.where(present, np.log(promised), np.log1p(-promised))
     surprise = np.where(present | (np.asarray(prior.probability) > 0), surprise, 0.0)
     brier = (np.asarray(prior.probability, dtype=float) - present) ** 2
-    rms = np.sqrt(np.mean(error**2, axis=0)).tolist() if len(error) else [None] * 3
-    middle = np.median(np.abs(error), axis=0).tolist() if len(error) else [None] * 3
+    shown = error / [1.0, 1.0, SPEED_OF_LIGHT]
+    rms = np.sqrt(np.mean(shown**2, axis=0)).tolist() if len(error) else [None] * 3
+    middle = np.median(np.abs(shown), axis=0).tolist() if len(error) else [None] * 3
     return Evaluation(
         reports=len(some),
         paths=int(paths.valid.sum()),
@@ -145,7 +146,7 @@ def _match(paths: PathEstimates, prior: PathPrior) -> Int[np.ndarray, "report pa
     apart = np.stack(
         [
             _difference(getattr(paths, name), getattr(prior, name), name)
-            for name in ("departure_azimuth", "departure_zenith", "delay")
+            for name in ("departure_azimuth", "departure_zenith", "length")
         ],
         axis=-1,
     )
@@ -172,7 +173,7 @@ def _difference(reported, predicted, name: str) -> Float[np.ndarray, "report pat
 def _errors(paths: PathEstimates, prior: PathPrior, slot: Int[np.ndarray, "report path"]):
     """Subtract each path's slot from it; add what map and report state of their errors."""
     rows = np.arange(len(slot))[:, None]
-    names = ("departure_azimuth", "departure_zenith", "delay")
+    names = ("departure_azimuth", "departure_zenith", "length")
     error = np.stack(
         [np.asarray(getattr(paths, name)) - getattr(prior, name)[rows, slot] for name in names], -1
     )

@@ -26,7 +26,6 @@ from echoscape.channel_map.station_reports import (
 from echoscape.channel_map.storage import storable
 from echoscape.estimation import AnyArray
 from echoscape.reports import Reports
-from echoscape.units import SPEED_OF_LIGHT
 
 
 class NearestSettings(pydantic.BaseModel):
@@ -106,14 +105,14 @@ class NearestMap(ChannelMap):
         share = weight[None] * joined
         listed = jnp.sum(share * (member < self.listed), axis=-1) / jnp.sum(weight)
         predict = jax.vmap(_predict_path, in_axes=(None, None, 0, 0, 0))
-        azimuth, zenith, delay, covariance = predict(place, offset, point, precision, share)
+        azimuth, zenith, length, covariance = predict(place, offset, point, precision, share)
         total = jnp.sum(share, axis=-1)
         total = jnp.where(total > 0, total, 1.0)
         prior = PathPrior(
             probability=jnp.clip(listed, 0.0, 0.98),
             departure_azimuth=azimuth,
             departure_zenith=zenith,
-            delay=delay,
+            length=length,
             covariance=covariance,
             power=jnp.sum(share * power, axis=-1) / total,
         )
@@ -164,7 +163,7 @@ def _predict_path(
     misfit = (2.0 + jnp.sum(trust * residual**2, axis=0)) / (2.0 + jnp.sum(weight))
     variance = 1.0 / safe + jnp.sum(away[:, None] * inverse * away[:, :, None], axis=(1, 2))
     here = seed + (mean + jnp.sum(slope * away, axis=-1)) @ frame
-    return _angles_and_delay(here, frame, variance * jnp.maximum(misfit, 1.0))
+    return _angles_and_length(here, frame, variance * jnp.maximum(misfit, 1.0))
 
 
 def _frame(direction: Float[Array, "3"]) -> Float[Array, "3 3"]:
@@ -178,19 +177,19 @@ def _frame(direction: Float[Array, "3"]) -> Float[Array, "3 3"]:
     return jnp.stack([along, across, down])
 
 
-def _angles_and_delay(
+def _angles_and_length(
     point: Float[Array, "3"], frame: Float[Array, "3 3"], variance: Float[Array, "3"]
 ):
-    """Turn an unfolded point with its variances along a frame into angles and a delay."""
+    """Turn an unfolded point with its variances along a frame into angles and a length."""
     x, y, z = point
     level = jnp.sqrt(jnp.maximum(x**2 + y**2, 1e-6))
     length = jnp.sqrt(level**2 + z**2)
     own = _frame(point)
-    scale = jnp.stack([1.0 / level, 1.0 / length, jnp.full_like(length, 1.0 / SPEED_OF_LIGHT)])
+    scale = jnp.stack([1.0 / level, 1.0 / length, jnp.ones_like(length)])
     turn = scale[:, None] * own[jnp.array([1, 2, 0])] @ frame.T
     factor = turn * jnp.sqrt(variance)[None]
     azimuth = jnp.arctan2(y, jnp.where(x**2 + y**2 > 1e-12, x, 1.0))
-    return azimuth, jnp.arctan2(level, z), length / SPEED_OF_LIGHT, factor @ factor.T
+    return azimuth, jnp.arctan2(level, z), length, factor @ factor.T
 
 
 def _inverse(matrix: Float[Array, "axis 6"]) -> Float[Array, "axis 3 3"]:
@@ -225,8 +224,8 @@ def fit_nearest(
     distance, neighbour = (np.reshape(item, (-1, count)) for item in found)
     point = unfolded_point(paths, np.zeros(3))
     variance = _point_variance(reports, settings.model_error)
-    # A path without azimuth or delay is nowhere.
-    placed = np.isfinite(paths.departure_azimuth_std) & np.isfinite(paths.delay_std)
+    # A path without azimuth or length is nowhere.
+    placed = np.isfinite(paths.departure_azimuth_std) & np.isfinite(paths.length_std)
     valid = np.asarray(paths.valid) & placed
     error = np.where(valid, np.sqrt(variance.min(axis=-1)), 0.0)
     member = _join(position, point, error, valid, neighbour, settings)
@@ -274,11 +273,11 @@ def _raster(position: Float[np.ndarray, "report 3"]):
 def _point_variance(reports: Reports, model_error: float) -> Float[np.ndarray, "report path 3"]:
     """Propagate the errors that reports state into their unfolded points [m^2]."""
     paths = reports.estimates
-    length = SPEED_OF_LIGHT * paths.delay
+    length = paths.length
     level = np.linalg.norm(unfolded_point(paths, np.zeros(3))[..., :2], axis=-1)
-    per_unit = np.stack([np.full_like(length, SPEED_OF_LIGHT), level, length], axis=-1)
+    per_unit = np.stack([np.ones_like(length), level, length], axis=-1)
     stated = np.stack(
-        [paths.delay_std, paths.departure_azimuth_std, paths.departure_zenith_std], axis=-1
+        [paths.length_std, paths.departure_azimuth_std, paths.departure_zenith_std], axis=-1
     )
     measured = np.isfinite(stated)
     std = np.where(measured, per_unit * np.where(measured, stated, 0.0), 1e6)

@@ -1,7 +1,7 @@
 """What a channel map promises at a place, and what every map must offer.
 
 Takes a position.
-Gives a `PathPrior`: for each path slot whether it exists, its direction, delay and power.
+Gives a `PathPrior`: for each path slot whether it exists, its direction, length and power.
 """
 
 import abc
@@ -12,30 +12,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from echoscape.channel_map.station_reports import distance_to_nearest
-from echoscape.estimation import AnyArray
+from echoscape.propagation.path import AnyArray, Paths
 
+PathPrior = Paths
+"""Paths that a map predicts: with probability, covariance and power, in falling probability.
 
-class PathPrior(eqx.Module):
-    """Distribution of the paths between the base station and a place, in falling probability.
-
-    A slot is one physical path where the map knows identities; slots beyond the known paths have
-    probability zero.
-    """
-
-    probability: Float[AnyArray, "*batch path"]
-    """Probability that the path exists and is among the strongest that a receiver lists."""
-    departure_azimuth: Float[AnyArray, "*batch path"]
-    """Mean azimuth at the base station [rad]."""
-    departure_zenith: Float[AnyArray, "*batch path"]
-    """Mean zenith angle at the base station [rad]."""
-    delay: Float[AnyArray, "*batch path"]
-    """Mean one-way delay [s]."""
-    covariance: Float[AnyArray, "*batch path 3 3"]
-    """Covariance of (azimuth, zenith, delay) [rad^2, rad^2, s^2]."""
-    power: Float[AnyArray, "*batch path"]
-    """Expected power gain, linear [1]."""
-    log_power_std: Float[AnyArray, "*batch path"] | None = None
-    """Standard deviation of the natural logarithm of `power` [1]; None where it is not known."""
+A slot is one physical path where the map knows identities; slots beyond the known paths have
+probability zero.
+"""
 
 
 class ChannelMap(eqx.Module):

@@ -16,7 +16,6 @@ from scipy.spatial import KDTree
 
 from echoscape.estimation import AnyArray, PathEstimates
 from echoscape.reports import Reports
-from echoscape.units import SPEED_OF_LIGHT
 
 
 def reports_of_station(reports: Reports, station: str | None = None) -> Reports:
@@ -65,7 +64,7 @@ def unfolded_point(
     direction = np.stack(
         [np.sin(zenith) * np.cos(azimuth), np.sin(zenith) * np.sin(azimuth), np.cos(zenith)], -1
     )
-    length = SPEED_OF_LIGHT * np.asarray(paths.delay)
+    length = np.asarray(paths.length)
     return station_position + length[..., None] * direction
 
 

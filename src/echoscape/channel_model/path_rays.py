@@ -14,7 +14,7 @@ from scipy.spatial import KDTree
 from echoscape.channel_model.ray import Motion, RaySet
 from echoscape.checks import InputError
 from echoscape.propagation.traced_route import TracedRoute
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import wrap_angle
 
 LINK = 0.1
 """Furthest that the image of one ray may be from one instant to the next [m]."""
@@ -53,7 +53,7 @@ def rays_from_paths(route: TracedRoute, between: tuple[float, float] | None = No
         return np.asarray(values)[instant, slot]
 
     paths, user = route.paths, route.position[instant]
-    length = pick(paths.delay) * SPEED_OF_LIGHT
+    length = pick(paths.length)
     back = _unit(pick(paths.arrival_azimuth), pick(paths.arrival_zenith))
     image = user + length[:, None] * back
     point = pick(paths.last_bounce)
@@ -91,7 +91,7 @@ def rays_from_paths(route: TracedRoute, between: tuple[float, float] | None = No
     presence = np.zeros(grid)
     presence[instant, ray] = 1.0
     if route.jones is None:
-        turn = route.carrier_frequency * pick(paths.delay)
+        turn = route.carrier_frequency * pick(paths.delay)  # cycles of the carrier
         phase = pick(paths.gain) * np.exp(2j * np.pi * (turn - np.round(turn)))
         change = (phase / np.abs(phase))[:, None, None]
     else:
@@ -129,7 +129,7 @@ def departure_error(
     paths, user = route.paths, route.position[instant]
     back = _unit(np.asarray(paths.arrival_azimuth)[instant, slot],
                  np.asarray(paths.arrival_zenith)[instant, slot])  # fmt: skip
-    length = np.asarray(paths.delay)[instant, slot] * SPEED_OF_LIGHT
+    length = np.asarray(paths.length)[instant, slot]
     away, ray = ray_image.query(user + length[:, None] * back)
     near = away < LINK
     out = (user - np.asarray(rays.point)[ray])[near]

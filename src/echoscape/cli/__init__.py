@@ -10,3 +10,7 @@ Gives text on standard output (``--json`` for programs), progress and errors on 
 from echoscape.cli.application import app, main
 
 __all__ = ["app", "main"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -30,6 +30,8 @@ def make(
     link_budget: Path | None = None,
     angle_std: float | None = None,
     delay_std: float | None = None,
+    cross_section: float | None = None,
+    carrier_frequency: float | None = None,
     strongest: _Count = 5,
     missed: _Share = 0.0,
     false: Annotated[_Share, cyclopts.Parameter(negative="")] = 0.0,
@@ -48,6 +50,9 @@ def make(
         link_budget: TOML file of the link; a 28 GHz small cell and a car if not given.
         angle_std: Standard deviation of every angle [rad].
         delay_std: Standard deviation of every two-way delay [s].
+        cross_section: With stated deviations: radar cross-section of every target, 10 if not
+            given [m^2].
+        carrier_frequency: With stated deviations: the carrier, 28e9 if not given [Hz].
         strongest: How many of a target's paths take part, in all ordered pairs.
         missed: Share of the echoes that are lost for other reasons.
         false: Mean number of false echoes for each true one.
@@ -79,6 +84,8 @@ def make(
         budget=budget,
         angle_std=angle_std,
         delay_std=delay_std,
+        cross_section=cross_section,
+        carrier_frequency=carrier_frequency,
         strongest=strongest,
         missed=missed,
         false=false,

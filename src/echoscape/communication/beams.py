@@ -26,7 +26,6 @@ from echoscape.estimation import AnyArray, PathEstimates
 from echoscape.reports import Reports
 from echoscape.scene.antenna import PlanarArray
 from echoscape.scene.direction import angles_of, unit_vector
-from echoscape.units import SPEED_OF_LIGHT
 
 Codebook = Complex[AnyArray, "beam element"]
 
@@ -145,7 +144,7 @@ def straight_line(
             probability=one,
             departure_azimuth=azimuth[None],
             departure_zenith=zenith[None],
-            delay=jnp.linalg.norm(away)[None] / SPEED_OF_LIGHT,
+            length=jnp.linalg.norm(away)[None],
             covariance=jnp.zeros((1, 3, 3), position.dtype),
             power=one,
         )

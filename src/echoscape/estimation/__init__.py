@@ -38,3 +38,7 @@ __all__ = [
     "estimate_echoes",
     "integrated_snr",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

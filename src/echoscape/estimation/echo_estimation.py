@@ -141,7 +141,9 @@ def estimate_echoes(
             progress(number + 1, count)
     width = max(1, max(int(row["valid"].sum()) for row in rows))
     rows = [{name: _fitted(value, width) for name, value in row.items()} for row in rows]
-    return PathEstimates(**{name: np.stack([row[name] for row in rows]) for name in rows[0]})
+    return PathEstimates.from_delays(
+        **{name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    )
 
 
 def _fitted(value: np.ndarray, width: int) -> np.ndarray:

@@ -28,6 +28,7 @@ import pydantic
 from jaxtyping import Float
 
 from echoscape.checks import read_settings
+from echoscape.propagation.free_space import target_gain
 from echoscape.units import (
     BOLTZMANN,
     SPEED_OF_LIGHT,
@@ -102,7 +103,7 @@ class LinkBudget(pydantic.BaseModel):
     @property
     def target_gain(self) -> float:
         """What a target multiplies both one-way gains with, ``4 pi sigma / wavelength^2`` [1]."""
-        return 4 * math.pi * from_db(self.cross_section_dbsm) / self.wavelength**2
+        return target_gain(from_db(self.cross_section_dbsm), self.wavelength)
 
     @property
     def threshold(self) -> float:

@@ -21,3 +21,7 @@ __all__ = [
     "open_npz",
     "write_npz",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

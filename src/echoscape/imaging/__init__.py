@@ -48,3 +48,7 @@ __all__ = [
     "write_image",
     "write_snapshots",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

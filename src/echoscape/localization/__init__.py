@@ -32,3 +32,7 @@ __all__ = [
     "prepare_one_way",
     "prepare_paired",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

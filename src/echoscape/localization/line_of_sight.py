@@ -18,7 +18,7 @@ from echoscape.checks import InputError, unknown_name
 from echoscape.estimation import AnyArray, PathEstimates
 from echoscape.localization.fix import Fix, FixStatus
 from echoscape.reports import Echoes
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import wrap_angle
 
 _UNKNOWN = 1e6  # [m] deviation of a place that nothing was heard of
 
@@ -41,7 +41,7 @@ def shortest_echo_direct(
         One place a target, targets in rising order.  A target without a usable echo has status
         ``NO_ECHO``; an echo shorter than the way to the height has ``UNEXPLAINED``.
     """
-    return _direct(echoes, station_position, height, np.asarray(echoes.estimates.delay))
+    return _direct(echoes, station_position, height, np.asarray(echoes.estimates.length))
 
 
 def strongest_echo_direct(
@@ -97,14 +97,14 @@ def _usable(paths: PathEstimates, height: float | None) -> np.ndarray:
     """Tell which echoes measured what their place follows from."""
     azimuth = np.isfinite(paths.departure_azimuth_std) | np.isfinite(paths.arrival_azimuth_std)
     zenith = np.isfinite(paths.departure_zenith_std) | np.isfinite(paths.arrival_zenith_std)
-    measured = azimuth & np.isfinite(paths.delay_std) & np.asarray(paths.valid)
+    measured = azimuth & np.isfinite(paths.length_std) & np.asarray(paths.valid)
     return measured if height is not None else measured & zenith
 
 
 def _place(echo: PathEstimates, origin: np.ndarray, height: float | None, heard: np.ndarray):
     """Turn one echo a target into a place, its covariance, and whether the echo reaches it."""
-    length = np.where(heard, 0.5 * SPEED_OF_LIGHT * np.asarray(echo.delay), 0.0)
-    length_std = 0.5 * SPEED_OF_LIGHT * np.where(heard, echo.delay_std, 0.0)
+    length = np.where(heard, 0.5 * np.asarray(echo.length), 0.0)
+    length_std = 0.5 * np.where(heard, echo.length_std, 0.0)
     azimuth, azimuth_std = _mean_angle(echo, "azimuth")
     if height is None:
         zenith, zenith_std = _mean_angle(echo, "zenith")

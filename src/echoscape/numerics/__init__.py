@@ -41,3 +41,7 @@ __all__ = [
     "whiten",
     "whiten_correlated",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,6 +10,7 @@ from echoscape.propagation.free_space import (
     path_amplitude,
     radar_gain,
     scattered_amplitude,
+    target_gain,
 )
 from echoscape.propagation.path import Paths, strongest
 from echoscape.propagation.point_scatterer import jitter_scatterers, scatter, square_world
@@ -26,5 +27,10 @@ __all__ = [
     "scattered_amplitude",
     "square_world",
     "strongest",
+    "target_gain",
     "two_way",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

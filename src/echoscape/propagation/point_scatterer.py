@@ -1,6 +1,6 @@
 """The world of point scatterers: every path bounces once, off a point that stays.
 
-Seen from the base station such a path keeps its angle wherever the user goes; only its delay
+Seen from the base station such a path keeps its angle wherever the user goes; only its length
 tells of the user.  It is the world of [wu-ckm] and the simplest in which an unseen target can be
 found.
 
@@ -16,7 +16,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from echoscape.propagation.free_space import carrier_phase, line_of_sight, scattered_amplitude
 from echoscape.propagation.path import Paths
 from echoscape.scene import PlanarArray, Site, angles_of, distance
-from echoscape.units import SPEED_OF_LIGHT
 
 
 def scatter(
@@ -44,19 +43,19 @@ def scatter(
         position, points = position.at[2].set(start[2]), points.at[:, 2].set(start[2])
     out, back = points - start[None], points - position[None]
     before, after = distance(out), distance(back)
-    delay = (before + after) / SPEED_OF_LIGHT
+    length = before + after
     amplitude = scattered_amplitude(before, after, site.scatterer_cross_section, site.wavelength)
     azimuth, zenith = angles_of(out)
     arrival_azimuth, arrival_zenith = angles_of(back)
-    count = delay.shape[0]
+    count = length.shape[0]
     bounced = Paths(
-        gain=amplitude * carrier_phase(site, delay),
-        delay=delay,
+        gain=amplitude * carrier_phase(site, length),
+        length=length,
         departure_azimuth=azimuth,
         departure_zenith=zenith,
         arrival_azimuth=arrival_azimuth,
         arrival_zenith=arrival_zenith,
-        doppler=jnp.zeros_like(delay),
+        doppler=jnp.zeros_like(length),
         bounces=jnp.ones(count, jnp.int32),
         first_bounce=points,
         last_bounce=points,

@@ -15,6 +15,7 @@ from jaxtyping import Complex, Float
 
 from echoscape.checks import InputError
 from echoscape.propagation.path import Paths
+from echoscape.units import SPEED_OF_LIGHT
 
 _NEEDED = ("t", "pos", "offset", "tau_ns", "aod", "eod", "aoa", "eoa")
 
@@ -121,7 +122,7 @@ def read_traced_route(
     )  # fmt: skip
     paths = Paths(
         gain=jnp.asarray(lay(amplitude * np.exp(-2j * np.pi * (turn - np.round(turn))))),
-        delay=jnp.asarray(lay(delay)),
+        length=jnp.asarray(SPEED_OF_LIGHT * lay(delay)),
         departure_azimuth=jnp.asarray(lay(number("aod"))),
         departure_zenith=jnp.asarray(lay(0.5 * np.pi - number("eod"))),
         arrival_azimuth=jnp.asarray(lay(number("aoa"))),

@@ -41,3 +41,7 @@ __all__ = [
     "write_observations",
     "write_reports",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -15,6 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from echoscape.checks import InputError, nearest_name
+from echoscape.propagation.path_ranges import (
+    Violation,
+    azimuth_violation,
+    deviation_violation,
+    power_violation,
+    zenith_violation,
+)
 from echoscape.reports.schema import Schema
 from echoscape.units import SPEED_OF_LIGHT
 
@@ -25,7 +32,6 @@ _LARGEST_DEVIATION = {
     "[rad]": (math.pi, "if these are degrees, multiply them by pi/180"),
     "[s]": (1e-5, "if these are nanoseconds, multiply them by 1e-9"),
 }
-_ROUNDING = 1e-5  # an angle of pi in single precision is a little above pi
 
 
 class Columns:
@@ -113,30 +119,13 @@ class Columns:
     def azimuth(self, name: str) -> np.ndarray:
         """Take azimuths, NaN where empty [rad]."""
         values = self._measured(name)
-        outside = np.abs(values) > math.pi + _ROUNDING
-        if outside.any():
-            largest = np.nanmax(np.abs(values))
-            wrapped = largest <= 2 * math.pi + _ROUNDING and np.nanmin(values) >= 0
-            hint = (
-                "subtract 2 pi from those above pi"
-                if wrapped
-                else "if these are degrees, multiply them by pi/180"
-            )
-            self.refuse(outside, name, "must lie between -pi and pi", values, hint)
+        self._obey(name, values, azimuth_violation(values))
         return np.clip(values, -math.pi, math.pi)
 
     def zenith(self, name: str) -> np.ndarray:
         """Take angles from +z, NaN where empty [rad]."""
         values = self._measured(name)
-        outside = (values < -_ROUNDING) | (values > math.pi + _ROUNDING)
-        if outside.any():
-            elevation = np.nanmax(np.abs(values)) <= math.pi / 2 + _ROUNDING
-            hint = (
-                "if these are elevations above the horizon, take pi/2 - elevation"
-                if elevation
-                else "if these are degrees, multiply them by pi/180"
-            )
-            self.refuse(outside, name, "must lie between 0 (up) and pi", values, hint)
+        self._obey(name, values, zenith_violation(values))
         return np.clip(values, 0.0, math.pi)
 
     def delay(self, name: str, longest: float = LONGEST_DELAY) -> np.ndarray:
@@ -155,8 +144,7 @@ class Columns:
     def power(self, name: str) -> np.ndarray:
         """Take linear power gains, NaN where empty."""
         values = self._measured(name)
-        hint = "if these are decibels, take 10**(power/10)"
-        self.refuse(values < 0, name, "must not be negative", values, hint)
+        self._obey(name, values, power_violation(values))
         return values
 
     def deviation(self, name: str) -> np.ndarray:
@@ -164,10 +152,8 @@ class Columns:
         if not self.has(name):
             return np.full(len(self.table), np.nan)
         values = self.values(name)
-        self.refuse(values < 0, name, "must not be negative", values)
         most, hint = _LARGEST_DEVIATION.get(self.schema[name].unit, (math.inf, ""))
-        large = np.isfinite(values) & (values > most)
-        self.refuse(large, name, f"must be at most {most:.3g}, or infinite", values, hint)
+        self._obey(name, values, deviation_violation(values, most, hint))
         return values
 
     def refuse(
@@ -198,6 +184,10 @@ class Columns:
             else f" ({self.schema.number} {number[row]})"
         )
         return f"row {row + 1}{owner}"
+
+    def _obey(self, name: str, values: np.ndarray, found: Violation | None) -> None:
+        if found is not None:
+            self.refuse(found.bad, name, found.needed, values, found.hint)
 
     def _measured(self, name: str) -> np.ndarray:
         if not self.has(name):

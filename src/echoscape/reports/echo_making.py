@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from echoscape.checks import InputError
+from echoscape.display import expect
 from echoscape.estimation import (
     LinkBudget,
     PathEstimates,
@@ -25,12 +26,13 @@ from echoscape.estimation import (
     echo_power,
     integrated_snr,
 )
+from echoscape.propagation import target_gain
 from echoscape.reports.echo import Echoes
 from echoscape.reports.report import Reports
-from echoscape.units import wrap_angle
+from echoscape.units import SPEED_OF_LIGHT, from_db, wrap_angle
 
 _ANGLES = ("departure_azimuth", "departure_zenith", "arrival_azimuth", "arrival_zenith")
-_FIELDS = (*_ANGLES, "delay", "power", *(f"{name}_std" for name in (*_ANGLES, "delay")))
+_FIELDS = (*_ANGLES, "length", "power", *(f"{name}_std" for name in (*_ANGLES, "length")))
 
 
 class SimulatedEchoes(eqx.Module):
@@ -51,6 +53,8 @@ def make_echoes(
     budget: LinkBudget | None = None,
     angle_std: float | None = None,
     delay_std: float | None = None,
+    cross_section: float | None = None,
+    carrier_frequency: float | None = None,
     strongest: int = 5,
     pairs: Literal["all", "reciprocal"] = "all",
     missed: float = 0.0,
@@ -65,6 +69,9 @@ def make_echoes(
         budget: Decides what is heard and how well.
         angle_std: Without a budget: deviation of every angle [rad].
         delay_std: Without a budget: deviation of every delay [s].
+        cross_section: Without a budget: the target's radar cross-section, 10 m^2 if not given
+            [m^2].  An echo's power is ``4 pi sigma / wavelength^2`` times both one-way gains.
+        carrier_frequency: Without a budget: the carrier, 28 GHz if not given [Hz].
         strongest: How many of a target's paths take part.
         pairs: "all" ordered pairs of paths, or only the "reciprocal" ones that return the way
             they came.
@@ -81,25 +88,27 @@ def make_echoes(
     Raises:
         InputError: The options contradict one another or are out of range.
     """
-    _check_options(budget, angle_std, delay_std, strongest, missed, false)
+    expect(reports, Reports, "make_echoes")
+    target = (cross_section, carrier_frequency)
+    _check_options(budget, angle_std, delay_std, target, strongest, missed, false)
     if listener is not None:
         _check_listener(reports, listener, pairs)
-    back = (listener or reports).estimates
+    heard = reports if listener is None else listener
+    back = heard.estimates
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
     truth, present = _pairs(reports.estimates, back, strongest, pairs)
     possible = present.sum(axis=1)
     if budget is not None:
         present = _hear(truth, present, budget, generator)
-    else:
-        for name in (*_ANGLES, "delay"):
-            std = delay_std if name == "delay" else angle_std
+    elif angle_std is not None and delay_std is not None:
+        errors = dict.fromkeys(_ANGLES, angle_std) | {"length": SPEED_OF_LIGHT * delay_std}
+        for name, std in errors.items():
             truth[f"{name}_std"] = np.full(present.shape, std, dtype=float)
-        truth["power"] = truth["outward"] * truth["back"]
+        truth["power"] = _target_gain(*target) * truth["outward"] * truth["back"]
     detectable = present.sum(axis=1)
     present &= generator.random(present.shape) >= missed
     _measure(truth, generator)
     truth, present = _add_false(truth, present, (reports.estimates, back), false, generator)
-    heard = listener or reports
     names = tuple(dict.fromkeys(heard.station + reports.station))
     sender = np.array([names.index(name) for name in reports.station], int)[reports.station_index]
     return SimulatedEchoes(
@@ -116,13 +125,30 @@ def make_echoes(
     )
 
 
-def _check_options(budget, angle_std, delay_std, strongest, missed, false) -> None:
+def _target_gain(cross_section: float | None, carrier_frequency: float | None) -> float:
+    """Give what a target multiplies both one-way gains with, by the defaults of `LinkBudget`."""
+    usual = LinkBudget()
+    section = from_db(usual.cross_section_dbsm) if cross_section is None else cross_section
+    return target_gain(section, SPEED_OF_LIGHT / (carrier_frequency or usual.carrier_frequency))
+
+
+def _check_options(budget, angle_std, delay_std, target, strongest, missed, false) -> None:
     fixed = (angle_std, delay_std)
     if budget is not None and any(std is not None for std in fixed):
         raise InputError("give a link budget or fixed deviations of angle and delay, not both")
     if budget is None and any(std is None for std in fixed):
         raise InputError("without a link budget both angle_std [rad] and delay_std [s] are needed")
-    for name, unit, std in (("angle_std", "rad", angle_std), ("delay_std", "s", delay_std)):
+    if budget is not None and any(value is not None for value in target):
+        raise InputError(
+            "a link budget states the cross-section and the carrier: leave cross_section and "
+            "carrier_frequency out, or the budget"
+        )
+    for name, unit, std in (
+        ("angle_std", "rad", angle_std),
+        ("delay_std", "s", delay_std),
+        ("cross_section", "m^2", target[0]),
+        ("carrier_frequency", "Hz", target[1]),
+    ):
         if std is not None and not 0 < std < np.inf:
             raise InputError(f"{name} must be finite and above zero, in {unit}; got {std}")
     if strongest < 1:
@@ -149,13 +175,13 @@ def _pairs(
 
     valid = np.logical_and(*take("valid"))
     outward, home = (np.where(valid, power, 0.0) for power in take("power"))
-    truth = {"delay": sum(take("delay")), "outward": outward, "back": home}
+    truth = {"length": sum(take("length")), "outward": outward, "back": home}
     for kind in ("azimuth", "zenith"):  # both are directions at a station: a report's departures
         truth[f"departure_{kind}"], truth[f"arrival_{kind}"] = take(f"departure_{kind}")
         leave, arrive = take(f"departure_{kind}_std")
         truth[f"departure_{kind}_unknown"] = np.isinf(leave)
         truth[f"arrival_{kind}_unknown"] = np.isinf(arrive)
-    truth["delay_unknown"] = np.logical_or(*map(np.isinf, take("delay_std")))
+    truth["length_unknown"] = np.logical_or(*map(np.isinf, take("length_std")))
     # a station that hears itself sees the same target both ways round
     low, high = (i, j) if out is not back else (np.minimum(i, j), np.maximum(i, j))
     truth["pair"] = low * more + high
@@ -198,7 +224,7 @@ def _hear(
     heard = present & (snr >= budget.threshold)
     snr = np.where(heard, snr, 1.0)
     truth["power"] = section * budget.target_gain * truth["outward"] * truth["back"]
-    truth["delay_std"] = np.asarray(delay_deviation(budget, snr))
+    truth["length_std"] = SPEED_OF_LIGHT * np.asarray(delay_deviation(budget, snr))
     for end, rows, columns in (
         ("departure", budget.transmit_rows, budget.transmit_columns),
         ("arrival", budget.receive_rows, budget.receive_columns),
@@ -212,7 +238,7 @@ def _hear(
 
 def _measure(truth: dict[str, np.ndarray], generator: np.random.Generator) -> None:
     """Turn truth into measurements: what is unknown holds zero and an infinite deviation."""
-    for name in (*_ANGLES, "delay"):
+    for name in (*_ANGLES, "length"):
         std = np.where(truth[f"{name}_unknown"], np.inf, truth[f"{name}_std"])
         measured = np.isfinite(std)
         noise = generator.standard_normal(std.shape) * np.where(measured, std, 0.0)
@@ -244,14 +270,14 @@ def _add_false(
     rank = np.argsort(np.where(present, generator.random(present.shape), np.inf), axis=1)
     pick = generator.integers(0, np.maximum(present.sum(axis=1), 1)[:, None], extra.shape)
     model = np.take_along_axis(rank, pick, axis=1)
-    zenith, delay = (
+    zenith, length = (
         np.concatenate([np.asarray(getattr(end, name))[np.asarray(end.valid)] for end in ends])
-        for name in ("departure_zenith", "delay")
+        for name in ("departure_zenith", "length")
     )
     ranges = {
         "azimuth": (-np.pi, np.pi),
         "zenith": (zenith.min(), zenith.max()),
-        "delay": (2 * delay.min(), 2 * delay.max()),
+        "length": (2 * length.min(), 2 * length.max()),
     }
     for name in _FIELDS:
         added = np.take_along_axis(measured[name], model, axis=1)

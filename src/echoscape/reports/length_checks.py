@@ -194,20 +194,20 @@ def check_doubles(reports: Reports) -> list[Finding]:
     valid = np.asarray(paths.valid)
     if valid.shape[1] < 2:
         return []
-    delay = np.where(valid, np.asarray(paths.delay, dtype=np.float64), np.inf)
+    length = np.where(valid, np.asarray(paths.length, dtype=np.float64), np.inf)
     angles = [
         np.where(np.isfinite(np.asarray(getattr(paths, f"{name}_std"))), np.asarray(values), 0.0)
         for name in ("departure_azimuth", "departure_zenith", "arrival_azimuth", "arrival_zenith")
         for values in (getattr(paths, name),)
     ]
-    order = np.lexsort((*angles[::-1], delay), axis=1)
+    order = np.lexsort((*angles[::-1], length), axis=1)
 
     def sorted_by(values: np.ndarray) -> np.ndarray:
         return np.take_along_axis(values, order, axis=1)
 
     both = sorted_by(valid)[:, 1:] & sorted_by(valid)[:, :-1]
     with np.errstate(invalid="ignore"):
-        apart = np.abs(np.diff(sorted_by(delay), axis=1)) * SPEED_OF_LIGHT
+        apart = np.abs(np.diff(sorted_by(length), axis=1))
     for values in angles:
         apart = np.maximum(apart, np.abs(wrap_angle(np.diff(sorted_by(values), axis=1))))
     same, close = both & (apart <= _SAME), both & (apart <= _CLOSE)

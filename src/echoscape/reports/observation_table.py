@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from echoscape.checks import InputError
+from echoscape.display import expect
 from echoscape.estimation import PathEstimates
 from echoscape.reports.columns import Columns
 from echoscape.reports.files import read_table, write_table
@@ -47,6 +48,7 @@ def observations_from_table(
     source: str = "table",
 ) -> Observations:
     """Make observations of an Arrow table with the columns of `OBSERVATIONS`."""
+    expect(table, pa.Table, "observations_from_table")
     columns = Columns(table, OBSERVATIONS, source)
     time = columns.finite("time")
     backwards = np.diff(time, prepend=time[0]) < 0
@@ -89,7 +91,7 @@ def observations_from_table(
     place = np.zeros((len(start), 3))
     place[instant[known]] = user[known]
     return Observations(
-        estimates=PathEstimates(
+        estimates=PathEstimates.from_delays(
             **{name: padded(values, 0.0) for name, values in cells.items()},
             valid=padded(keep, False),
         ),
@@ -103,6 +105,12 @@ def observations_from_table(
 
 def write_observations(observations: Observations, path: str | Path) -> None:
     """Write observations as Parquet or CSV, by the suffix of `path`; rows are numbered anew."""
+    expect(observations, Observations, "write_observations")
+    write_table(table_from_observations(observations), path, OBSERVATIONS)
+
+
+def table_from_observations(observations: Observations) -> pa.Table:
+    """Make an Arrow table of observations, one row per path and one per empty instant."""
     valid = np.asarray(observations.estimates.valid).copy()
     empty = np.asarray(~valid.any(axis=1))
     valid[empty, 0] = True
@@ -115,7 +123,7 @@ def write_observations(observations: Observations, path: str | Path) -> None:
     unknown = ~observations.user_known[instant]
     for axis, name in enumerate(USER_POSITION):
         arrays[name] = pa.array(observations.user_position[instant, axis], mask=unknown)
-    write_table(pa.table(arrays), path, OBSERVATIONS)
+    return pa.table(arrays)
 
 
 def _deviation(

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from echoscape.reports.report import Reports
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import wrap_angle
 
 _MOST = 2000
 """As many reports of a station are looked at, evenly chosen: enough to be sure of any habit."""
@@ -162,8 +162,8 @@ def straight_lines(reports: Reports, station: int) -> StraightLine | None:
         position=reports.position[rows],
         station_position=reports.station_position[station],
         distance=distance,
-        length=np.where(valid, SPEED_OF_LIGHT * take("delay"), np.inf),
-        length_error=np.where(valid, SPEED_OF_LIGHT * take("delay_std"), 0.0) + place,
+        length=np.where(valid, take("length"), np.inf),
+        length_error=np.where(valid, take("length_std"), 0.0) + place,
         power=take("power"),
         valid=valid,
         ends=(

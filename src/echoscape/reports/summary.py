@@ -49,7 +49,7 @@ def summarize_reports(reports: Reports) -> Summary:
     count = valid.sum(axis=1)
     used = count[count > 0]
     known = np.isfinite(estimates.arrival_azimuth_std)
-    stated = np.asarray(estimates.delay_std) > 0
+    stated = np.asarray(estimates.length_std) > 0
     for name in ("departure_azimuth_std", "departure_zenith_std"):
         std = np.asarray(getattr(estimates, name))
         stated = stated | ((std > 0) & np.isfinite(std))

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from echoscape.checks import InputError, unknown_name
-from echoscape.estimation import PathEstimates
+from echoscape.display import expect
+from echoscape.propagation.path import Paths
 from echoscape.reports.columns import LONGEST_DELAY, Columns
 from echoscape.reports.echo import Echoes
 from echoscape.reports.files import read_table, write_table
@@ -56,6 +57,7 @@ def reports_from_table(table: pa.Table, site: Site | None = None, source: str = 
         site: Places the stations where the table does not.
         source: What refusals call the table.
     """
+    expect(table, pa.Table, "reports_from_table")
     columns = Columns(table, REPORTS, source)
     code, station = columns.text("station")
     station_position = _station_position(columns, code, station, site)
@@ -92,6 +94,7 @@ def reports_from_table(table: pa.Table, site: Site | None = None, source: str = 
 
 def write_reports(reports: Reports, path: str | Path) -> None:
     """Write reports as Parquet or CSV, by the suffix of `path`."""
+    expect(reports, Reports, "write_reports")
     write_table(table_from_reports(reports), path, REPORTS)
 
 
@@ -138,6 +141,7 @@ def echoes_from_table(
     source: str = "table",
 ) -> Echoes:
     """Make echoes of an Arrow table with the columns of `ECHOES`; see `read_echoes`."""
+    expect(table, pa.Table, "echoes_from_table")
     columns = Columns(table, ECHOES, source)
     code, sender, station = _ways(columns)
     cells = _cells(columns, LONGEST_DELAY)
@@ -184,6 +188,7 @@ def _ways(columns: Columns) -> tuple[np.ndarray, np.ndarray | None, tuple[str, .
 
 def write_echoes(echoes: Echoes, path: str | Path) -> None:
     """Write echoes as Parquet or CSV, by the suffix of `path`."""
+    expect(echoes, Echoes, "write_echoes")
     write_table(table_from_echoes(echoes), path, ECHOES)
 
 
@@ -281,19 +286,19 @@ def _station_position(
     return rows[first]
 
 
-def _estimates(cells: dict[str, np.ndarray], sets: Sets) -> PathEstimates:
+def _estimates(cells: dict[str, np.ndarray], sets: Sets) -> Paths:
     """Pad the cells; a value that was not measured becomes zero with infinite deviation."""
     for name in DEVIATIONS:
         value = name.removesuffix("_std")
         cells[name] = np.where(np.isnan(cells[value]), math.inf, cells[name])
     for name in (*ANGLES, "delay", "power"):
         cells[name] = np.nan_to_num(cells[name])
-    return PathEstimates(
+    return Paths.from_delays(
         **{name: sets.padded(values) for name, values in cells.items()}, valid=sets.valid
     )
 
 
-def _columns(estimates: PathEstimates, owner: np.ndarray, slot: np.ndarray) -> dict[str, pa.Array]:
+def _columns(estimates: Paths, owner: np.ndarray, slot: np.ndarray) -> dict[str, pa.Array]:
     """Flatten estimates to columns; empty where there is no path or nothing was measured."""
     absent = slot < 0
     columns = {}

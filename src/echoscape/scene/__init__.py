@@ -58,3 +58,7 @@ __all__ = [
     "steering_vector",
     "unit_vector",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -25,3 +25,7 @@ __all__ = [
     "thermal_noise",
     "user_channel",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

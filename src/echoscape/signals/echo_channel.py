@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from echoscape.propagation import Paths
+from echoscape.propagation import Paths, target_gain
 from echoscape.scene import PlanarArray, steering_vector
 from echoscape.signals.waveform import Waveform
+from echoscape.units import SPEED_OF_LIGHT
 
 
 def steering(
@@ -83,13 +84,13 @@ def point_reflection(
 ) -> Complex[Array, "path path"]:
     """Make the reflection of a target that scatters alike in all directions."""
     size = (out.valid.shape[0], back.valid.shape[0])
-    return jnp.full(size, jnp.sqrt(4 * math.pi * cross_section) / wavelength, dtype=complex)
+    return jnp.full(size, jnp.sqrt(target_gain(cross_section, wavelength)), dtype=complex)
 
 
 def point_channel(
     departure: tuple[Float[Array, " point"], Float[Array, " point"]],
     arrival: tuple[Float[Array, " point"], Float[Array, " point"]],
-    delay: Float[Array, " point"],
+    length: Float[Array, " point"],
     gain: Complex[Array, " point"],
     transmit: PlanarArray,
     receive: PlanarArray,
@@ -100,12 +101,12 @@ def point_channel(
     Args:
         departure: (azimuth, zenith) at the transmitting array [rad].
         arrival: (azimuth, zenith) at the receiving array [rad].
-        delay: All the way [s].
+        length: All the way [m].
         gain: Complex amplitudes [1].
         transmit: The transmitting array.
         receive: The receiving array.
         waveform: The waveform.
     """
     sent, heard = steering(transmit, *departure), steering(receive, *arrival)
-    turned = gain[:, None] * delay_phases(waveform, delay)
+    turned = gain[:, None] * delay_phases(waveform, length / SPEED_OF_LIGHT)
     return jnp.einsum("lr,lt,lk->rtk", heard, sent, turned)

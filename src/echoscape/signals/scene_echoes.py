@@ -24,7 +24,7 @@ from echoscape.signals.echo_channel import echo_channel, point_channel, point_re
 from echoscape.signals.echo_snapshot import EchoSnapshots
 from echoscape.signals.noise import noise_for_ratio, thermal_noise
 from echoscape.signals.waveform import Waveform, check_delays
-from echoscape.units import SPEED_OF_LIGHT, from_db
+from echoscape.units import from_db
 
 
 @eqx.filter_jit
@@ -65,17 +65,17 @@ def empty_scene(
         )
         phase = jnp.exp(2j * math.pi * jax.random.uniform(first, amplitude.shape))
         total = total + point_channel(
-            angles_of(out), angles_of(back), length / SPEED_OF_LIGHT, amplitude * phase,
+            angles_of(out), angles_of(back), length, amplitude * phase,
             sender, listener, waveform,
         )  # fmt: skip
     if receive != transmit:  # straight from station to station
         ahead = site.station_position[receive] - site.station_position[transmit]
         azimuth, zenith = (angle[None] for angle in angles_of(ahead))
         home_azimuth, home_zenith = (angle[None] for angle in angles_of(-ahead))
-        delay = (distance(ahead) / SPEED_OF_LIGHT)[None]
-        gain = path_amplitude(distance(ahead), site.wavelength) * carrier_phase(site, delay)
+        length = distance(ahead)[None]
+        gain = path_amplitude(length, site.wavelength) * carrier_phase(site, length)
         total = total + point_channel(
-            (azimuth, zenith), (home_azimuth, home_zenith), delay, gain, sender, listener, waveform
+            (azimuth, zenith), (home_azimuth, home_zenith), length, gain, sender, listener, waveform
         )
     if coupling_db is not None:
         turn = jnp.exp(2j * math.pi * jax.random.uniform(second, box[:2]))

@@ -31,3 +31,7 @@ __all__ = [
     "write_tracks",
     "write_user",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -22,7 +22,6 @@ from echoscape.tracking.joint_state import JointSettings
 from echoscape.tracking.joint_update import Detections
 from echoscape.tracking.record import Record
 from echoscape.tracking.smoother import smooth_user
-from echoscape.units import SPEED_OF_LIGHT
 
 
 class TrackStatus(enum.IntEnum):
@@ -187,14 +186,14 @@ def detections_of(observations: Observations) -> Detections:
     """Lay observations out as the filters measure them, length in metres."""
     seen = observations.estimates
     measured = [
-        np.asarray(seen.delay) * SPEED_OF_LIGHT,
+        np.asarray(seen.length),
         seen.arrival_azimuth,
         seen.arrival_zenith,
         seen.departure_azimuth,
         seen.departure_zenith,
     ]
     std = [
-        np.asarray(seen.delay_std) * SPEED_OF_LIGHT,
+        np.asarray(seen.length_std),
         seen.arrival_azimuth_std,
         seen.arrival_zenith_std,
         seen.departure_azimuth_std,

@@ -9,6 +9,7 @@ import pytest
 from echoscape.channel_map import ExtrapolatedSettings, fit_extrapolated, load_maps, save_maps
 from echoscape.channel_map.extrapolated.arrivals import Errors
 from echoscape.channel_map.extrapolated.map import _carry, _surprise
+from echoscape.propagation import Paths
 from echoscape.units import wrap_angle
 from tests.worlds.mirrors import SEQUENCES, STATION, C, street_reports, users
 
@@ -27,12 +28,19 @@ def level_reports(count=60, seed=0, length_std=0.0, angle_std=0.0, arrival=True,
     back = np.arctan2(towards[..., 1], towards[..., 0])
     noise = rng.normal(size=(3, *length.shape))
     zero, unknown = np.zeros_like(length), np.full_like(length, np.inf)
-    e = reports.estimates
-    estimates = type(e)(
-        wrap_angle(out + angle_std * noise[0]), zero + np.pi / 2, back, zero + np.pi / 2,
-        (length + length_std * noise[1]) / C, 1.0 / length**2, zero + angle_std, unknown,
-        zero if arrival else unknown, unknown, zero + length_std / C, np.ones_like(length, bool),
-    )  # fmt: skip
+    estimates = Paths(
+        departure_azimuth=wrap_angle(out + angle_std * noise[0]),
+        departure_zenith=zero + np.pi / 2,
+        arrival_azimuth=back,
+        arrival_zenith=zero + np.pi / 2,
+        length=length + length_std * noise[1],
+        power=1.0 / length**2,
+        departure_azimuth_std=zero + angle_std,
+        departure_zenith_std=unknown,
+        arrival_azimuth_std=zero if arrival else unknown,
+        arrival_zenith_std=unknown,
+        length_std=zero + length_std,
+    )
     return eqx.tree_at(lambda r: (r.estimates, r.position), reports, (estimates, place)), length
 
 

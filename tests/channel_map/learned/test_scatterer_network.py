@@ -81,5 +81,5 @@ def test_reports_that_no_point_explains_are_refused():
     early = np.zeros_like(reports.estimates.delay)
     with pytest.raises(InputError, match="none of the 100 paths reported inverts to one"):
         fit_point_network(
-            eqx.tree_at(lambda r: r.estimates.delay, reports, early), key=jax.random.key(0)
+            eqx.tree_at(lambda r: r.estimates.length, reports, early), key=jax.random.key(0)
         )

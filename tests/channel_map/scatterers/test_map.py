@@ -46,7 +46,7 @@ def test_a_path_is_the_bounce_off_its_point():
     first, second = np.linalg.norm(out, axis=1), np.linalg.norm(back, axis=1)
     np.testing.assert_allclose(prior.departure_azimuth, np.arctan2(out[:, 1], out[:, 0]))
     np.testing.assert_allclose(prior.departure_zenith, np.arccos(out[:, 2] / first), rtol=1e-9)
-    np.testing.assert_allclose(prior.delay * SPEED_OF_LIGHT, first + second, rtol=1e-8)
+    np.testing.assert_allclose(prior.length, first + second, rtol=1e-8)
     gain = np.exp([0.3, -0.4, 0.9, 0.1, 0.5])
     np.testing.assert_allclose(prior.power, gain / (first * second) ** 2, rtol=1e-7)
 
@@ -65,7 +65,7 @@ def test_the_covariance_is_that_of_the_sway_seen_through_angle_and_delay():
             [
                 wrap_angle(np.arctan2(out[:, 1], out[:, 0]) - float(prior.departure_azimuth[k])),
                 np.arccos(out[:, 2] / first),
-                length / SPEED_OF_LIGHT,
+                length,
             ]
         )
         unit = np.sqrt(np.diag(np.asarray(prior.covariance[k])))
@@ -100,7 +100,7 @@ def test_slopes_in_position_are_those_of_finite_differences():
     @jax.jit
     def read(place):
         prior = channel_map(place)
-        return jnp.stack([prior.departure_azimuth, prior.delay * 1e8, jnp.log(prior.power)])
+        return jnp.stack([prior.departure_azimuth, prior.length / 3, jnp.log(prior.power)])
 
     slope = jax.jit(jax.jacfwd(read))(jnp.asarray(PLACE))
     for axis in range(3):
@@ -153,7 +153,7 @@ def _reports_in_space(count: int) -> tuple[Reports, np.ndarray]:
     zenith = pick(np.arccos(out[..., 2] / first)) + 0.006 * rng.normal(size=order.shape)
     delay = pick(first + second) / SPEED_OF_LIGHT + 0.3e-9 * rng.normal(size=order.shape)
     ones = np.ones_like(azimuth)
-    estimates = PathEstimates(
+    estimates = PathEstimates.from_delays(
         departure_azimuth=azimuth, departure_zenith=zenith, arrival_azimuth=0 * ones,
         arrival_zenith=0 * ones, delay=delay, power=pick(1 / (first * second) ** 2),
         departure_azimuth_std=0.004 * ones, departure_zenith_std=0.006 * ones,
@@ -191,7 +191,7 @@ def test_paths_without_any_agreement_are_refused():
             **{
                 **{name: getattr(paths, name) for name in paths.__dataclass_fields__},
                 "departure_azimuth": rng.uniform(-3, 3, paths.delay.shape),
-                "delay": rng.uniform(3e-7, 9e-7, paths.delay.shape),
+                "length": rng.uniform(90, 270, paths.length.shape),
             }
         ),
         reports.position, reports.position_std, reports.time, reports.report,

@@ -76,7 +76,7 @@ def _scattered_reports(place, moved):
     reports.station_position[0] = STATION
     reports.estimates.departure_azimuth[:] = azimuth
     reports.estimates.departure_zenith[:] = np.pi / 2
-    reports.estimates.delay[:] = length / C
+    reports.estimates.length[:] = length
     return reports
 
 
@@ -104,10 +104,9 @@ def test_scatterers_that_sway_stay_whole_and_their_paths_err_as_claimed():
     azimuth, length = _scattered(place, sway(400, 13))
     prior = jax.jit(lambda m, x: jax.vmap(m)(x))(channel_map, jnp.asarray(place))
     turn = np.angle(np.exp(1j * (azimuth[..., None] - prior.departure_azimuth[:, None])))
-    late = length[..., None] - C * prior.delay[:, None]
+    late = length[..., None] - prior.length[:, None]
     gap = np.stack([turn, late], axis=-1)
-    unit = np.array([1.0, C])
-    covariance = np.asarray(prior.covariance)[:, None, :, ::2, ::2] * unit[:, None] * unit
+    covariance = np.asarray(prior.covariance)[:, None, :, ::2, ::2]
     square = np.einsum("usli,uslij,uslj->usl", gap, np.linalg.inv(covariance), gap)
     square = np.where(np.asarray(prior.probability)[:, None] > 0.5, square, np.inf).min(axis=-1)
     # Two degrees of freedom: mean 2, 90 % below 4.6; a sway of the wrong sign gives far more.
@@ -120,7 +119,7 @@ def test_predictions_follow_their_own_gradient(exact_map):
     place = jnp.asarray(users(1, seed=8)[0])
     near = exact_map.around(place)
     step = jnp.array([0.6e-4, -0.8e-4, 0.3e-4])
-    for name in ("departure_azimuth", "departure_zenith", "delay"):
+    for name in ("departure_azimuth", "departure_zenith", "length"):
         jacobian = jax.jacfwd(lambda x, name=name: getattr(near(x), name))(place)
         moved = getattr(near(place + step), name) - getattr(near(place - step), name)
         scale = float(jnp.abs(moved).max())
@@ -129,16 +128,16 @@ def test_predictions_follow_their_own_gradient(exact_map):
 
 def test_a_path_seen_once_is_kept_and_less_certain_afar():
     reports = jax.tree.map(np.array, street_reports(count=60, seed=3))
-    reports.estimates.delay[7, 2] += 40.0 / C  # follows nothing
+    reports.estimates.length[7, 2] += 40.0  # follows nothing
     reports.position_std[:] = 0.0
     channel_map = fit_virtual_anchors(reports)
     here = jnp.asarray(reports.position[7])
-    kept = C * channel_map(here).delay
-    nearest = jnp.argmin(jnp.abs(kept - C * reports.estimates.delay[7, 2]))
-    assert jnp.abs(kept[nearest] - C * reports.estimates.delay[7, 2]) < 1e-6
+    kept = channel_map(here).length
+    nearest = jnp.argmin(jnp.abs(kept - reports.estimates.length[7, 2]))
+    assert jnp.abs(kept[nearest] - reports.estimates.length[7, 2]) < 1e-6
     near = channel_map.around(here)
     away = near(here + jnp.array([3.0, 4.0, 0.0])).covariance[nearest, 2, 2]
-    assert C**2 * away > 5.0**2 / 4  # one report cannot tell which way its path moves
+    assert away > 5.0**2 / 4  # one report cannot tell which way its path moves
 
 
 def test_a_saved_map_predicts_the_same(exact_map, tmp_path):

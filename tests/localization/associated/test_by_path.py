@@ -76,13 +76,12 @@ def _twin(echo, prior, order) -> float:
     """Log density of all echoes, one by one, correlated through the map's errors of the paths."""
     paths = len(order)
     own = np.zeros((2 * paths, 2 * paths))  # angle and one-way length of every path
-    unit = np.array([1.0, SPEED_OF_LIGHT])
     mean = np.zeros(2 * paths)
     for k, slot in enumerate(order):
-        block = np.asarray(prior.covariance[slot])[np.ix_([0, 2], [0, 2])] * np.outer(unit, unit)
+        block = np.asarray(prior.covariance[slot])[np.ix_([0, 2], [0, 2])]
         own[2 * k : 2 * k + 2, 2 * k : 2 * k + 2] = block
         mean[2 * k] = prior.departure_azimuth[slot]
-        mean[2 * k + 1] = SPEED_OF_LIGHT * prior.delay[slot]
+        mean[2 * k + 1] = prior.length[slot]
     rows, measured, noise = [], [], []
     for i, j in itertools.product(range(paths), repeat=2):
         if not echo.valid[i, j]:

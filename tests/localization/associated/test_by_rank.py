@@ -46,13 +46,13 @@ class SquareMap(ChannelMap):
         out = jnp.linalg.norm(first, axis=1)
         leg = jnp.linalg.norm(jnp.asarray(SCATTERERS) - position[None, :2], axis=1)
         one = jnp.ones_like(out)
-        variance = jnp.array([1e-4, 1.0, (0.3 / C) ** 2])
+        variance = jnp.array([1e-4, 1.0, 0.3**2])
         unequal = 1.0 + 0.3 * jnp.arange(len(one))  # equal ones would hide a swapped axis
         return PathPrior(
             probability=0.9 * one,
             departure_azimuth=jnp.arctan2(first[:, 1], first[:, 0]),
             departure_zenith=0.5 * jnp.pi * one,
-            delay=(out + leg) / C,
+            length=out + leg,
             covariance=jnp.diag(variance)[None] * unequal[:, None, None],
             power=1.0 / (out * leg) ** 2,
         )

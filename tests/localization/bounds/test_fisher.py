@@ -36,13 +36,13 @@ class Scatterers(ChannelMap):
         straight = (mirrored - self.station_position)[None]
         seen = jnp.concatenate([leg, straight])
         length = jnp.linalg.norm(seen, axis=-1)
-        delay = (length + jnp.concatenate([back, jnp.zeros(1)])) / C
+        total = length + jnp.concatenate([back, jnp.zeros(1)])
         slots = len(self.probability)
         return PathPrior(
             probability=jnp.asarray(self.probability),
             departure_azimuth=jnp.arctan2(seen[:, 1], seen[:, 0]),
             departure_zenith=jnp.arccos(seen[:, 2] / length),
-            delay=delay,
+            length=total,
             covariance=jnp.tile(jnp.asarray(self.covariance), (slots, 1, 1)),
             power=jnp.ones(slots),
         )
@@ -101,14 +101,14 @@ def test_only_the_most_probable_paths_are_taken():
 
 
 def test_the_maps_own_error_is_shared_by_all_echoes_of_a_path():
-    # One path through the wall, delay only known by the map's error: echoes cannot average it.
-    own = np.array([2e-3, 3e-3, 1e-8])
+    # One path through the wall, length only known by the map's error: echoes cannot average it.
+    own = np.array([2e-3, 3e-3, 3.0])
     channel_map = world(own**2, (0.0, 0.0, 0.0, 0.0, 1.0))
     found = map_bound(channel_map, PLACE[:1], angle_std=1e-6, delay_std=1e-13)
 
     def measure(level):
         prior = channel_map(jnp.concatenate([level, PLACE[0, 2:]]))
-        names = ("departure_azimuth", "departure_zenith", "delay")
+        names = ("departure_azimuth", "departure_zenith", "length")
         return jnp.stack([getattr(prior, name)[4] for name in names]) / own
 
     slope = np.asarray(jax.jacfwd(measure)(jnp.asarray(PLACE[0, :2])))

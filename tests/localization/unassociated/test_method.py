@@ -46,11 +46,11 @@ def _echo_set(echoes, row):
     e = jax.tree.map(lambda leaf: jnp.asarray(leaf[row]), echoes.estimates)
     return EchoSet(
         e.departure_azimuth, e.departure_zenith, e.arrival_azimuth, e.arrival_zenith,
-        mirrors.C * e.delay, jnp.log(jnp.where(e.valid, e.power, 1.0)),
+        e.length, jnp.log(jnp.where(e.valid, e.power, 1.0)),
         *(jnp.where(e.valid, s, 1.0) for s in (
             e.departure_azimuth_std, e.departure_zenith_std, e.arrival_azimuth_std,
             e.arrival_zenith_std)),
-        jnp.where(e.valid, mirrors.C * e.delay_std, 1.0), e.valid,
+        jnp.where(e.valid, e.length_std, 1.0), e.valid,
     )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def test_the_height_is_found_when_a_range_is_given(street, key):
     reports.position[:] = place
     reports.estimates.departure_azimuth[:] = azimuth
     reports.estimates.departure_zenith[:] = zenith
-    reports.estimates.delay[:] = delay
+    reports.estimates.length[:] = mirrors.C * delay
     reports.estimates.power[:] = power
     echoes = make_echoes(reports, key, angle_std=1e-3, delay_std=1e-10).echoes
     fix = localize(echoes, street, height=(1.0, 9.0))
@@ -150,8 +150,8 @@ def test_grouping_recovers_the_one_way_paths(targets, key):
         found = np.flatnonzero(paths.valid)
         strongest = np.argsort(-reports.estimates.power[row])[:5]
         for path in range(5):
-            true_delay = reports.estimates.delay[row, strongest[path]]
-            gap = np.abs(np.asarray(paths.length)[found] - mirrors.C * true_delay)
+            true_length = reports.estimates.length[row, strongest[path]]
+            gap = np.abs(np.asarray(paths.length)[found] - true_length)
             best = found[gap.argmin()]
             assert gap.min() < 5 * np.sqrt(paths.length_variance[best]) + 1e-3
 
@@ -190,7 +190,7 @@ def test_a_map_nearby_is_its_tangent_and_padding_is_absent(street, targets, key)
     prior = street.around(start)(start + jnp.array([0.3, -0.2, 0.0]))
     offset = near.mean + near.slope @ jnp.array([0.3, -0.2, 0.0])
     for slot in np.flatnonzero(np.asarray(chance) > 0.2):
-        gap = jnp.abs(mirrors.C * prior.delay - offset[slot, 2])
+        gap = jnp.abs(prior.length - offset[slot, 2])
         best = jnp.argmin(gap + 30 * jnp.abs(prior.departure_azimuth - offset[slot, 0]))
         # second order in 0.4 m over ranges beyond 20 m
         assert gap[best] < 0.01
@@ -229,10 +229,12 @@ def test_detection_and_false_echoes_are_learnt(key, missed, false):
 def _users(exact, place):
     """Reports of users who hear what a map promises them."""
     prior = jax.tree.map(np.asarray, jax.jit(jax.vmap(exact))(jnp.asarray(place)))
-    zero = np.zeros(prior.delay.shape)
+    zero = np.zeros(prior.length.shape)
     paths = PathEstimates(
-        prior.departure_azimuth, prior.departure_zenith, zero, zero, prior.delay, prior.power,
-        zero, zero, zero + np.inf, zero + np.inf, zero, prior.probability > 0.5,
+        departure_azimuth=prior.departure_azimuth, departure_zenith=prior.departure_zenith,
+        arrival_azimuth=zero, arrival_zenith=zero, length=prior.length, power=prior.power,
+        departure_azimuth_std=zero, departure_zenith_std=zero, arrival_azimuth_std=zero + np.inf,
+        arrival_zenith_std=zero + np.inf, length_std=zero, valid=prior.probability > 0.5,
     )  # fmt: skip
     return Reports(
         paths, place, zero[:, 0], zero[:, 0], np.arange(len(place)), np.zeros(len(place), int),

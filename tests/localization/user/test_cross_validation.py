@@ -23,7 +23,7 @@ from echoscape.localization.user.positioning import (
     spacing_of,
 )
 from echoscape.reports import Reports, write_reports
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import wrap_angle
 
 STATION = np.array([1.3, 0.9, 1.4])
 WALLS = [(0.06, 7.2), (1.62, 5.1), (3.19, 0.1), (-1.55, 0.2)]  # normal's azimuth, offset [rad, m]
@@ -68,12 +68,19 @@ def room(count=24, seed=0, length_std=0.1, angle_std=0.05, hide=True):
     level, unknown = np.full(length.shape, np.pi / 2), np.full(length.shape, np.inf)
     std = np.full(length.shape, angle_std)
     estimates = PathEstimates(
-        wrap_angle(out + angle_std * noise[0]), level,
-        wrap_angle(back + angle_std * noise[1]), level,
-        (length + length_std * noise[2]) / SPEED_OF_LIGHT, 1 / length**2, std, unknown, std,
-        unknown,
-        np.full(length.shape, length_std / SPEED_OF_LIGHT), valid,
-    )  # fmt: skip
+        departure_azimuth=wrap_angle(out + angle_std * noise[0]),
+        departure_zenith=level,
+        arrival_azimuth=wrap_angle(back + angle_std * noise[1]),
+        arrival_zenith=level,
+        length=length + length_std * noise[2],
+        power=1 / length**2,
+        departure_azimuth_std=std,
+        departure_zenith_std=unknown,
+        arrival_azimuth_std=std,
+        arrival_zenith_std=unknown,
+        length_std=np.full(length.shape, length_std),
+        valid=valid,
+    )
     zero = np.zeros(len(place))
     return Reports(
         estimates, place, zero, zero, 100 + np.arange(len(place)), zero.astype(int), STATION[None],
@@ -124,7 +131,7 @@ def test_scores_are_those_of_a_loop():
     settings = PoseSettings(azimuth_std=0.07, length_std=0.2, unknown=0.4)
     score = score_places(reports.estimates[[1]], channel_map, place, settings)[0]
     paths = reports.estimates[1]
-    span = max(SPEED_OF_LIGHT * paths.delay[paths.valid])
+    span = max(paths.length[paths.valid])
     for where, value in zip(place, score):
         prior = jax.tree.map(np.asarray, channel_map(jnp.asarray(where)))
         total = np.log1p(-prior.probability).sum()
@@ -133,9 +140,9 @@ def test_scores_are_those_of_a_loop():
             for k in np.flatnonzero(prior.probability > 0):
                 p = prior.probability[k]
                 u = prior.covariance[k, 0, 0] + 0.07**2
-                w = SPEED_OF_LIGHT**2 * prior.covariance[k, 2, 2] + 0.2**2
+                w = prior.covariance[k, 2, 2] + 0.2**2
                 turn = wrap_angle(prior.departure_azimuth[k] - paths.departure_azimuth[i])
-                miss = SPEED_OF_LIGHT * (prior.delay[k] - paths.delay[i])
+                miss = prior.length[k] - paths.length[i]
                 density += (
                     p
                     / (1 - p)

@@ -26,7 +26,7 @@ def layout():
 
 def test_fewer_users_are_the_first_of_more(layout):
     few = make_layout(3, users=20, targets=5)
-    np.testing.assert_allclose(few.users.delay, layout.users.delay[:20], rtol=1e-12)
+    np.testing.assert_allclose(few.users.length, layout.users.length[:20], rtol=1e-12)
     np.testing.assert_allclose(few.targets.azimuth, layout.targets.azimuth[:5], atol=1e-12)
     other = make_layout(2, users=20, targets=5)
     assert other.site.scatterer_position.shape != few.site.scatterer_position.shape
@@ -35,7 +35,7 @@ def test_fewer_users_are_the_first_of_more(layout):
 def test_users_have_the_exact_maps_paths_but_for_the_sway(layout):
     prior = jax.jit(jax.vmap(exact_map(layout)))(jnp.asarray(layout.users.position))
     rows = np.arange(400)[:, None], layout.users.identity
-    late = layout.users.delay - np.asarray(prior.delay)[rows]
+    late = layout.users.length - np.asarray(prior.length)[rows]
     expected = np.sqrt(np.asarray(prior.covariance)[..., 2, 2][rows])
     # 2000 standardised misses: their spread is known to 1.6 %.
     assert np.std(late / expected) == pytest.approx(1.0, abs=0.05)

@@ -32,7 +32,7 @@ from echoscape.channel_map.storage import storable
 from echoscape.estimation import AnyArray
 from echoscape.reports import Reports
 from echoscape.scene.direction import unit_vector
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import wrap_angle
 
 _UNMEASURED = 2.5  # standard deviation of an angle that says nothing [rad]
 _LEARNT_FROM = 400  # reports, at most
@@ -130,7 +130,7 @@ class ExtrapolatedAround(eqx.Module):
         """Predict the paths at a position nearby [m]."""
         near = _carry(self.paths, self.errors, position)
         variance = jnp.stack(
-            [near.azimuth_variance, near.zenith_variance, near.length_variance / SPEED_OF_LIGHT**2],
+            [near.azimuth_variance, near.zenith_variance, near.length_variance],
             axis=-1,
         )
         flat = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])  # noqa: E731
@@ -138,7 +138,7 @@ class ExtrapolatedAround(eqx.Module):
             probability=jnp.clip(flat(jnp.exp(near.log_weight)), 0.0, 0.98),
             departure_azimuth=flat(self.paths.azimuth),
             departure_zenith=flat(self.paths.zenith),
-            delay=flat(near.length) / SPEED_OF_LIGHT,
+            length=flat(near.length),
             covariance=jax.vmap(jnp.diag)(flat(variance)),
             power=flat(self.paths.power),
         )
@@ -179,7 +179,7 @@ def fit_extrapolated(
 
 def _lay_out(reports: Reports, use_arrival: bool) -> ExtrapolatedPaths:
     paths = jax.tree.map(np.asarray, reports.estimates)
-    placed = np.isfinite(paths.departure_azimuth_std) & np.isfinite(paths.delay_std)
+    placed = np.isfinite(paths.departure_azimuth_std) & np.isfinite(paths.length_std)
     valid = paths.valid & placed
     level = ~np.isfinite(paths.departure_zenith_std)
     came_level = ~np.isfinite(paths.arrival_zenith_std)
@@ -195,7 +195,7 @@ def _lay_out(reports: Reports, use_arrival: bool) -> ExtrapolatedPaths:
         azimuth=np.asarray(paths.departure_azimuth, float),
         zenith=np.where(level, 0.5 * np.pi, paths.departure_zenith),
         zenith_std=np.where(level, _UNMEASURED, np.maximum(paths.departure_zenith_std, 0.02)),
-        length=np.where(valid, np.maximum(SPEED_OF_LIGHT * paths.delay, 1e-3), 1.0),
+        length=np.where(valid, np.maximum(paths.length, 1e-3), 1.0),
         arrival=np.where(told[..., None], away, 0.0),
         power=np.where(valid, paths.power, 0.0),
         share=valid.astype(float),

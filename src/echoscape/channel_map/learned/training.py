@@ -270,7 +270,7 @@ def _log_power(paths: PathEstimates) -> Float[np.ndarray, "report path"]:
 
 def _lesson(reports: Reports, paths: PathEstimates, scale: SlotScale) -> Lesson:
     """Standardise the reports in double precision before they become single."""
-    length = np.maximum(SPEED_OF_LIGHT * paths.delay, 1.0)
+    length = np.maximum(paths.length, 1.0)
     shift = reports.position_std[:, None]
     stated = [paths.departure_azimuth_std, paths.departure_zenith_std, paths.delay_std]
     stated = np.stack(stated, axis=-1)

@@ -21,7 +21,7 @@ from echoscape.channel_map.learned.network import forward
 from echoscape.checks import InputError
 from echoscape.estimation import AnyArray
 from echoscape.reports import Reports
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import wrap_angle
 
 LISTED = 5
 """Strongest paths of a report that are learnt."""
@@ -77,12 +77,12 @@ class VirtualAnchorNetwork(ChannelMap):
         length = jnp.linalg.norm(away, axis=-1)
         level = jnp.maximum(jnp.linalg.norm(away[:, :2], axis=-1), 1.0)
         std = jnp.stack([self.error / level, self.error / length,
-                         self.error / SPEED_OF_LIGHT * jnp.ones_like(length)], axis=-1)  # fmt: skip
+                         self.error * jnp.ones_like(length)], axis=-1)  # fmt: skip
         return PathPrior(
             probability=jax.nn.sigmoid(presence),
             departure_azimuth=jnp.arctan2(away[:, 1], away[:, 0]),
             departure_zenith=jnp.arccos(jnp.clip(away[:, 2] / length, -1.0, 1.0)),
-            delay=length / SPEED_OF_LIGHT,
+            length=length,
             covariance=(std**2)[..., None] * jnp.eye(3, dtype=std.dtype)[None],
             power=jnp.exp(jnp.asarray(self.log_power, position.dtype)),
         )
@@ -109,7 +109,7 @@ def fit_geometry_network(
     valid, power = take(paths.valid), take(power)
     azimuth, zenith = take(paths.departure_azimuth), take(paths.departure_zenith)
     out = _unit(azimuth, zenith)
-    image = station + SPEED_OF_LIGHT * take(paths.delay)[..., None] * out
+    image = station + take(paths.length)[..., None] * out
     known = valid & np.isfinite(take(paths.arrival_azimuth_std))
     count = int(known.sum())
     if count < _FEWEST_PATHS:

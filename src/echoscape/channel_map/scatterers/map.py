@@ -1,8 +1,8 @@
 """The map of a world of point scatterers: where each is, how much it sways, how strong it is.
 
-In such a world a path's angle at the station never changes and only its delay tells of the user;
+In such a world a path's angle at the station never changes and only its length tells of the user;
 a handful of positions predicts every path anywhere.  A scatterer that sways a little between one
-report and the next (leaves, machines, the paper's random displacement) moves angle and delay
+report and the next (leaves, machines, the paper's random displacement) moves angle and length
 together, so their errors are correlated: the covariance is that of the sway seen through both.
 
 Takes scatterers, given or reconstructed from reports (`scatterer_search`).
@@ -18,7 +18,6 @@ from jaxtyping import Array, Float
 from echoscape.channel_map.prior import ChannelMap, PathPrior
 from echoscape.channel_map.storage import storable
 from echoscape.estimation import AnyArray
-from echoscape.units import SPEED_OF_LIGHT
 
 _TOGETHER = 8  # scatterers that a compiled program has at least, and in steps
 _NEAR = 1e-3  # nearer to a scatterer nothing has a direction [m]
@@ -68,7 +67,6 @@ class ScattererMap(ChannelMap):
         deviation = jnp.sqrt(jnp.asarray(self.log_power_std, dtype) ** 2 + swayed)
         listed = _among_strongest(log_power, deviation, self.listed)
         probability = listed * jnp.asarray(self.seen, dtype)
-        unit = jnp.array([1.0, 1.0, 1.0 / SPEED_OF_LIGHT], dtype)
         covariance = jnp.einsum("sij,sjk,slk->sil", slope, spread, slope)
         covariance = covariance.at[:, 2, 2].add(_bend_variance(point, place, spread))
         if self.planar:
@@ -77,8 +75,8 @@ class ScattererMap(ChannelMap):
             probability=probability,
             departure_azimuth=azimuth,
             departure_zenith=zenith,
-            delay=length / SPEED_OF_LIGHT,
-            covariance=covariance * (unit[:, None] * unit[None])[None],
+            length=length,
+            covariance=covariance,
             power=jnp.exp(log_power),
             log_power_std=deviation,
         )

@@ -26,7 +26,6 @@ from echoscape.channel_map.scatterers.map import ScattererMap
 from echoscape.channel_map.station_reports import reports_of_station
 from echoscape.checks import InputError
 from echoscape.reports import Reports
-from echoscape.units import SPEED_OF_LIGHT
 
 _SEEDS = 600  # paths whose points are tried in one round
 _VOTERS = 6000  # paths that vote
@@ -181,10 +180,10 @@ def read_bounces(reports: Reports, origin) -> tuple[Bounces, bool]:
         place=place,
         azimuth=np.asarray(paths.departure_azimuth)[take],
         zenith=zenith,
-        length=SPEED_OF_LIGHT * np.asarray(paths.delay)[take],
+        length=np.asarray(paths.length)[take],
         azimuth_std=np.asarray(paths.departure_azimuth_std)[take],
         zenith_std=np.where(np.isfinite(zenith_std), zenith_std, 1e3),
-        length_std=SPEED_OF_LIGHT * np.asarray(paths.delay_std)[take],
+        length_std=np.asarray(paths.length_std)[take],
         place_std=np.asarray(reports.position_std)[report],
         log_power=np.log(np.where(power > 0, power, np.nan)),
         rank=rank,

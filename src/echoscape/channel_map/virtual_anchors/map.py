@@ -31,7 +31,6 @@ from echoscape.channel_map.virtual_anchors.unfolded import UnfoldedPaths, unfold
 from echoscape.channel_map.visibility import learn_presence, presence_raster
 from echoscape.estimation import AnyArray
 from echoscape.reports import Reports
-from echoscape.units import SPEED_OF_LIGHT
 
 _SHORTER = 0.1  # nat a path that a larger model error must save
 _SCATTERED = 0.25  # share of the paths by way of scatterers, for their sway to be asked about
@@ -75,15 +74,16 @@ class LocalVirtualAnchors(eqx.Module):
     def __call__(self, position: Float[Array, "3"]) -> PathPrior:
         """Predict the paths at a position nearby [m]."""
         predict = jax.vmap(_predict, in_axes=(0, None))
-        azimuth, zenith, delay, covariance = predict(self.anchors, position - self.station_position)
-        length = jnp.maximum(SPEED_OF_LIGHT * delay, 1e-3)
+        azimuth, zenith, length, covariance = predict(
+            self.anchors, position - self.station_position
+        )
         return PathPrior(
             probability=self.probability,
             departure_azimuth=azimuth,
             departure_zenith=zenith,
-            delay=delay,
+            length=length,
             covariance=covariance,
-            power=jnp.exp(self.anchors.log_gain) / length**2,
+            power=jnp.exp(self.anchors.log_gain) / jnp.maximum(length, 1e-3) ** 2,
             log_power_std=self.anchors.log_gain_std,
         )
 
@@ -111,12 +111,8 @@ def _predict(anchor: AnchorSet, place: Float[Array, "3"]):
     deviation = jnp.diag(jnp.stack([across / squared, zenith, along]))
     swayed = _sway(anchor.variance, anchor.offset / reach, reach, leg / rest, rest, zenith)
     covariance = jnp.where(anchor.scatters > 0, swayed, deviation)
-    unit = jnp.array([1.0, 1.0, 1.0 / SPEED_OF_LIGHT])
     azimuth = jnp.arctan2(point[1], point[0])
-    return (
-        azimuth, jnp.arctan2(level, height), length / SPEED_OF_LIGHT,
-        covariance * (unit[:, None] * unit[None]),
-    )  # fmt: skip
+    return azimuth, jnp.arctan2(level, height), length, covariance
 
 
 def _sway(variance, out, reach, back, rest, zenith):

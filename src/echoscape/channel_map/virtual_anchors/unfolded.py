@@ -16,7 +16,6 @@ from jaxtyping import Bool, Float, Int
 
 from echoscape.channel_map.station_reports import unfolded_point
 from echoscape.reports import Reports
-from echoscape.units import SPEED_OF_LIGHT
 
 
 class UnfoldedPaths(NamedTuple):
@@ -61,14 +60,14 @@ def unfold(reports: Reports, place: Float[np.ndarray, "report 3"], error: float)
     paths = reports.estimates
     report, rank = np.nonzero(paths.valid)
     take = (report, rank)
-    length = SPEED_OF_LIGHT * paths.delay[take]
+    length = paths.length[take]
     zenith = np.where(np.isfinite(paths.departure_zenith_std), paths.departure_zenith, np.pi / 2)
     flat = np.isfinite(paths.departure_zenith_std[take])
     paths = paths_with_zenith(paths, zenith)
     point = unfolded_point(paths, np.zeros(3))[take]
     azimuth = paths.departure_azimuth[take]
     position_std = reports.position_std[report]
-    along = np.sqrt((SPEED_OF_LIGHT * paths.delay_std[take]) ** 2 + position_std**2 + error**2)
+    along = np.sqrt(paths.length_std[take] ** 2 + position_std**2 + error**2)
     across = np.sqrt((length * paths.departure_azimuth_std[take]) ** 2 + position_std**2 + error**2)
     height = np.where(flat, length * np.where(flat, paths.departure_zenith_std[take], 0), 1e3)
     arrival_std = paths.arrival_azimuth_std[take]

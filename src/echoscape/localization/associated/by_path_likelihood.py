@@ -1,6 +1,6 @@
 """One target as the one-way paths under its echoes, compared with a map at one place.
 
-Echoes of known pairing hold no more than one-way paths with correlated delays
+Echoes of known pairing hold no more than one-way paths with correlated lengths
 (`propagation.one_way_statistics`), and a map's error of a path is one error, shared by all echoes
 by way of it.  So the likelihood of a place is a Gaussian of a few numbers, once it is said which
 path of the map each one is: by rank of power, by rank with doubt, or unsaid.  Each answer is a list
@@ -65,22 +65,20 @@ def one_way_target(
     echo: PairedEchoes, angle_std: Float[Array, ""], delay_std: Float[Array, ""]
 ) -> OneWayTarget:
     """Condense the echoes of one target; nothing is lost where each has the same errors."""
-    delay, present = jnp.asarray(echo.delay), jnp.asarray(echo.valid)
-    level = 0.5 * jnp.pi * jnp.ones_like(delay)
+    length, present = SPEED_OF_LIGHT * jnp.asarray(echo.delay), jnp.asarray(echo.valid)
+    level = 0.5 * jnp.pi * jnp.ones_like(length)
     up, down = level, level
     if echo.departure_zenith is not None and echo.arrival_zenith is not None:
         up, down = jnp.asarray(echo.departure_zenith), jnp.asarray(echo.arrival_zenith)
     out, back = jnp.asarray(echo.departure_azimuth), jnp.asarray(echo.arrival_azimuth)
-    found = one_way_statistics((out, up), (back, down), delay, present)
+    found = one_way_statistics((out, up), (back, down), length, present)
     heard = found.looks > 0
-    seen = spectrum(found.delay_precision)
+    seen = spectrum(found.length_precision)
     lost = jnp.where(seen.observed, 0.0, 1.0)
     open_directions = (seen.direction * lost[None]) @ seen.direction.T
     scale = (SPEED_OF_LIGHT * delay_std) ** 2
     return OneWayTarget(
-        mean=jnp.stack(
-            [found.departure_azimuth, found.departure_zenith, SPEED_OF_LIGHT * found.delay], -1
-        ),
+        mean=jnp.stack([found.departure_azimuth, found.departure_zenith, found.length], -1),
         angle_variance=angle_std**2 / jnp.maximum(found.looks, 1.0),
         length_covariance=scale * seen.covariance + _UNKNOWN * open_directions,
         heard=heard,
@@ -108,11 +106,10 @@ def near_paths(channel_map: ChannelMap, place: Float[Array, "3"], count: int) ->
 
     def measurement(position):
         there = near(position)
-        columns = [there.departure_azimuth, there.departure_zenith, SPEED_OF_LIGHT * there.delay]
+        columns = [there.departure_azimuth, there.departure_zenith, there.length]
         return jnp.stack(columns, axis=-1)[order].astype(place.dtype)
 
-    unit = jnp.array([1.0, 1.0, SPEED_OF_LIGHT], place.dtype)
-    spread = prior.covariance[order] * (unit[:, None] * unit[None])[None]
+    spread = prior.covariance[order]
     pad = lambda leaf, value=0.0: jnp.pad(  # noqa: E731
         leaf, ((0, extra),) + ((0, 0),) * (leaf.ndim - 1), constant_values=value
     )

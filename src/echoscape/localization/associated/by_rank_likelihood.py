@@ -83,11 +83,10 @@ def ranked_paths(
 
     def measurement(position):
         there = near(position)
-        columns = [there.departure_azimuth, there.departure_zenith, SPEED_OF_LIGHT * there.delay]
+        columns = [there.departure_azimuth, there.departure_zenith, there.length]
         return jnp.stack(columns, axis=-1)[order].astype(place.dtype)
 
-    unit = jnp.array([1.0, 1.0, SPEED_OF_LIGHT**2], place.dtype)
-    spread = jnp.diagonal(prior.covariance, axis1=-2, axis2=-1)[order] * unit[None]
+    spread = jnp.diagonal(prior.covariance, axis1=-2, axis2=-1)[order]
     absent = jnp.array([_ABSENT_ANGLE, _ABSENT_ANGLE, _ABSENT_LENGTH], place.dtype) ** 2
     spread = spread + jnp.where(present[order][:, None], 0.0, absent[None])
     free = 2 if level else 3

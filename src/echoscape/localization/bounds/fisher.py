@@ -25,6 +25,7 @@ from echoscape.channel_map import ChannelMap, ExtrapolatedMap
 from echoscape.checks import InputError
 from echoscape.estimation import AnyArray
 from echoscape.numerics import information, spectrum, whiten_correlated
+from echoscape.units import SPEED_OF_LIGHT
 
 Pairs = Literal["all", "reciprocal"]
 
@@ -122,15 +123,16 @@ def path_information(
     With a covariance of zero it is that of the exact channel.
 
     Args:
-        jacobian: Derivative of each path's (azimuth, zenith, one-way delay) [rad/m, rad/m, s/m].
-        covariance: The map's own error of those [rad^2, rad^2, s^2].
+        jacobian: Derivative of each path's (azimuth, zenith, one-way length) [rad/m, rad/m, 1].
+        covariance: The map's own error of those [rad^2, rad^2, m^2].
         taken: Paths that take part.
         angle_std: Deviation of each angle of an echo [rad].
         delay_std: Deviation of each echo's two-way delay [s].
         pairs: Which pairs of paths echo.
     """
-    # In units of the errors of one echo, radians and seconds share a matrix of plain numbers.
-    unit = jnp.stack([jnp.asarray(angle_std), jnp.asarray(angle_std), jnp.asarray(delay_std)])
+    # In units of the errors of one echo, radians and metres share a matrix of plain numbers.
+    length_std = SPEED_OF_LIGHT * jnp.asarray(delay_std)
+    unit = jnp.stack([jnp.asarray(angle_std), jnp.asarray(angle_std), length_std])
     count = taken.shape[0]
     used = taken.astype(jacobian.dtype)
     looks = 2.0 * jnp.maximum(jnp.sum(used), 1.0) if pairs == "all" else jnp.asarray(2.0)
@@ -167,7 +169,7 @@ def _map_information(
             # Turned by the azimuth here, so that no wrap lies near.
             turned = there.departure_azimuth - prior.departure_azimuth
             azimuth = jnp.arctan2(jnp.sin(turned), jnp.cos(turned))
-            stacked = jnp.stack([azimuth, there.departure_zenith, there.delay], axis=-1)
+            stacked = jnp.stack([azimuth, there.departure_zenith, there.length], axis=-1)
             return stacked[order].astype(place.dtype)
 
         found = path_information(

@@ -15,10 +15,11 @@ from jaxtyping import Array, Bool, Float
 
 from echoscape.channel_map import ChannelMap
 from echoscape.estimation.echo_box import EchoBox
+from echoscape.units import SPEED_OF_LIGHT
 
 _PRESENT = 0.3  # paths less probable than this do not take part
 _LEAST = 1e-9  # deviation of a path that the map has no doubt about, in its own units squared
-_UNITS = (1.0, 1.0, 1e-9)  # of azimuth, zenith and delay: radians and nanoseconds
+_UNITS = (1.0, 1.0, 1e-9 * SPEED_OF_LIGHT)  # azimuth, zenith, length: rad, rad, 1 ns of travel
 
 
 class DirectView(eqx.Module):
@@ -90,13 +91,13 @@ class _HeldMap(eqx.Module):
         return cls(near, slot, present, root)  # pyright: ignore[reportArgumentType]
 
     def predict(self, place, error):
-        """Give every path's azimuth, zenith and delay at a place, its errors in deviations."""
+        """Give every path's azimuth, zenith and length at a place, its errors in deviations."""
         prior = self.near(place)  # pyright: ignore[reportCallIssue]
         off = jnp.einsum("lij,lj->li", self.root, error) * jnp.asarray(_UNITS)[None]
         return (
             prior.departure_azimuth[self.slot] + off[:, 0],
             prior.departure_zenith[self.slot] + off[:, 1],
-            prior.delay[self.slot] + off[:, 2],
+            prior.length[self.slot] + off[:, 2],
         )
 
 
@@ -129,6 +130,5 @@ class HeldView(eqx.Module):
         out, back = told[0], told[-1]
         count = out[0].shape[0]
         i, j = jnp.repeat(jnp.arange(count), count), jnp.tile(jnp.arange(count), count)
-        return self.box.frequencies(
-            (out[0][i], out[1][i]), (back[0][j], back[1][j]), out[2][i] + back[2][j]
-        )
+        delay = (out[2][i] + back[2][j]) / SPEED_OF_LIGHT
+        return self.box.frequencies((out[0][i], out[1][i]), (back[0][j], back[1][j]), delay)

@@ -16,7 +16,6 @@ from echoscape.localization.unassociated.one_way_paths import (
     group_echoes,
 )
 from echoscape.reports import Echoes
-from echoscape.units import SPEED_OF_LIGHT
 
 _UNMEASURED = 2.5  # standard deviation of an angle that says nothing [rad]
 _SWERLING = 1.3  # fluctuation of a log power where there is nothing to learn it from: 5.6 dB
@@ -44,10 +43,10 @@ def sets_of_targets(
     log_power = np.log(np.where(e.power > 0, e.power, 1.0))
     whole = EchoSet(
         e.departure_azimuth, e.departure_zenith, e.arrival_azimuth, e.arrival_zenith,
-        SPEED_OF_LIGHT * e.delay, log_power,
+        e.length, log_power,
         std(e.departure_azimuth_std), std(e.departure_zenith_std), std(e.arrival_azimuth_std),
         std(e.arrival_zenith_std),
-        np.where(e.valid, SPEED_OF_LIGHT * np.where(e.valid, e.delay_std, 1.0), 1.0), e.valid,
+        np.where(e.valid, e.length_std, 1.0), e.valid,
     )  # fmt: skip
     sets = []
     for way in ways:

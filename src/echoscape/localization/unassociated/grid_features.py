@@ -12,7 +12,6 @@ from jaxtyping import Array, Float
 
 from echoscape.channel_map import ChannelMap
 from echoscape.localization.unassociated.one_way_paths import OneWayPaths, wrap_angle
-from echoscape.units import SPEED_OF_LIGHT
 
 UNKNOWN = 1e-3
 """Density of paths that a map does not know [1/rad^2/m]."""
@@ -42,8 +41,8 @@ def features_at(channel_map: ChannelMap, cells: Float[Array, "cell 3"]) -> CellF
         small = lambda leaf: leaf.astype(jnp.float32)  # noqa: E731
         return CellFeatures(
             small(prior.departure_azimuth), small(prior.departure_zenith),
-            small(SPEED_OF_LIGHT * prior.delay), small(spread[:, 0]),
-            small(spread[:, 1] + 1e-6), small(SPEED_OF_LIGHT**2 * spread[:, 2]),
+            small(prior.length), small(spread[:, 0]),
+            small(spread[:, 1] + 1e-6), small(spread[:, 2]),
             small(chance / (1 - chance)), small(jnp.sum(jnp.log1p(-chance))),
         )  # fmt: skip
 

@@ -17,7 +17,6 @@ from jaxtyping import Array, Float, Int
 
 from echoscape.channel_map import ChannelMap
 from echoscape.localization.unassociated.one_way_paths import OneWayPaths, wrap_angle
-from echoscape.units import SPEED_OF_LIGHT
 
 LEAST_CHANCE, MOST_CHANCE = 1e-7, 0.98
 """Nothing that a map says of a path's presence is taken as certain."""
@@ -81,7 +80,7 @@ def paths_near(
     near = channel_map.around(place)
     prior = near(place)
     spread = jnp.diagonal(prior.covariance, axis1=-2, axis2=-1)
-    length = SPEED_OF_LIGHT * prior.delay
+    length = prior.length
     turn = slack / jnp.maximum(length, 1.0) ** 2
     square = (
         wrap_angle(prior.departure_azimuth[None] - heard.azimuth[:, None]) ** 2
@@ -89,7 +88,7 @@ def paths_near(
         + (prior.departure_zenith[None] - heard.zenith[:, None]) ** 2
         / ((spread[:, 1] + turn)[None] + heard.zenith_variance[:, None] + 1e-6)
         + (length[None] - heard.length[:, None]) ** 2
-        / (SPEED_OF_LIGHT**2 * spread[None, :, 2] + heard.length_variance[:, None] + slack)
+        / (spread[None, :, 2] + heard.length_variance[:, None] + slack)
     )
     match = jnp.max(jnp.where(heard.valid[:, None], -0.5 * square, -1e9), axis=0)
     chance = jnp.clip(prior.probability, LEAST_CHANCE, MOST_CHANCE)
@@ -99,17 +98,16 @@ def paths_near(
 
     def measurement(position):
         there = near(position)
-        columns = [there.departure_azimuth, there.departure_zenith, SPEED_OF_LIGHT * there.delay]
+        columns = [there.departure_azimuth, there.departure_zenith, there.length]
         return jnp.stack(columns, axis=-1)[slot].astype(place.dtype)
 
     gain_std = _UNKNOWN_GAIN_STD if prior.log_power_std is None else prior.log_power_std[slot]
-    unit = jnp.array([1.0, 1.0, SPEED_OF_LIGHT**2], place.dtype)
     floor = jnp.array([0.0, 1e-6, 0.0], place.dtype)
     found = NearbyPaths(
         place=place,
         mean=measurement(place),
         slope=jax.jacfwd(measurement)(place),
-        variance=spread[slot] * unit[None] + floor[None],
+        variance=spread[slot] + floor[None],
         log_odds=jnp.log(chance[slot]) - jnp.log1p(-chance[slot]),
         log_gain=jnp.log(jnp.maximum(prior.power[slot], 1e-30)),
         log_gain_variance=gain_std**2 * jnp.ones_like(chance[slot]),

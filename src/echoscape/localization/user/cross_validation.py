@@ -29,7 +29,7 @@ from echoscape.localization.user.positioning import (
 )
 from echoscape.reports import Reports
 from echoscape.reports.importing.measured import direct_path_offsets
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import wrap_angle
 
 _GATE = 4.0  # standard deviations from the straight line
 
@@ -133,7 +133,7 @@ def is_obstructed(reports: Reports, errors: Errors) -> Bool[np.ndarray, " report
     shift, turn = (offset["length"], offset["azimuth"]) if sound else (0.0, 0.0)
     away = reports.position - reports.station_position[0]
     distance, bearing = np.linalg.norm(away, axis=1), np.arctan2(away[:, 1], away[:, 0])
-    miss = SPEED_OF_LIGHT * paths.delay - shift - distance[:, None]
+    miss = paths.length - shift - distance[:, None]
     angle = wrap_angle(paths.departure_azimuth - turn - bearing[:, None])
     # In a sparse campaign errors and what changes within its spacing cannot be told apart: the sum;
     # and widths are about the errors over the square root of two (`Errors`).
@@ -171,7 +171,7 @@ def summarize(found: LeaveOneOutResult) -> dict[str, Any]:
 def _straight(reports: Reports) -> Float[np.ndarray, "pose 3"]:
     """Walk each report's shortest path as if it were straight."""
     paths = reports.estimates
-    length = np.where(paths.valid, SPEED_OF_LIGHT * paths.delay, np.inf)
+    length = np.where(paths.valid, paths.length, np.inf)
     first = length.argmin(axis=1)
     rows = np.arange(len(first))
     away = np.where(np.isfinite(length[rows, first]), length[rows, first], 0.0)

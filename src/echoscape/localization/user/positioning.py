@@ -21,7 +21,7 @@ from echoscape.channel_map import ChannelMap
 from echoscape.checks import InputError
 from echoscape.estimation import PathEstimates
 from echoscape.localization.fix import Fix, FixStatus
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import wrap_angle
 
 _MOST_CELLS = 60_000
 _UNMEASURED = 2.5  # standard deviation of an angle that says nothing [rad]
@@ -78,10 +78,10 @@ def locate_poses(
         InputError: The poses hold no axis of paths, or the height is no number.
     """
     settings = settings or PoseSettings()
-    if np.ndim(estimates.delay) != 2:
+    if np.ndim(estimates.length) != 2:
         raise InputError(
             "paths of poses need the axes [pose, path]; got an array of "
-            f"{np.ndim(estimates.delay)} axes"
+            f"{np.ndim(estimates.length)} axes"
         )
     place, cell, reach = _grid(channel_map, height, settings)
     score = score_places(estimates, channel_map, place, settings)
@@ -130,19 +130,19 @@ def _score(
     """Score every cell for every pose."""
     azimuth_std, length_std, unknown = numbers
     prior = jax.lax.map(channel_map, place, batch_size=512)
-    mean_length = SPEED_OF_LIGHT * prior.delay
+    mean_length = prior.length
     spread = jnp.diagonal(prior.covariance, axis1=-2, axis2=-1)
     chance = jnp.clip(prior.probability, 0.0, 0.98)
     odds = jnp.log(jnp.maximum(chance, 1e-12)) - jnp.log1p(-chance)
     silent = jnp.sum(jnp.log1p(-chance), axis=-1)
-    length = SPEED_OF_LIGHT * estimates.delay
+    length = estimates.length
     span = jnp.maximum(jnp.max(jnp.where(estimates.valid, length, 0.0)), 1.0)
     even = jnp.log(unknown / (2 * jnp.pi * span))
 
     def one_path(row):
         azimuth, zenith, away, azimuth_error, zenith_error, error = row
         u = spread[..., 0] + jnp.maximum(azimuth_error, azimuth_std) ** 2
-        w = SPEED_OF_LIGHT**2 * spread[..., 2] + jnp.maximum(error, length_std) ** 2
+        w = spread[..., 2] + jnp.maximum(error, length_std) ** 2
         v = spread[..., 1] + jnp.minimum(zenith_error, _UNMEASURED) ** 2 + 1e-6
         square = wrap_angle(prior.departure_azimuth - azimuth) ** 2 / u
         square += (mean_length - away) ** 2 / w
@@ -154,8 +154,8 @@ def _score(
 
     def one_pose(pose):
         columns = (
-            pose.departure_azimuth, pose.departure_zenith, SPEED_OF_LIGHT * pose.delay,
-            pose.departure_azimuth_std, pose.departure_zenith_std, SPEED_OF_LIGHT * pose.delay_std,
+            pose.departure_azimuth, pose.departure_zenith, pose.length,
+            pose.departure_azimuth_std, pose.departure_zenith_std, pose.length_std,
         )  # fmt: skip
 
         def add(total, row):

@@ -19,7 +19,7 @@ from echoscape.estimation import PathEstimates
 from echoscape.reports.importing.measured_names import VECTORS, Quantity, understand
 from echoscape.reports.importing.measured_structs import Pose, poses_of_structs
 from echoscape.reports.report import Reports
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import wrap_angle
 
 _MOST_TURNED = 20.0  # headings may have been unwrapped over a few turns [rad]
 _LONGEST = 3e5  # a longer path is an error of units [m]
@@ -75,7 +75,7 @@ def direct_path_offsets(reports: Reports) -> dict[str, float]:
     paths = reports.estimates
     away = reports.position - reports.station_position[reports.station_index]
     distance = np.linalg.norm(away, axis=1)
-    length = np.where(paths.valid, SPEED_OF_LIGHT * paths.delay, np.inf)
+    length = np.where(paths.valid, paths.length, np.inf)
     first = length.argmin(axis=1)
     rows = np.arange(len(first))
     gap = length[rows, first] - distance
@@ -202,13 +202,13 @@ def _reports(poses, source, angle_std, length_std, clockwise, station) -> Report
             departure_zenith=out_zenith,
             arrival_azimuth=columns["arrival"],
             arrival_zenith=back_zenith,
-            delay=columns["length"] / SPEED_OF_LIGHT,
+            length=columns["length"],
             power=columns["power"],
             departure_azimuth_std=exact + std,
             departure_zenith_std=out_std,
             arrival_azimuth_std=np.where(has_arrival | ~valid, std, np.inf),
             arrival_zenith_std=back_std,
-            delay_std=exact + (0.0 if length_std is None else length_std) / SPEED_OF_LIGHT,
+            length_std=exact + (0.0 if length_std is None else length_std),
             valid=valid,
         ),
         position=position,

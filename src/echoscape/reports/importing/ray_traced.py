@@ -169,7 +169,7 @@ def _estimates(
         return np.where(valid, np.take_along_axis(values, order, axis=1), 0.0)
 
     exact = np.zeros(valid.shape)
-    return PathEstimates(
+    return PathEstimates.from_delays(
         departure_azimuth=wrap_angle(kept(departure[0])),
         departure_zenith=kept(departure[1]),
         arrival_azimuth=wrap_angle(kept(arrival[0])),

@@ -20,7 +20,7 @@ from echoscape.propagation.ray_cast import build_tree
 from echoscape.propagation.wall_images import trace
 from echoscape.reports import Reports
 from echoscape.scene.mesh import Mesh, make_mesh
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import wrap_angle
 
 CARRIER = 60e9
 """Carrier of the sounder [Hz]."""
@@ -132,10 +132,19 @@ def make_campaign(
     level, unmeasured = np.full(shape, 0.5 * math.pi), np.full(shape, np.inf)
     std = np.full(shape, sounder.angle_std)
     estimates = PathEstimates(
-        angle("out"), level, angle("back"), level, np.where(valid, length, 0.0) / SPEED_OF_LIGHT,
-        np.where(valid, columns["power"], 0.0), std, unmeasured, std, unmeasured,
-        np.full(shape, sounder.length_std / SPEED_OF_LIGHT), valid,
-    )  # fmt: skip
+        departure_azimuth=angle("out"),
+        departure_zenith=level,
+        arrival_azimuth=angle("back"),
+        arrival_zenith=level,
+        length=np.where(valid, length, 0.0),
+        power=np.where(valid, columns["power"], 0.0),
+        departure_azimuth_std=std,
+        departure_zenith_std=unmeasured,
+        arrival_azimuth_std=std,
+        arrival_zenith_std=unmeasured,
+        length_std=np.full(shape, sounder.length_std),
+        valid=valid,
+    )
     reports = Reports(
         estimates=estimates, position=place, position_std=np.zeros(count),
         time=np.arange(float(count)),

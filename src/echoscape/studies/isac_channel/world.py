@@ -169,13 +169,13 @@ def observe_route(
         departure_zenith=np.where(valid, np.clip(noisy[..., 4], 0, np.pi), 0.0),
         arrival_azimuth=np.where(valid, wrap_angle(noisy[..., 1]), 0.0),
         arrival_zenith=np.where(valid, np.clip(noisy[..., 2], 0, np.pi), 0.0),
-        delay=np.where(valid, np.maximum(noisy[..., 0], 0.0) / SPEED_OF_LIGHT, 0.0),
+        length=np.where(valid, np.maximum(noisy[..., 0], 0.0), 0.0),
         power=power,
         departure_azimuth_std=spread[..., 3],
         departure_zenith_std=spread[..., 4],
         arrival_azimuth_std=spread[..., 1],
         arrival_zenith_std=spread[..., 2],
-        delay_std=spread[..., 0] / SPEED_OF_LIGHT,
+        length_std=spread[..., 0],
         valid=valid,
     )
     row: Int[np.ndarray, "time path"] = np.cumsum(valid).reshape(valid.shape) - 1

@@ -25,7 +25,7 @@ from echoscape.reports.importing.ray_traced import reports_from_ray_traced
 from echoscape.sample import load_sample
 from echoscape.studies.nlos_ckm.square import summary
 from echoscape.studies.sweep import Row, Setting
-from echoscape.units import wrap_angle
+from echoscape.units import SPEED_OF_LIGHT, wrap_angle
 
 ANGLE, DELAY = 0.05, 5e-9
 _FIRST_TARGET = 9000  # users from here on are targets, those before may report
@@ -123,7 +123,7 @@ def _world(setting: Setting) -> tuple[Reports, Reports]:
 def _without_arrival(reports: Reports) -> Reports:
     """Take the arrival angles away: what a user with one antenna cannot know."""
     paths = reports.estimates
-    unknown = np.full_like(np.asarray(paths.delay), np.inf)
+    unknown = np.full_like(np.asarray(paths.length), np.inf)
     return eqx.tree_at(
         lambda r: (
             r.estimates.arrival_azimuth, r.estimates.arrival_zenith,
@@ -137,13 +137,13 @@ def _without_arrival(reports: Reports) -> Reports:
 def _blur(reports: Reports, rng: np.random.Generator) -> Reports:
     """Misread positions by 1 m, angles by 0.005 rad and delays by 1 ns, and say so."""
     paths = reports.estimates
-    shape = np.shape(paths.delay)
+    shape = np.shape(paths.length)
     place = np.asarray(reports.position, dtype=float).copy()
     place[:, :2] += rng.normal(size=(len(place), 2))
     blurred = {}
     for name, std in (
         ("departure_azimuth", 0.005), ("departure_zenith", 0.005), ("arrival_azimuth", 0.005),
-        ("arrival_zenith", 0.005), ("delay", 1e-9),
+        ("arrival_zenith", 0.005), ("length", 1e-9 * SPEED_OF_LIGHT),
     ):  # fmt: skip
         value = np.asarray(getattr(paths, name)) + std * rng.normal(size=shape)
         value = wrap_angle(value) if "azimuth" in name else np.maximum(value, 0.0)

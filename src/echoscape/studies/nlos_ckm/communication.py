@@ -10,6 +10,7 @@ Gives rows (one to two minutes a point) and a figure.
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -165,13 +166,8 @@ def _expected(prior, array, total) -> TappedPaths:
     steering = _steer(
         array, jnp.asarray(prior.departure_azimuth), jnp.asarray(prior.departure_zenith)
     )
-    scaled = prior.power / jnp.maximum(total, 1e-30)
-    return expected_paths(
-        type(prior)(
-            prior.probability, prior.departure_azimuth, prior.departure_zenith, prior.delay,
-            prior.covariance, scaled,
-        ), steering, LISTED,
-    )  # fmt: skip
+    scaled = eqx.tree_at(lambda p: p.power, prior, prior.power / jnp.maximum(total, 1e-30))
+    return expected_paths(scaled, steering, LISTED)
 
 
 def _nodes(predict, place, std, array, total):

@@ -78,8 +78,7 @@ def scene_reports(site: Site, place: Float[Array, "place 3"], key, sight: bool) 
         # A straight path among scatterers of one square metre would drown them all: same order.
         gain = jnp.where(straight, paths.gain * 1e-2, paths.gain)
         valid = paths.valid & (~straight | seen)
-        paths = eqx.tree_at(lambda p: (p.gain, p.valid), paths, (gain, valid))
-        return strongest(paths, LISTED)
+        return strongest(eqx.tree_at(lambda p: p.valid, paths, valid).with_gain(gain), LISTED)
 
     paths = jax.jit(jax.vmap(one))(jax.random.split(key, len(place)), place)
     return reports_of_paths(site, place, paths)

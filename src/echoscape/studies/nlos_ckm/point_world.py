@@ -40,8 +40,8 @@ class ExactMap(ChannelMap):
             probability=jnp.where(rank < self.listed, 1.0, 0.0),
             departure_azimuth=paths.departure_azimuth,
             departure_zenith=paths.departure_zenith,
-            delay=paths.delay,
-            covariance=jnp.zeros((len(paths.delay), 3, 3)),
+            length=paths.length,
+            covariance=jnp.zeros((len(paths.length), 3, 3)),
             power=paths.power,
         )
 

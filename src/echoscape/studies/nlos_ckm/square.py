@@ -203,7 +203,7 @@ def _in_sight(layout: Layout, echoes: PairedEchoes, angle: float, delay: float) 
     azimuth = np.arctan2(offset[:, 1], offset[:, 0])
     # The errors of the first echo: those that the other methods had.
     first = echoes_of(
-        layout.targets._replace(azimuth=azimuth[:, None], delay=length[:, None] / SPEED_OF_LIGHT),
+        layout.targets._replace(azimuth=azimuth[:, None], length=length[:, None]),
         angle_std=angle, delay_std=delay, seed=layout.number, paths=1,
     )  # fmt: skip
     return _as_direct(station, first, np.zeros(len(length), dtype=int))
@@ -242,13 +242,13 @@ def _accuracy(name: str, channel_map: ChannelMap, targets: Users) -> Row:
     """Compare a map's strongest paths with those of the targets, rank by rank."""
     prior = jax.jit(jax.vmap(channel_map))(jax.numpy.asarray(targets.position))
     order = np.argsort(np.where(prior.probability > 0.5, -prior.power, np.inf), axis=1)
-    order = order[:, : targets.delay.shape[1]]
+    order = order[:, : targets.length.shape[1]]
     azimuth, delay = (
         np.take_along_axis(np.asarray(leaf), order, 1)
         for leaf in (prior.departure_azimuth, prior.delay)
     )
     turn = np.abs(wrap_angle(azimuth - targets.azimuth))
-    late = np.abs(delay - targets.delay) * 1e9
+    late = np.abs(delay - targets.length / SPEED_OF_LIGHT) * 1e9
     return {
         "kind": "map",
         "method": name,

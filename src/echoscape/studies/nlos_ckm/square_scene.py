@@ -64,14 +64,15 @@ def reports_of_paths(
 ) -> Reports:
     """Report paths at places, exactly, without arrival angles."""
     paths = jax.tree.map(np.asarray, paths)
-    exact = np.zeros(paths.delay.shape)
-    unknown = np.full(paths.delay.shape, np.inf)
+    exact = np.zeros(paths.length.shape)
+    unknown = np.full(paths.length.shape, np.inf)
     zero = np.zeros(len(place))
     return Reports(
         PathEstimates(
-            paths.departure_azimuth, paths.departure_zenith, exact, exact, paths.delay,
-            np.asarray(paths.power),
-            exact, exact, unknown, unknown, exact, paths.valid,
+            departure_azimuth=paths.departure_azimuth, departure_zenith=paths.departure_zenith,
+            arrival_azimuth=exact, arrival_zenith=exact, length=paths.length, power=paths.power,
+            departure_azimuth_std=exact, departure_zenith_std=exact, arrival_azimuth_std=unknown,
+            arrival_zenith_std=unknown, length_std=exact, valid=paths.valid,
         ),
         np.asarray(place), zero, zero, np.arange(len(place)), zero.astype(int),
         np.asarray(site.station_position[station : station + 1]), (site.station[station],),

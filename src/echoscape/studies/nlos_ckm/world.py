@@ -37,7 +37,7 @@ class Users(NamedTuple):
 
     position: Float[np.ndarray, "user 3"]
     azimuth: Float[np.ndarray, "user path"]
-    delay: Float[np.ndarray, "user path"]
+    length: Float[np.ndarray, "user path"]
     power: Float[np.ndarray, "user path"]
     identity: np.ndarray
 
@@ -74,7 +74,7 @@ def _user(site: Site, keys: Array):
         place = jnp.concatenate([place, jnp.zeros(1)])
         world = jitter_scatterers(site, SWAY, key=how)
         paths = strongest(scatter(world, place, with_line_of_sight=False, planar=True), LISTED)
-        return place, paths.departure_azimuth, paths.delay, paths.power, paths.identity
+        return place, paths.departure_azimuth, paths.length, paths.power, paths.identity
 
     return jax.vmap(one)(keys)
 
@@ -97,13 +97,13 @@ def reports_of(
     place[:, :2] += position_std * rng.normal(size=(count, 2))
     misplaced = rng.choice(count, round(wrong * count), replace=False)
     place[misplaced, :2] = rng.uniform(0, SIZE, (len(misplaced), 2))
-    azimuth, delay, power = (leaf[:count] for leaf in users[1:4])
+    azimuth, length, power = (leaf[:count] for leaf in users[1:4])
     zero, unknown = np.zeros_like(azimuth), np.full_like(azimuth, np.inf)
     estimates = PathEstimates(
         departure_azimuth=azimuth, departure_zenith=np.full_like(azimuth, np.pi / 2),
-        arrival_azimuth=zero, arrival_zenith=zero, delay=delay, power=power,
+        arrival_azimuth=zero, arrival_zenith=zero, length=length, power=power,
         departure_azimuth_std=zero, departure_zenith_std=unknown,
-        arrival_azimuth_std=unknown, arrival_zenith_std=unknown, delay_std=zero,
+        arrival_azimuth_std=unknown, arrival_zenith_std=unknown, length_std=zero,
         valid=np.ones_like(azimuth, dtype=bool),
     )  # fmt: skip
     return Reports(
@@ -131,10 +131,10 @@ def echoes_of(
         paths: How many of their paths echo; of the others nothing is heard.
     """
     rng = np.random.default_rng(seed)
-    shape = (*targets.delay.shape, targets.delay.shape[1])
+    shape = (*targets.length.shape, targets.length.shape[1])
     out, back, late = (rng.normal(size=shape) for _ in range(3))
     heard = np.arange(shape[1]) < paths
-    azimuth, delay = targets.azimuth, targets.delay
+    azimuth, delay = targets.azimuth, targets.length / SPEED_OF_LIGHT
     return PairedEchoes(
         departure_azimuth=azimuth[:, :, None] + angle_std * out,
         arrival_azimuth=azimuth[:, None, :] + angle_std * back,
@@ -168,7 +168,6 @@ def exact_bound(
 
 @eqx.filter_jit
 def _bounds(position, identity, scatterer, station, angle_std, delay_std, pairs):
-    unit = jnp.array([1.0, 1.0, 1.0 / SPEED_OF_LIGHT])
 
     def one(place, used):
         point = scatterer[used] - station[None]
@@ -176,10 +175,10 @@ def _bounds(position, identity, scatterer, station, angle_std, delay_std, pairs)
         def measure(level: Float[Array, "2"]):
             there = jnp.concatenate([level, jnp.zeros(1)])
             stacked = jax.vmap(path_by_way_of, in_axes=(0, None))(point, there)
-            return jnp.stack(stacked, axis=-1) * unit[None]
+            return jnp.stack(stacked, axis=-1)
 
         here = (place - station).at[2].set(0.0)
-        slope = jax.vmap(path_slope, in_axes=(0, None))(point, here) * unit[None, :, None]
+        slope = jax.vmap(path_slope, in_axes=(0, None))(point, here)
         sway = SWAY**2 * jnp.einsum("pij,pkj->pik", slope[..., :2], slope[..., :2])
         found = path_information(
             jax.jacfwd(measure)(here[:2]), sway, jnp.ones(len(used), bool),

@@ -1,0 +1,119 @@
+"""How data and results show themselves: a few lines, a notebook's table, a data frame, a word.
+
+Takes counts, spans and columns.
+Gives text and HTML, pandas data frames, and `Status`, whose values print as words with advice.
+"""
+
+import abc
+import enum
+import html
+import importlib
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from echoscape.checks import InputError
+from echoscape.text import printable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Status(enum.IntEnum):
+    """A result code; ``str`` gives its word, `advice` what to do about it."""
+
+    advice: str
+
+    def __new__(cls, value: int, advice: str = "") -> "Status":
+        """Make a member of its number and its advice."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.advice = advice
+        return member
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+
+class Displayed:
+    """A base of what shows itself: it says its columns and its counts, the rest is here."""
+
+    made_by: ClassVar[str] = ""
+    """How users make one, for refusals."""
+
+    @abc.abstractmethod
+    def to_arrow(self) -> "pa.Table":
+        """Lay it out as an Arrow table with the columns of ``docs/formats.md``."""
+
+    @abc.abstractmethod
+    def summary_rows(self) -> Mapping[str, str]:
+        """Count what it holds, a name and a text a row."""
+
+    def to_pandas(self) -> Any:
+        """Lay it out as a pandas data frame with the columns of ``docs/formats.md``."""
+        try:
+            importlib.import_module("pandas")
+        except ImportError:
+            raise InputError(
+                "to_pandas needs the package pandas, which is not installed: pip install pandas; "
+                "to_arrow() does without"
+            ) from None
+        return self.to_arrow().to_pandas()
+
+    def __repr__(self) -> str:
+        rows = self._rows()
+        width = max(map(len, rows), default=0)
+        lines = [f"  {name:<{width}}  {printable(text)}" for name, text in rows.items()]
+        return "\n".join([type(self).__name__, *lines])
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(printable(text))}</td></tr>"
+            for name, text in self._rows().items()
+        )
+        return f"<table><caption>{type(self).__name__}</caption>{cells}</table>"
+
+    def _rows(self) -> Mapping[str, str]:
+        try:
+            return self.summary_rows()
+        except Exception:  # values under a transformation, or placeholders: never fail to print
+            return {"holds": "values that are not known yet (inside jit, vmap or grad)"}
+
+
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """Say how many of what: ``1 report``, ``1,200 reports``."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def span(values: Any, unit: str, factor: float = 1.0) -> str:
+    """Say the range of some numbers: ``12.1 to 340 m``; ``none`` if there are none."""
+    if not len(values):
+        return "none"
+    low, high = (f"{factor * float(value):.4g}" for value in (values.min(), values.max()))
+    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
+
+
+def expect(value: Any, kind: type, verb: str) -> None:
+    """Refuse a value of another kind in one sentence that says how to make the right one.
+
+    Args:
+        value: What a user gave.
+        kind: What was needed; its `made_by` says how it is made.
+        verb: The function that needs it.
+
+    Raises:
+        InputError: The value is of another kind.
+    """
+    if isinstance(value, kind):
+        return
+    inside = next((n for n in ("echoes",) if isinstance(getattr(value, n, None), kind)), None)
+    made_by = getattr(kind, "made_by", "")
+    cure = f"give its .{inside}" if inside else f"make them by {made_by}" if made_by else ""
+    came = f"a value of type {type(value).__module__.partition('.')[0]}.{type(value).__name__}"
+    if isinstance(value, str | os.PathLike):
+        came = f"the path {printable(repr(os.fspath(value)))}"
+    raise InputError(f"{verb} needs {kind.__name__}, but got {came}{'; ' + cure if cure else ''}")

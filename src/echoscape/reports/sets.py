@@ -1,0 +1,160 @@
+"""What reports, echoes and observations share: sets of paths, checked, counted, and picked.
+
+Takes padded sets of paths with what belongs to a set.
+Gives the same, complete and checked, or one sentence.
+"""
+
+import dataclasses
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.core import Tracer
+
+from echoscape.checks import InputError
+from echoscape.display import counted, expect, span
+from echoscape.propagation.path import Paths
+from echoscape.propagation.path_ranges import check_paths
+
+Sets = TypeVar("Sets", bound=eqx.Module)
+_VALUES = ("departure_azimuth", "departure_zenith", "arrival_azimuth", "arrival_zenith", "length")
+_MEASURED = (*_VALUES, *(f"{name}_std" for name in _VALUES))
+
+
+def set_estimates(paths: Any, owner: str) -> Paths:
+    """Complete the paths of sets: on the host, what is not known zero with infinite deviation.
+
+    Args:
+        paths: Paths, [set, path].
+        owner: Who asks, for refusals.
+
+    Raises:
+        InputError: They are no paths, or hold no power.
+    """
+    expect(paths, Paths, owner)
+    known: dict[str, Any] = {f.name: getattr(paths, f.name) for f in dataclasses.fields(paths)}
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(paths)):
+        raise InputError(
+            f"{owner} hold what was measured and cannot be made inside jit, vmap or grad; make "
+            "them outside, or compute with `Paths`"
+        )
+    complete = all(known[name] is not None for name in (*_MEASURED, "power"))
+    if complete and isinstance(known["length"], np.ndarray):
+        return paths
+    if known["power"] is None:
+        raise InputError(f"{owner} need the power of every path, received over transmitted [1]")
+    shape = np.shape(known["length"])
+    for name in _VALUES:
+        std = f"{name}_std"
+        if known[name] is None:
+            known[name], known[std] = np.zeros(shape), np.full(shape, np.inf)
+        elif known[std] is None:
+            known[std] = np.zeros(shape)
+    host: dict[str, Any] = {
+        n: None if value is None else np.asarray(value) for n, value in known.items()
+    }
+    for name, value in host.items():
+        if value is not None and value.dtype.kind == "f":
+            host[name] = value.astype(np.float64, copy=False)
+    return Paths(**host)
+
+
+def check_sets(
+    sets: eqx.Module,
+    noun: str,
+    number: np.ndarray,
+    station_index: np.ndarray | None = None,
+    station: tuple[str, ...] = (),
+    **numbers: tuple[np.ndarray, tuple[int, ...], str],
+) -> None:
+    """Refuse sets whose arrays disagree in length or hold impossible values.
+
+    Args:
+        sets: With `estimates`.
+        noun: What a set is: report, target, instant.
+        number: Number of each set.
+        station_index: Which station each set belongs to.
+        station: Their names.
+        numbers: Name to values, the shape of one set's, and the unit; all finite, deviations not
+            negative.
+
+    Raises:
+        InputError: The first of these that fails.
+    """
+    paths: Paths = sets.estimates  # pyright: ignore[reportAttributeAccessIssue]
+    if not isinstance(paths.valid, np.ndarray):
+        return  # placeholders of a transformation
+    count = len(paths.valid) if paths.valid.ndim == 2 else -1
+    if count < 0:
+        raise InputError(
+            f"paths need the axes [{noun}, path], one row a {noun}; got shape {paths.valid.shape}"
+        )
+    shapes = {noun: (number, ()), "station_index": (station_index, ())}
+    shapes |= {name: (values, inner) for name, (values, inner, _) in numbers.items()}
+    for name, (values, inner) in shapes.items():
+        if values is not None and np.shape(values) != (count, *inner):
+            raise InputError(
+                f"{name} must have the shape {(count, *inner)}, one row for each {noun} of the "
+                f"paths; got {np.shape(values)}"
+            )
+    for name, (values, _, unit) in numbers.items():
+        bad = ~np.isfinite(values) | ((values < 0) & name.endswith("_std"))
+        if bad.any():
+            row = int(np.argmax(bad.reshape(count, -1).any(axis=1)))
+            came = np.asarray(values)[row]
+            needed = "finite and not negative" if name.endswith("_std") else "finite"
+            raise InputError(
+                f"{name} must be {needed} [{unit}], but {noun} {number[row]} has {came}"
+            )
+    if station_index is not None and count:
+        low, high = int(np.min(station_index)), int(np.max(station_index))
+        if low < 0 or high >= len(station):
+            raise InputError(
+                f"station_index must count the {len(station)} names of station from 0; got {low} "
+                f"to {high}"
+            )
+    check_paths(paths, noun, number)
+
+
+def pick_sets(sets: Sets, index: Any, keep: tuple[str, ...] = ()) -> Sets:
+    """Take some sets, by a mask, a slice or numbers of rows.
+
+    Args:
+        sets: Reports, echoes or observations.
+        index: Which; a single number gives one set.
+        keep: Fields that do not belong to a set.
+
+    Raises:
+        InputError: A mask has another length.
+    """
+    index = np.asarray(index) if not isinstance(index, slice) else index
+    if not isinstance(index, slice):
+        if index.dtype == bool and index.shape != (len(sets),):  # pyright: ignore[reportArgumentType]
+            raise InputError(
+                f"a mask needs one entry for each of the {len(sets)} sets; got "  # pyright: ignore[reportArgumentType]
+                f"shape {index.shape}"
+            )
+        index = np.atleast_1d(index)
+    static = {f.name for f in dataclasses.fields(sets) if f.metadata.get("static")}
+    values = {}
+    for field in dataclasses.fields(sets):
+        value = getattr(sets, field.name)
+        whole = value is None or field.name in static or field.name in keep
+        values[field.name] = value if whole else value[index]  # pyright: ignore[reportOptionalSubscript]
+    return type(sets)(**values)
+
+
+def path_rows(paths: Paths, noun: str = "path", plural: str = "paths") -> dict[str, str]:
+    """Count the paths of sets, and give the spans of their lengths and powers."""
+    valid = np.asarray(paths.valid)
+    each = valid.sum(axis=1)
+    power = np.asarray(paths.power)[valid]
+    known = np.isfinite(np.asarray(paths.arrival_azimuth_std)[valid])
+    share = f"{known.mean():.0%}" if len(known) else "none"
+    return {
+        plural: f"{counted(int(valid.sum()), noun, plural)}, {span(each, 'a set')}",
+        "length": span(np.asarray(paths.length)[valid], "m"),
+        "power": span(10 * np.log10(power[power > 0]), "dB"),
+        "arrival known": share,
+    }
