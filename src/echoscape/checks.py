@@ -29,6 +29,9 @@ else:
     Settings = TypeVar("Settings")
 
 
+_LARGEST_SETTINGS = 2**20  # bytes
+
+
 class InputError(ValueError):
     """What a user gave (a file, an option) cannot be used; the message is one sentence for them."""
 
@@ -101,10 +104,12 @@ def read_settings(path: str | pathlib.Path, model: type[Settings]) -> Settings:
     """
     path = pathlib.Path(path)
     try:
+        if path.stat().st_size > _LARGEST_SETTINGS or not path.is_file():
+            raise InputError(f"{path} must be a file of settings, at most a megabyte of TOML")
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
     try:
         return make_settings(model, content)

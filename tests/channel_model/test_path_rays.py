@@ -105,12 +105,12 @@ def test_a_table_reads_back_as_it_was_written():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"t": None}, "lacks the array 't'"),
+        ({"t": None}, "has no array 't'"),
         ({"tx_pos": None}, "has no tx_pos, where the station is; give --station"),
         ({"t": -0.5 * np.arange(12)}, "at least two times that rise"),
-        ({"aod": np.full(56, 90.0)}, "they must be in rad"),
+        ({"aod": np.full(56, 90.0)}, "if these are degrees, multiply them by pi.180"),
         ({"offset": np.arange(5)}, "rising numbers in offset"),
-        ({"tau_ns": np.full(56, np.nan)}, "not finite"),
+        ({"tau_ns": np.full(56, np.nan)}, "tau_ns must be finite numbers"),
     ],
 )
 def test_what_is_no_route_is_refused(change, message):

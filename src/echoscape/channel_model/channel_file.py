@@ -12,7 +12,7 @@ import numpy as np
 
 from echoscape.channel_model.coefficient import ChannelRealization
 from echoscape.checks import InputError
-from echoscape.files import atomic_path
+from echoscape.files import atomic_path, write_npz
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
 """Endings of names for which `write_channel` writes what `quadriga-lib` reads."""
@@ -58,15 +58,17 @@ def write_channel(
     if Path(path).suffix != ".npz":
         raise InputError(f"{path} must end in .npz or .hdf5, which tells the format of the channel")
     a, tau = cir_arrays(channel)
-    with atomic_path(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            a=a,
-            tau=tau,
-            delay=np.asarray(channel.delay),
-            time=np.asarray(channel.time),
-            carrier_frequency=channel.carrier_frequency,
-        )
+    write_npz(
+        path,
+        {
+            "a": a,
+            "tau": tau,
+            "delay": channel.delay,
+            "time": channel.time,
+            "carrier_frequency": channel.carrier_frequency,
+        },
+        "channel 1",
+    )
 
 
 def require_hdf5() -> None:
@@ -90,6 +92,7 @@ def _write_hdf5(
     order = np.zeros(_ENTRIES, np.uint32)
     order[0] = 1
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["generator"] = "echoscape"
         file["ChannelDims"] = np.array([_ENTRIES, 1, 1, 1], np.uint32)
         file["Order"] = order
         file["Version"] = np.uint32(2)

@@ -15,6 +15,7 @@ from echoscape.imaging.simulation import Truth, random_users, simulate
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.reports.archive import write_arrays
 from echoscape.scene import Site
+from echoscape.scene.mesh import read_mesh
 from echoscape.scene.voxel_grid import VoxelGrid
 from echoscape.scene.voxel_shapes import mesh_voxels, random_voxels
 from echoscape.units import from_db
@@ -68,13 +69,8 @@ def site_coefficients(
     """
     coefficient = np.zeros(grid.voxels)
     if site.mesh is not None:
-        try:
-            with np.load(site.mesh) as stored:
-                walls = mesh_voxels(grid, stored["vertices"], stored["faces"])
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(
-                f"{site.mesh} cannot be read as a mesh of vertices and faces: {error}"
-            ) from error
+        mesh = read_mesh(site.mesh)
+        walls = mesh_voxels(grid, mesh.vertex, mesh.face)
         coefficient[walls] = generator.uniform(0.2, 1, len(walls))
     index = grid.index_of(np.asarray(site.scatterer_position).reshape(-1, 3))
     if np.any(index < 0):

@@ -10,9 +10,9 @@ import equinox as eqx
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
-from pyarrow import csv, parquet
 
 from echoscape.checks import InputError
+from echoscape.files.tabular import read_columns
 
 _LOUDEST, _FAINTEST = 60.0, -250.0  # received power beyond these is a slip [dBm]
 
@@ -40,7 +40,8 @@ def read_strength(readings: str | Path, transmitters: str | Path) -> StrengthRea
         FileNotFoundError: There is no such file.
         InputError: A column is missing or a value cannot be used.
     """
-    table, known = _read(readings), _read(transmitters)
+    table = read_columns(readings, "a table of readings")
+    known = read_columns(transmitters, "a table of transmitters")
     where = np.stack([_numbers(known, name, transmitters, "m") for name in "xyz"], axis=1)
     names = [str(value) for value in _column(known, "id", transmitters).to_pylist()]
     if not names:
@@ -64,19 +65,6 @@ def read_strength(readings: str | Path, transmitters: str | Path) -> StrengthRea
     return StrengthReadings(np.stack([*plane, height], axis=1), level, where)
 
 
-def _read(path: str | Path) -> pa.Table:
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        return parquet.read_table(path) if path.suffix == ".parquet" else csv.read_csv(path)
-    except pa.ArrowInvalid as error:
-        problem = str(error).splitlines()[0]
-        raise InputError(
-            f"{path} is not a whole table, .csv or .parquet ({problem}); write it again"
-        ) from None
-
-
 def _column(table: pa.Table, name: str, path) -> pa.ChunkedArray:
     if name not in table.column_names:
         raise InputError(
@@ -89,7 +77,7 @@ def _numbers(table, name, path, unit, empty: bool = False) -> Float[np.ndarray, 
     column = _column(table, name, path)
     try:
         value = column.cast(pa.float64()).to_numpy()
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise InputError(
             f"{path}: column {name!r} needs numbers, in {unit}; some are not"
         ) from None

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from echoscape.files import open_npz
 from echoscape.reports import Reports, read_reports
 
 
@@ -33,6 +34,6 @@ def load_sample() -> Sample:
         reports = read_reports(path)
     with resources.as_file(folder / "targets.parquet") as path:
         targets = read_reports(path)
-    with resources.as_file(folder / "scene.npz") as path, np.load(path) as file:
-        scene = {name: file[name] for name in file.files}
+    with resources.as_file(folder / "scene.npz") as path, open_npz(path, "the sample") as file:
+        scene = dict(file)
     return Sample(reports, targets, scene)

@@ -17,6 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from echoscape.checks import InputError
+from echoscape.files import check_input, check_size, open_npz
 
 _WELD = 1e-3  # corners closer than this are one [m]
 _PARALLEL = 1e-6  # one minus the cosine between normals of one plane
@@ -77,40 +78,44 @@ def read_mesh(path: str | Path) -> Mesh:
         InputError: The file holds no mesh.
     """
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}; a mesh was needed")
-    if path.suffix.lower() == ".npz":
-        with np.load(path, allow_pickle=False) as file:
-            if not {"vertices", "faces"} <= set(file.files):
-                raise InputError(
-                    f"{path} needs the arrays vertices [m] and faces; it has "
-                    f"{', '.join(file.files) or 'none'}"
-                )
-            return make_mesh(file["vertices"], file["faces"])
-    if path.suffix.lower() == ".obj":
-        return make_mesh(*_read_obj(path))
-    raise InputError(f"{path} must end in .npz or .obj, which tells the format of the mesh")
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        with open_npz(path, "a mesh") as archive:
+            vertex = archive.array("vertices", "real", (None, 3))
+            arrays = vertex, archive.array("faces", "integer", (None, 3))
+    elif suffix == ".obj":
+        arrays = _read_obj(path)
+    else:
+        raise InputError(f"{path} must end in .npz or .obj, which tells the format of the mesh")
+    try:
+        return make_mesh(*arrays)
+    except InputError as refusal:
+        raise InputError(f"{path}: {refusal}") from None
 
 
 def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Take vertices and faces; a polygon becomes a fan of triangles."""
+    check_size(path, 50 * check_input(path, "a mesh"), "its lines")
     vertex, face = [], []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        word = line.split()
-        if not word:
-            continue
-        try:
-            if word[0] == "v":
-                vertex.append([float(x) for x in word[1:4]])
-            elif word[0] == "f":
-                corner = [int(x.split("/")[0]) for x in word[1:]]
-                corner = [c - 1 if c > 0 else len(vertex) + c for c in corner]
-                face += [[corner[0], *pair] for pair in itertools.pairwise(corner[1:])]
-        except ValueError:
-            raise InputError(
-                f"{path} has a line that is no vertex or face: {line[:60]!r}"
-            ) from None
-    return np.array(vertex).reshape(-1, 3), np.array(face, np.int64).reshape(-1, 3)
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            word = line.split()
+            try:
+                if word[:1] == ["v"]:
+                    x, y, z, *_ = (float(value) for value in word[1:])
+                    vertex.append((x, y, z))
+                elif word[:1] == ["f"]:
+                    corner = [int(value.split("/")[0]) for value in word[1:]]
+                    corner = [c - 1 if c > 0 else len(vertex) + c for c in corner]
+                    face += [(corner[0], *pair) for pair in itertools.pairwise(corner[1:])]
+            except ValueError:
+                raise InputError(
+                    f"{path} has a line that is no vertex or face: {line[:60]!r}"
+                ) from None
+    try:
+        return np.array(vertex).reshape(-1, 3), np.array(face, np.int64).reshape(-1, 3)
+    except OverflowError:
+        raise InputError(f"{path} has a face whose corner has too large a number") from None
 
 
 def _walls(mesh: Mesh) -> np.ndarray:

@@ -67,7 +67,7 @@ def test_another_layout_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file .*u\.npz"):
         reports_from_ray_traced(tmp_path / "u.npz")
     (tmp_path / "u.npz").write_bytes(b"PK\x03\x04 cut")
-    with pytest.raises(InputError, match=r"u\.npz cannot be read as a ray-traced"):
+    with pytest.raises(InputError, match=r"u\.npz cannot be read as npz"):
         reports_from_ray_traced(tmp_path / "u.npz")
 
 

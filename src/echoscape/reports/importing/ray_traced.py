@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from echoscape.checks import InputError, nearest_name
+from echoscape.checks import InputError
 from echoscape.estimation import PathEstimates
-from echoscape.propagation.traced_route import load_traced
+from echoscape.propagation.traced_table import traced_arrays
 from echoscape.reports.report import Reports
 from echoscape.units import wrap_angle
 
@@ -44,31 +44,31 @@ def reports_from_ray_traced(
         FileNotFoundError: There is no such file.
         InputError: The layout is another one.
     """
-    table = source if isinstance(source, Mapping) else load_traced(Path(source))
-    for name in FIELDS:
-        if name not in table:
-            near = nearest_name(name, [key for key in table if key not in FIELDS])
-            hint = f"rename {near!r}" if near else "the layout is described in docs/formats.md"
-            raise InputError(f"the ray-traced table has no array {name!r}; {hint}")
-    offset = np.asarray(table["offset"], dtype=np.int64)
+    if strongest < 1:
+        raise InputError(f"strongest must be at least 1 path; got {strongest}")
+    table = traced_arrays(source, FIELDS)
+    offset = table["offset"].astype(np.int64)
     users = np.arange(len(offset) - 1) if users is None else np.asarray(users, dtype=np.int64)
     if len(users) and not (users.min() >= 0 and users.max() < len(offset) - 1):
         raise InputError(f"users must lie between 0 and {len(offset) - 2}, the table has no others")
-    count = (offset[1:] - offset[:-1])[users]
+    power = table["a_re"].astype(float) ** 2 + table["a_im"].astype(float) ** 2
+    owner = np.repeat(np.arange(len(offset) - 1), np.diff(offset))
+    order = np.lexsort((-power, owner))  # rows stay with their user, strongest first
+    count = np.minimum(np.diff(offset)[users], strongest)
     slot = np.arange(max(1, int(count.max(initial=0))))
     valid = slot < count[:, None]
     row = np.where(valid, offset[users][:, None] + slot, 0)
 
-    def column(name: str) -> Float[np.ndarray, "report path"]:
-        values = np.asarray(table[name], dtype=np.float64)
-        return np.where(valid, values[row] if len(values) else 0.0, 0.0)
+    def column(values: np.ndarray) -> Float[np.ndarray, "report path"]:
+        values = values.astype(float)
+        return np.where(valid, values[order][row] if len(values) else 0.0, 0.0)
 
     return Reports(
         estimates=_estimates(
-            departure=(column("aod"), math.pi / 2 - column("eod")),
-            arrival=(column("aoa"), math.pi / 2 - column("eoa")),
-            delay=column("tau_ns") * 1e-9,
-            power=column("a_re") ** 2 + column("a_im") ** 2,
+            departure=(column(table["aod"]), math.pi / 2 - column(table["eod"])),
+            arrival=(column(table["aoa"]), math.pi / 2 - column(table["eoa"])),
+            delay=column(table["tau_ns"]) * 1e-9,
+            power=column(power),
             valid=valid,
             strongest=strongest,
         ),

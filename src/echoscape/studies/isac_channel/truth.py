@@ -10,7 +10,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from echoscape.checks import InputError
+from echoscape.propagation.traced_table import traced_arrays
 from echoscape.scene.mesh import Mesh
 from echoscape.studies.isac_channel.world import CARRIER, Route, lay_out, read_route, sample_paths
 from echoscape.tracking import Tracks
@@ -39,11 +39,7 @@ class Truth(eqx.Module):
 def read_truth(path: str | Path, seconds: float | None = None) -> Truth:
     """Read a ray-traced route with the arrays `track`, `nb`, `vert`, `doppler_hz` and `dup`."""
     route = read_route(path)
-    with np.load(path, allow_pickle=False) as file:
-        missing = [name for name in _FIELDS if name not in file.files]
-        if missing:
-            raise InputError(f"{path} lacks the array {missing[0]!r}, which tells what is true")
-        table = {name: np.asarray(file[name]) for name in (*_FIELDS, "offset", "a_re", "a_im")}
+    table = traced_arrays(path, (*_FIELDS, "offset", "a_re", "a_im"))
     keep = ~table["dup"]
     owner = np.repeat(np.arange(len(route.time)), np.diff(table["offset"]))[keep]
     power = (table["a_re"].astype(float) ** 2 + table["a_im"].astype(float) ** 2)[keep]

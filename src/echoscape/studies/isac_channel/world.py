@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from echoscape.channel_model import Spreads, spreads
-from echoscape.checks import InputError
 from echoscape.estimation import PathEstimates
+from echoscape.propagation.traced_table import traced_arrays
 from echoscape.propagation.wall_images import SpecularPaths, trace
 from echoscape.reports import Observations
 from echoscape.sample import load_sample
@@ -65,12 +65,9 @@ def read_route(path: str | Path, dynamic_range: float = 25.0) -> Route:
         path: An ``.npz`` file; rows that its ``dup`` marks are left out.
         dynamic_range: Paths further below the strongest are left out [dB].
     """
-    with np.load(path, allow_pickle=False) as file:
-        missing = [name for name in _FIELDS if name not in file.files]
-        if missing:
-            raise InputError(f"{path} is no ray-traced route: it lacks the array {missing[0]!r}")
-        table = {name: np.asarray(file[name], float) for name in _FIELDS}
-        keep = ~file["dup"] if "dup" in file.files else np.ones(len(table["a_re"]), bool)
+    stored = traced_arrays(path, _FIELDS)
+    table = {name: stored[name].astype(float) for name in _FIELDS}
+    keep = ~stored["dup"] if "dup" in stored else np.ones(len(table["a_re"]), bool)
     owner = np.repeat(np.arange(len(table["t"])), np.diff(table["offset"]).astype(int))
     power = table["a_re"] ** 2 + table["a_im"] ** 2
     measured = np.stack(

@@ -19,9 +19,10 @@ from echoscape.channel_map.learned.virtual_anchor_network import fit_geometry_ne
 from echoscape.checks import InputError
 from echoscape.localization import FixStatus, localize
 from echoscape.localization.scores import claimed_level
+from echoscape.propagation.traced_table import traced_arrays
 from echoscape.reports import Reports
 from echoscape.reports.echo_making import make_echoes
-from echoscape.reports.importing.ray_traced import reports_from_ray_traced
+from echoscape.reports.importing.ray_traced import FIELDS, reports_from_ray_traced
 from echoscape.sample import load_sample
 from echoscape.studies.nlos_ckm.square import summary
 from echoscape.studies.sweep import Row, Setting
@@ -105,19 +106,15 @@ def _world(setting: Setting) -> tuple[Reports, Reports]:
         first = np.arange(len(sample.targets.position)) < most
         return select_reports(sample.reports, keep), select_reports(sample.targets, first)
     source = Path(setting["source"])
-    with np.load(source, allow_pickle=False) as file:
-        if "los" not in file.files:
-            raise InputError(
-                f"{source} needs an array 'los' that tells which users see the station"
-            )
-        sight, listed = file["los"].astype(bool), np.diff(file["offset"])
+    table = traced_arrays(source, (*FIELDS, "los"))  # los tells which users see the station
+    sight, listed = table["los"], np.diff(table["offset"])
     if len(sight) <= _FIRST_TARGET:
         raise InputError(
             f"{source} has {len(sight)} users; targets are taken from number {_FIRST_TARGET} on"
         )
     users = np.flatnonzero(~sight & (listed >= 3) & (np.arange(len(sight)) >= _FIRST_TARGET))
-    targets = reports_from_ray_traced(source, users[:most])
-    return reports_from_ray_traced(source, np.arange(count)), targets
+    targets = reports_from_ray_traced(table, users[:most])
+    return reports_from_ray_traced(table, np.arange(count)), targets
 
 
 def _without_arrival(reports: Reports) -> Reports:
