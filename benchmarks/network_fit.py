@@ -19,7 +19,7 @@ import optax
 from echoscape.channel_map import NetworkSettings, fit_network
 from echoscape.channel_map.learned.losses import Lesson, squared_loss
 from echoscape.channel_map.learned.network import PLANAR_HEADS, SlotScale, forward, read_slots
-from echoscape.estimation import PathEstimates
+from echoscape.propagation import Paths
 from echoscape.reports import Reports
 from echoscape.units import SPEED_OF_LIGHT
 
@@ -38,7 +38,7 @@ def square(count: int, scatterers: int = 8, listed: int = 5) -> Reports:
     azimuth = np.arctan2(first[:, 1], first[:, 0])[order]
     ones = np.ones_like(azimuth)
     return Reports(
-        estimates=PathEstimates.from_delays(
+        estimates=Paths.from_delays(
             departure_azimuth=azimuth,
             departure_zenith=np.pi / 2 * ones,
             arrival_azimuth=0 * ones,

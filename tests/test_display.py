@@ -14,8 +14,12 @@ from echoscape.display import Displayed, Status, counted, expect, span
 class Weather(Status):
     """A status of no stage."""
 
-    DRY = 0, "Go out."
-    WET = 3, "Take a coat."
+    DRY = 0
+    """Go out."""
+    WET = 3
+    """Take a coat,
+    or stay in."""
+    DARK = 4
 
 
 class Rain(Displayed):
@@ -36,7 +40,8 @@ def test_a_status_is_a_number_a_word_and_an_advice():
     assert Weather.WET == 3
     assert str(Weather.WET) == "wet"
     assert f"{Weather.DRY:>5}" == "  dry"
-    assert Weather.WET.advice == "Take a coat."
+    assert Weather.WET.advice == "Take a coat, or stay in."
+    assert Weather.DARK.advice == ""
     assert np.array([3, 0])[0] == Weather.WET
 
 

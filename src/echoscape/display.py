@@ -5,10 +5,15 @@ Gives text and HTML, pandas data frames, and `Status`, whose values print as wor
 """
 
 import abc
+import ast
 import enum
+import functools
 import html
 import importlib
+import inspect
+import itertools
 import os
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,22 +25,28 @@ if TYPE_CHECKING:
 
 
 class Status(enum.IntEnum):
-    """A result code; ``str`` gives its word, `advice` what to do about it."""
+    """A result code; ``str`` gives its word, `advice` what it means and what to do about it."""
 
-    advice: str
-
-    def __new__(cls, value: int, advice: str = "") -> "Status":
-        """Make a member of its number and its advice."""
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.advice = advice
-        return member
+    @property
+    def advice(self) -> str:
+        """The text below the member in its class."""
+        return _texts_below_members(type(self)).get(self.name, "")
 
     def __str__(self) -> str:
         return self.name.lower()
 
     def __format__(self, spec: str) -> str:
         return format(str(self), spec)
+
+
+@functools.cache
+def _texts_below_members(kind: type[Status]) -> dict[str, str]:
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body  # pyright: ignore[reportAttributeAccessIssue]
+    return {
+        member.targets[0].id: " ".join(text.value.value.split())
+        for member, text in itertools.pairwise(body)
+        if isinstance(member, ast.Assign) and isinstance(text, ast.Expr)
+    }
 
 
 class Displayed:

@@ -8,12 +8,12 @@ import pytest
 from echoscape.checks import InputError
 from echoscape.estimation import (
     LinkBudget,
-    PathEstimates,
     delay_deviation,
     direction_deviation,
     echo_power,
     integrated_snr,
 )
+from echoscape.propagation import Paths
 from echoscape.reports import Reports
 from echoscape.reports.echo_making import make_echoes
 
@@ -29,7 +29,7 @@ def some_reports(count=6, paths=7, seed=3):
     valid[2] = False
     hide = lambda values: np.where(valid, values, 0.0)  # noqa: E731
     exact = np.zeros(shape)
-    estimates = PathEstimates.from_delays(
+    estimates = Paths.from_delays(
         departure_azimuth=hide(draw.uniform(-np.pi, np.pi, shape)),
         departure_zenith=hide(draw.uniform(1.2, 2.2, shape)),
         arrival_azimuth=hide(draw.uniform(-np.pi, np.pi, shape)),

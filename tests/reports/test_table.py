@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from echoscape.checks import InputError
-from echoscape.estimation import PathEstimates
+from echoscape.propagation import Paths
 from echoscape.reports import (
     Echoes,
     Reports,
@@ -36,7 +36,7 @@ def estimates(rng, valid, arrival=True, zero_std=False):
         return np.zeros(shape) if zero_std else np.where(valid, rng.uniform(1e-3, high, shape), 0)
 
     known = np.full(shape, bool(arrival)) | ~valid
-    return PathEstimates.from_delays(
+    return Paths.from_delays(
         departure_azimuth=draw(-np.pi, np.pi),
         departure_zenith=draw(0, np.pi),
         arrival_azimuth=draw(-np.pi, np.pi) * known,

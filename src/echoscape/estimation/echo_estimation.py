@@ -5,7 +5,7 @@ bound for all echoes found, jointly and with unknown gains, so echoes that overl
 that does not reach the bound is less exact than it claims (`docs/signals.md` says by how much).
 
 Takes `EchoSnapshots` and a method.
-Gives `PathEstimates`, one set for each snapshot.
+Gives `Paths`, one set for each snapshot.
 """
 
 import abc
@@ -19,11 +19,11 @@ import numpy as np
 from echoscape.checks import InputError
 from echoscape.estimation.echo_box import EchoBox, box_of, parameter_deviations
 from echoscape.estimation.greedy import Order, find_greedily
-from echoscape.estimation.path_estimates import PathEstimates
 from echoscape.estimation.periodogram import find_by_spectrum
 from echoscape.estimation.subspace import find_by_esprit, find_by_music
 from echoscape.estimation.tone_fit import ToneFit
 from echoscape.numerics.harmonics import frequency_covariances, frequency_information
+from echoscape.propagation.path import Paths
 from echoscape.signals import EchoSnapshots
 
 
@@ -110,7 +110,7 @@ def estimate_echoes(
     *,
     method: EchoMethod | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> PathEstimates:
+) -> Paths:
     """Estimate directions, delay and power of every echo of every snapshot.
 
     What an array cannot tell (the zenith angle of a single row, the azimuth of a single column)
@@ -141,9 +141,7 @@ def estimate_echoes(
             progress(number + 1, count)
     width = max(1, max(int(row["valid"].sum()) for row in rows))
     rows = [{name: _fitted(value, width) for name, value in row.items()} for row in rows]
-    return PathEstimates.from_delays(
-        **{name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    )
+    return Paths.from_delays(**{name: np.stack([row[name] for row in rows]) for name in rows[0]})
 
 
 def _fitted(value: np.ndarray, width: int) -> np.ndarray:

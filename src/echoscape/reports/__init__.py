@@ -1,6 +1,6 @@
 """What users reported and what base stations heard: schema, files, adapters.
 
-Takes `PathEstimates` at known places, tables of any ray tracer or campaign.
+Takes `Paths` at known places, tables of any ray tracer or campaign.
 Gives `Reports`, `Echoes` and `Observations`.
 """
 

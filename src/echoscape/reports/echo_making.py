@@ -20,13 +20,12 @@ from echoscape.checks import InputError
 from echoscape.display import expect
 from echoscape.estimation import (
     LinkBudget,
-    PathEstimates,
     delay_deviation,
     direction_deviation,
     echo_power,
     integrated_snr,
 )
-from echoscape.propagation import target_gain
+from echoscape.propagation import Paths, target_gain
 from echoscape.reports.echo import Echoes
 from echoscape.reports.report import Reports
 from echoscape.units import SPEED_OF_LIGHT, from_db, wrap_angle
@@ -160,7 +159,7 @@ def _check_options(budget, angle_std, delay_std, target, strongest, missed, fals
 
 
 def _pairs(
-    out: PathEstimates, back: PathEstimates, strongest: int, pairs: str
+    out: Paths, back: Paths, strongest: int, pairs: str
 ) -> tuple[dict[str, np.ndarray], Bool[np.ndarray, "set echo"]]:
     """Arrange the strongest paths of every target, out and back, as echoes without errors."""
     order_out, order_back = _by_power(out, strongest), _by_power(back, strongest)
@@ -188,7 +187,7 @@ def _pairs(
     return truth, valid
 
 
-def _by_power(estimates: PathEstimates, strongest: int) -> Int[np.ndarray, "set path"]:
+def _by_power(estimates: Paths, strongest: int) -> Int[np.ndarray, "set path"]:
     valid = np.asarray(estimates.valid)
     power = np.where(valid, -np.asarray(estimates.power, dtype=float), np.inf)
     return np.argsort(power, axis=1, kind="stable")[:, :strongest]
@@ -255,7 +254,7 @@ def _in_range(name: str, values: Float[np.ndarray, "*batch"]) -> Float[np.ndarra
 def _add_false(
     truth,
     present,
-    ends: tuple[PathEstimates, PathEstimates],
+    ends: tuple[Paths, Paths],
     false: float,
     generator: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], Bool[np.ndarray, "set echo"]]:
@@ -293,7 +292,7 @@ def _shuffle(
     measured: dict[str, np.ndarray],
     present: Bool[np.ndarray, "set echo"],
     generator: np.random.Generator,
-) -> PathEstimates:
+) -> Paths:
     """Bring the echoes of each set into random order, cut to the longest set, zero the rest."""
     width = max(1, int(present.sum(axis=1).max(initial=0)))
     score = np.where(present, generator.random(present.shape), np.inf)
@@ -303,4 +302,4 @@ def _shuffle(
         name: np.where(valid, np.take_along_axis(values, order, axis=1), 0.0)
         for name, values in measured.items()
     }
-    return PathEstimates(valid=valid, **fields)
+    return Paths(valid=valid, **fields)

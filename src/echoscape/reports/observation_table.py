@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from echoscape.checks import InputError
 from echoscape.display import expect
-from echoscape.estimation import PathEstimates
+from echoscape.propagation import Paths
 from echoscape.reports.columns import Columns
 from echoscape.reports.files import read_table, write_table
 from echoscape.reports.observation import Observations
@@ -91,7 +91,7 @@ def observations_from_table(
     place = np.zeros((len(start), 3))
     place[instant[known]] = user[known]
     return Observations(
-        estimates=PathEstimates.from_delays(
+        estimates=Paths.from_delays(
             **{name: padded(values, 0.0) for name, values in cells.items()},
             valid=padded(keep, False),
         ),

@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from echoscape.checks import InputError
-from echoscape.estimation import PathEstimates
+from echoscape.propagation import Paths
 from echoscape.reports.archive import open_arrays, write_arrays
 from echoscape.reports.echo import Echoes
 from echoscape.scene import PlanarArray
@@ -91,7 +91,7 @@ def _whole(numbers: np.ndarray, name: str) -> None:
         raise InputError(f"{name} must count in whole numbers; got {numbers.tolist()}")
 
 
-def echoes_from_estimates(snapshots: EchoSnapshots, estimates: PathEstimates) -> Echoes:
+def echoes_from_estimates(snapshots: EchoSnapshots, estimates: Paths) -> Echoes:
     """Give what was estimated from samples the targets, times and stations of the samples.
 
     A table of echoes needs every angle.  One that the array cannot tell gets the mean and the

@@ -15,7 +15,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float
 
-from echoscape.estimation import PathEstimates
+from echoscape.propagation import Paths
 from echoscape.propagation.ray_cast import build_tree
 from echoscape.propagation.wall_images import trace
 from echoscape.reports import Reports
@@ -131,7 +131,7 @@ def make_campaign(
     length = np.abs(columns["length"] + sounder.length_std * rng.normal(size=shape))
     level, unmeasured = np.full(shape, 0.5 * math.pi), np.full(shape, np.inf)
     std = np.full(shape, sounder.angle_std)
-    estimates = PathEstimates(
+    estimates = Paths(
         departure_azimuth=angle("out"),
         departure_zenith=level,
         arrival_azimuth=angle("back"),
