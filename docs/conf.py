@@ -1,9 +1,39 @@
 """Configuration of the documentation; nothing is loaded from the network."""
 
+import pathlib
+import re
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
+
+import write_reference
+
 project = "Echoscape"
 author = "The Echoscape developers"
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = project
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"exclude-members": "model_config, model_post_init"}
+autodoc_typehints_format = "short"
+add_module_names = False
+python_maximum_signature_line_length = 88
+napoleon_numpy_docstring = False
+toc_object_entries_show_parents = "hide"
+
+
+suppress_warnings = ["ref.python"]  # words such as `first` that are fields of several classes
+
+
+def _plural(app, what, name, obj, options, lines):
+    """Let a plural follow a name in backticks, as in `Fix`es."""
+    lines[:] = [re.sub(r"(?<=\w)`(?=[a-z])", "`\\\\ ", line) for line in lines]
+
+
+def setup(app):
+    """Write the pages of the reference before they are read."""
+    write_reference.main()
+    app.connect("autodoc-process-docstring", _plural)

@@ -4,9 +4,14 @@
 nothing relies on the check being there.
 """
 
+import ctypes
+import gc
 import os
 import pathlib
+import resource
+import sys
 
+import equinox as eqx
 import jax
 import pytest
 
@@ -26,12 +31,33 @@ if CHECKED:
     install_import_hook("echoscape", "beartype.beartype")
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
+CROWDED = 0.9e9  # [byte]: a worker must stay below 2 GB, and one module adds up to 0.7 GB
 
 
 def pytest_configure(config):
     """Leave optimizing to runs that are long or measure."""
     brief = CHECKED and config.getoption("markexpr") == "not slow"
     jax.config.update("jax_disable_most_optimizations", brief)
+
+
+def resident():
+    """Return the memory that this process holds now [byte]; its peak where that is not told."""
+    try:
+        return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _room():
+    """Drop compiled programs after a module once they crowd the worker: they are kept on disk."""
+    yield
+    if resident() > CROWDED:
+        jax.clear_caches()
+        eqx.clear_caches()
+        gc.collect()
+        if sys.platform == "linux":
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from echoscape.cli import (
     reports,
     reproduce,
     sample,
+    score,
     track,
 )
 from echoscape.cli.console import print_problem, print_warning
@@ -56,6 +57,7 @@ app.command(channel.channel)
 app.command(reproduce.app)
 app.command(pilots.app)
 app.command(image.image)
+app.command(score.score)
 app.command(doctor.doctor)
 
 

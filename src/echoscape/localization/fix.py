@@ -1,15 +1,17 @@
 """Where a target may be: places with covariance, how likely each, and a result code.
 
 Takes what a search over places found.
-Gives `Fix`, and its rows for a file.
+Gives `Fix`, its rows for a file, and the way back.
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from echoscape.checks import InputError
 
 
 class FixStatus(enum.IntEnum):
@@ -94,3 +96,56 @@ def fix_columns(fix: Fix, station: Sequence[str], method: str) -> dict[str, np.n
         "probability": fix.probability[row, rank],
         "spread": fix.spread[row],
     }
+
+
+def fix_from_columns(columns: Mapping[str, np.ndarray]) -> Fix:
+    """Build fixes from the columns of a file, as `echoscape.reports.read_fixes` gives them.
+
+    Targets come in rising order of their numbers.  What the file does not state is NaN where it is
+    a number; a target's places share the probability equally then.
+    """
+    target, index = np.unique(columns["target"], return_inverse=True)
+    rank = np.asarray(columns.get("rank", np.zeros(len(index), dtype=int)))
+    order = np.lexsort((rank, index))
+    place = np.empty(len(index), dtype=int)
+    first = np.searchsorted(index[order], np.arange(len(target)))
+    place[order] = np.arange(len(index)) - first[index[order]]
+    shape = (len(target), int(place.max(initial=0)) + 1)
+
+    def spread_out(values, empty, *rest: int) -> np.ndarray:
+        full = np.full((*shape, *rest), empty, dtype=np.asarray(values).dtype)
+        full[index, place] = values
+        return full
+
+    def number(name: str, missing: float = np.nan) -> np.ndarray:
+        return np.asarray(columns.get(name, np.full(len(index), missing)), dtype=float)
+
+    covariance = np.empty((len(index), 3, 3))
+    for i in range(3):
+        for j in range(i, 3):
+            values = number(f"cov_{'xyz'[i]}{'xyz'[j]}")
+            covariance[:, i, j] = covariance[:, j, i] = values
+    names = [status.name.lower() for status in FixStatus]
+    unknown = sorted(set(columns["status"]) - set(names))
+    if unknown:
+        raise InputError(
+            f"the status of a fix must be one of {', '.join(names)}; got {str(unknown[0])!r}"
+        )
+    code = np.array([names.index(word) for word in columns["status"]])
+    count = np.bincount(index)
+    probability = number("probability")
+    probability = np.where(np.isfinite(probability), probability, 1.0 / count[index])
+    valid = spread_out(np.ones(len(index), dtype=bool), False)
+    status = spread_out(code, 0)[:, 0]
+    valid[status == FixStatus.NO_ECHO] = False
+    return Fix(
+        target=target,
+        position=spread_out(np.stack([number(axis) for axis in "xyz"], axis=-1), 0.0, 3),
+        covariance=spread_out(covariance, 0.0, 3, 3),
+        log_likelihood=spread_out(number("log_likelihood"), 0.0),
+        probability=spread_out(probability, 0.0),
+        agreeing_starts=spread_out(number("agreeing_starts", 0.0).astype(int), 0),
+        starts=spread_out(number("starts", 0.0).astype(int), 0)[:, 0],
+        status=status,
+        valid=valid,
+    )

@@ -13,8 +13,9 @@ Gives `Scores`.
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from echoscape.checks import InputError
 from echoscape.localization.fix import Fix, FixStatus
 
 _SINGLE = 0.999  # share of the posterior above which one place is all of it
@@ -81,6 +82,55 @@ def score(fix: Fix, truth: Float[np.ndarray, "target 3"], *, keep: float = 0.8) 
     narrow = order[: max(1, round(keep * len(order)))]
     kept = _score(error[narrow], located[narrow], level[narrow], flagged[narrow])
     return dataclasses.replace(_score(error, located, level, flagged), kept=kept)
+
+
+def score_against(
+    fix: Fix, number: Int[np.ndarray, " truth"], place: Float[np.ndarray, "truth 3"]
+) -> Scores:
+    """Compare fixes with the truth by the numbers of their targets.
+
+    Args:
+        fix: The fixes; one without covariance is scored without its regions.
+        number: Numbers of all targets that there were.  One without a fix counts as lost.
+        place: Where each was [m].
+
+    Raises:
+        InputError: A fix is of a target that the truth does not have.
+    """
+    strange = ~np.isin(fix.target, number)
+    if strange.any():
+        raise InputError(
+            f"target {fix.target[int(np.argmax(strange))]} has a fix, but the truth has no target "
+            "of this number; give the truth that the echoes were made from"
+        )
+    order = np.argsort(number)
+    number, place = number[order], place[order]
+    row = np.searchsorted(number, fix.target)
+    stated = bool(np.isfinite(fix.covariance[fix.valid][..., :2, :2]).all())
+    covariance = np.where(np.isfinite(fix.covariance), fix.covariance, 0.0)
+
+    def all_rows(values, empty):
+        full = np.full((len(number), *values.shape[1:]), empty, dtype=values.dtype)
+        full[row] = values
+        return full
+
+    whole = Fix(
+        target=number,
+        position=all_rows(fix.position, 0.0),
+        covariance=all_rows(covariance, 0.0),
+        log_likelihood=all_rows(fix.log_likelihood, 0.0),
+        probability=all_rows(fix.probability, 0.0),
+        agreeing_starts=all_rows(fix.agreeing_starts, 0),
+        starts=all_rows(fix.starts, 0),
+        status=all_rows(fix.status, int(FixStatus.NO_ECHO)),
+        valid=all_rows(fix.valid, False),
+    )
+    found = score(whole, place)
+    if not stated:
+        found = dataclasses.replace(
+            found, inside_50=None, inside_90=None, inside_99=None, kept=None
+        )
+    return found
 
 
 def claimed_level(fix: Fix, truth: Float[np.ndarray, "target 3"]) -> Float[np.ndarray, " target"]:

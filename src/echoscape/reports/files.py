@@ -75,7 +75,7 @@ def _check_kind(path: Path, table: pa.Table, schema: Schema) -> None:
     kind, _, version = title.partition(" ")
     if not version.isdecimal():
         return  # a table of somebody else, or a comment of another sort
-    if kind != schema.kind:
+    if kind not in (schema.kind, *schema.others):
         raise InputError(f"{path} is a table of {kind}, but {schema.kind} were needed")
     if int(version[:9]) > VERSION:
         raise InputError(

@@ -34,6 +34,8 @@ class Schema:
     number: str
     """The column that numbers a report or target; empty where only time orders the rows."""
     columns: tuple[Column, ...]
+    others: tuple[str, ...] = ()
+    """Further kinds of tables that have these columns too and are read as well."""
 
     @property
     def names(self) -> tuple[str, ...]:

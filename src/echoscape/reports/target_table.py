@@ -1,6 +1,6 @@
 """Where targets are, as a table of places.
 
-Takes a Parquet or CSV file with the columns x, y and z, and target if they have numbers.
+Takes a Parquet or CSV file with the columns x, y and z, and target or report if they have numbers.
 Gives numbers and positions.
 """
 
@@ -22,6 +22,12 @@ _TARGETS = Schema(
         *(Column(name, "number", "[m]", True) for name in POSITION),
     ),
 )
+_PLACES = Schema(
+    "targets",
+    "report",
+    (Column("report", "integer", ""), *_TARGETS.columns[1:]),
+    others=("reports",),
+)
 
 
 def read_targets(
@@ -41,3 +47,24 @@ def read_targets(
     if len(np.unique(number)) < len(number):
         raise InputError(f"{path} has two targets of the same number; number them apart")
     return number, place
+
+
+def read_places(
+    path: str | Path,
+) -> tuple[Int[np.ndarray, " target"], Float[np.ndarray, "target 3"]]:
+    """Read where targets were from a table of targets, or of reports by the reports' numbers [m].
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: The file cannot be used, or a report is at two places.
+    """
+    table = read_table(path, _PLACES)
+    if "report" not in table.column_names:
+        return read_targets(path)
+    columns = Columns(table, _PLACES, str(path))
+    place = np.stack([columns.finite(name) for name in POSITION], axis=-1)
+    number, first, row = np.unique(columns.number, return_index=True, return_inverse=True)
+    columns.refuse(
+        (place != place[first][row]).any(axis=1), "x", "must be the same in all rows of a report"
+    )
+    return number, place[first]
