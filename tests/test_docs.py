@@ -1,5 +1,6 @@
 """Documentation that cannot fall behind: commands, columns, stages, studies, links."""
 
+import importlib.util
 import pathlib
 import re
 
@@ -11,9 +12,13 @@ from echoscape.estimation import LinkBudget
 from echoscape.reports.importing.ray_traced import FIELDS
 from echoscape.reports.schema import ECHOES, FIXES, REPORTS, VERSION
 from echoscape.scene import Site
+from tests.test_architecture import ORDER
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src/echoscape"
+_FILE = importlib.util.spec_from_file_location("reference", ROOT / "tools/write_reference.py")
+reference = importlib.util.module_from_spec(_FILE)
+_FILE.loader.exec_module(reference)
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 CITATION = re.compile(r"\[([a-z]+(?:-[a-z0-9]+)+)\]")
@@ -84,16 +89,40 @@ def test_the_settings_of_sites_and_link_budgets_are_documented(tmp_path):
         assert default.strip().lower() == str(fields[name].default).lower()
 
 
-def test_every_stage_is_in_the_architecture():
-    text = page("docs/architecture.md")
-    for path in SOURCE.iterdir():
-        if path.stem != "__init__" and (path.suffix == ".py" or (path / "__init__.py").exists()):
-            assert f"| `{path.stem}` |" in text, path.stem
+def test_every_stage_is_in_the_architecture_in_the_order_of_imports():
+    there = {
+        path.stem
+        for path in SOURCE.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    } - {"__init__"}
+    listed = re.findall(r"^\| `(\w+)` \|", page("docs/architecture.md"), re.MULTILINE)
+    assert listed == [stage for stage in ORDER if stage in there]
+
+
+def test_the_reference_has_every_public_name():
+    for stage in reference.STAGES:
+        text = reference.page(stage)
+        for module in reference.modules(stage):
+            for name in getattr(module, "__all__", reference.own_names(module)):
+                assert re.search(rf"^.. auto\w+:: [\w.]+\.{name}$", text, re.MULTILINE), name
+    assert set(ORDER) - set(reference.STAGES) <= {"doctor", "cli"}
+    front = "".join(reference.page(stage) for stage in reference.STAGES)
+    for name in echoscape.__all__:
+        assert f".{name}\n" in front, name
+
+
+def test_choosing_names_every_method_that_a_command_offers():
+    text = page("docs/choosing.md")
+    for command, option in (("map fit", "--model"), ("track", "--filter")):
+        choices = COMMANDS[f"echoscape {command}"].assemble_argument_collection()
+        (argument,) = [each for each in choices if option in each.names]
+        for choice in argument.get_choices() or ():
+            assert f"`{choice}`" in text, f"docs/choosing.md lacks {option} {choice}"
 
 
 def test_every_study_is_documented():
     text = "".join(path.read_text(encoding="utf-8") for path in PAGES)
-    for path in (SOURCE / "studies").glob("[a-z]*.py"):
+    for path in (SOURCE / "studies").glob("[a-z]*"):
         assert f"`{path.stem}`" in text or f"`studies.{path.stem}`" in text, path.stem
 
 

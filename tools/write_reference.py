@@ -15,9 +15,9 @@ import types
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs/reference"
 STAGES = (
-    "units", "checks", "numerics", "scene", "propagation", "signals", "estimation", "reports",
-    "store", "sample", "channel_map", "communication", "localization", "imaging", "tracking",
-    "channel_model", "plotting", "studies", "service", "viewer",
+    "units", "text", "progress", "checks", "files", "numerics", "scene", "propagation", "signals",
+    "estimation", "reports", "store", "sample", "channel_map", "communication", "localization",
+    "imaging", "tracking", "channel_model", "plotting", "studies", "service", "viewer",
 )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def current_words(app: cyclopts.App, words: Sequence[str]) -> tuple[list[str], l
         if tuple(words[: len(old)]) == old:
             words[: len(old)] = new
             sentences.append(_sentence(f"echoscape {' '.join(old)}", f"echoscape {' '.join(new)}"))
-    if not words:
+    if not words or not {"--help", "-h", "--version"}.isdisjoint(words):
         return words, sentences
     try:
         chain = app.parse_commands(words)[1]

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from echoscape.checks import InputError
 from echoscape.imaging.voxel_image import VoxelImage
-from echoscape.reports.archive import read_arrays
+from echoscape.reports.archive import open_arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,5 +75,7 @@ def read_truth(
     path: str | Path,
 ) -> tuple[Float[np.ndarray, "x y z"], Bool[np.ndarray, "x y z"]]:
     """Read coefficients, and which voxels are seen, from what ``pilots make --truth`` wrote."""
-    stored = read_arrays(Path(path), "voxel truth", ("coefficient", "in_range"))
-    return stored["coefficient"].astype(float), stored["in_range"].astype(bool)
+    with open_arrays(path, "voxel truth", ("coefficient", "in_range")) as stored:
+        coefficient = stored.array("coefficient", "real", (None, None, None))
+        in_range = stored.array("in_range", "boolean", coefficient.shape)
+    return coefficient.astype(float), in_range.astype(bool)
