@@ -13,6 +13,7 @@ import importlib
 import inspect
 import itertools
 import os
+import sys
 import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -108,6 +109,13 @@ def span(values: Any, unit: str, factor: float = 1.0) -> str:
     return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
 
 
+def _holds_tracers(value: Any) -> bool:
+    jax = sys.modules.get("jax")
+    return jax is not None and any(
+        isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)
+    )
+
+
 def expect(value: Any, kind: type, verb: str) -> None:
     """Refuse a value of another kind in one sentence that says how to make the right one.
 
@@ -117,9 +125,14 @@ def expect(value: Any, kind: type, verb: str) -> None:
         verb: The function that needs it.
 
     Raises:
-        InputError: The value is of another kind.
+        InputError: The value is of another kind, or what it holds is not known yet.
     """
     if isinstance(value, kind):
+        if _holds_tracers(value):
+            raise InputError(
+                f"{verb} needs values in host memory and cannot run inside jit, vmap or grad; call "
+                "it outside (maps and `Paths` can be used there)"
+            )
         return
     inside = next((n for n in ("echoes",) if isinstance(getattr(value, n, None), kind)), None)
     made_by = getattr(kind, "made_by", "")

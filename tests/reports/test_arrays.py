@@ -9,9 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from echoscape.channel_map import fit_nearest
 from echoscape.checks import InputError
 from echoscape.propagation import Paths
-from echoscape.reports import Echoes, Observations, Reports
+from echoscape.reports import Echoes, Observations, Reports, summarize_reports, write_reports
+from echoscape.reports.echo_making import make_echoes
 from echoscape.reports.table import echoes_from_table, reports_from_table
 from echoscape.units import SPEED_OF_LIGHT
 from tests.worlds.refusals import refused
@@ -243,8 +245,44 @@ def test_reports_cannot_be_made_under_a_transformation():
         bare = Paths(departure_azimuth=length, departure_zenith=length, length=length, power=length)
         return Reports(**parts(estimates=bare)).position
 
-    with pytest.raises(InputError, match="cannot be made inside jit, vmap or grad"):
+    with pytest.raises(InputError, match="Reports needs values in host memory and cannot"):
         jax.jit(inside)(jnp.ones((4, 3)))
+
+
+@pytest.mark.parametrize("verb", [make_echoes, summarize_reports, fit_nearest, write_reports])
+def test_what_needs_values_cannot_run_under_a_transformation(verb):
+    def inside(reports):
+        verb(reports, *{make_echoes: [jax.random.key(0)], write_reports: ["r.csv"]}.get(verb, []))
+        return reports.position
+
+    made = Reports.from_arrays(**REPORTS)
+    with pytest.raises(InputError, match="cannot run inside jit, vmap or grad; call it outside"):
+        jax.jit(inside)(made)
+
+
+@pytest.mark.parametrize("verb", [summarize_reports, fit_nearest, write_reports])
+def test_verbs_say_how_reports_are_made(verb):
+    more = ["r.csv"] if verb is write_reports else []
+    with refused(
+        r"needs Reports, but got the path 'r\.parquet'; make them by read_reports\(path\)"
+    ):
+        verb("r.parquet", *more)
+    with refused(r"needs Reports, but got a value of type builtins\.dict; make them by read_rep"):
+        verb({"report": [1]}, *more)
+
+
+def test_a_map_of_reports_runs_under_every_transformation():
+    channel_map = fit_nearest(Reports.from_arrays(**REPORTS))
+
+    def length(position):
+        return channel_map(position).length[0]
+
+    place = jnp.asarray(PLACE[:2] + 0.1)
+    slope = jax.jit(jax.vmap(jax.grad(length)))(place)
+    step = 1e-4 * jnp.array([0.6, -0.3, 0.2])
+    for row in range(2):
+        moved = length(place[row] + step) - length(place[row] - step)
+        assert 2 * slope[row] @ step == pytest.approx(float(moved), rel=1e-4)
 
 
 def test_observations_rise_in_time():

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial import KDTree
 
+from echoscape.display import expect
 from echoscape.estimation import AnyArray, PathEstimates
 from echoscape.reports import Reports
 
@@ -28,6 +29,7 @@ def reports_of_station(reports: Reports, station: str | None = None) -> Reports:
     Raises:
         ValueError: The station is unknown, left out among several, or was never heard.
     """
+    expect(reports, Reports, "a channel map")
     known = ", ".join(reports.station)
     if station is None:
         if len(reports.station) != 1:

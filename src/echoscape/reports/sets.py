@@ -8,9 +8,7 @@ import dataclasses
 from typing import Any, TypeVar
 
 import equinox as eqx
-import jax
 import numpy as np
-from jax.core import Tracer
 
 from echoscape.checks import InputError
 from echoscape.display import counted, expect, span
@@ -34,11 +32,6 @@ def set_estimates(paths: Any, owner: str) -> Paths:
     """
     expect(paths, Paths, owner)
     known: dict[str, Any] = {f.name: getattr(paths, f.name) for f in dataclasses.fields(paths)}
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(paths)):
-        raise InputError(
-            f"{owner} hold what was measured and cannot be made inside jit, vmap or grad; make "
-            "them outside, or compute with `Paths`"
-        )
     complete = all(known[name] is not None for name in (*_MEASURED, "power"))
     if complete and isinstance(known["length"], np.ndarray):
         return paths

@@ -8,6 +8,7 @@ import dataclasses
 
 import numpy as np
 
+from echoscape.display import expect
 from echoscape.reports.geometry import check_geometry
 from echoscape.reports.report import Reports
 
@@ -44,6 +45,7 @@ class Summary:
 
 def summarize_reports(reports: Reports) -> Summary:
     """Count what the reports hold and look for signs of a wrong unit or frame."""
+    expect(reports, Reports, "summarize_reports")
     estimates = reports.estimates
     valid = np.asarray(estimates.valid)
     count = valid.sum(axis=1)
