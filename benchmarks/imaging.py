@@ -9,7 +9,7 @@ own, whose peak memory counts all of it: program, compiler, samples and messages
 
     OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/imaging.py [--sides 10 22 46 100]
 
-One solve from end to end by the default solver, scored beside least squares that is told support
+One solve from end to end by the default solver, scored beside least squares that knows support
 and mask, and drawn:
 
     ... python benchmarks/imaging.py --sides 46 --occupied 200 --whole --figure image.png
@@ -24,14 +24,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from echoscape.imaging import OcclusionAwareGamp, VisibilityBits, make_problem
-from echoscape.imaging.image import picture
-from echoscape.imaging.known import told_truth
-from echoscape.imaging.occlusion.legs import hidden_by_pairs
+from echoscape.imaging import OcclusionAwareGamp, VisibilityGamp, make_problem
+from echoscape.imaging.known import genie
+from echoscape.imaging.occlusion.segments import hidden_by_pairs
 from echoscape.imaging.occlusion.shadows import cast_by_cones
 from echoscape.imaging.operator.cascade import adjoint, forward
 from echoscape.imaging.operator.products import join
 from echoscape.imaging.simulation import random_users, simulate
+from echoscape.imaging.solver import assemble_image
 from echoscape.scene.voxel_grid import VoxelGrid
 from echoscape.scene.voxel_shapes import random_voxels
 from echoscape.studies.occlusion_imaging.study import score
@@ -75,7 +75,7 @@ def timed(work, runs: int = 5) -> float:
 
 def operators(problem) -> tuple[float, float]:
     """Time a product and its adjoint: factored, and with the dense matrix [s]."""
-    mask = problem.everything_seen()
+    mask = problem.fully_visible()
     vector = jnp.ones(problem.cascade.padded, jnp.complex64)
     user, antenna = join(problem.cascade.user)[:, 0], join(problem.cascade.antenna)[:, 0]
     chunks, _, size = user.shape
@@ -106,7 +106,8 @@ def shadows(problem, index) -> tuple[float, float]:
     def pairs():
         return sum(plain(listed[i : i + 10]) for i in range(0, len(index), 10))
 
-    plain = jax.jit(lambda some: hidden_by_pairs(grid, view, some, problem.radius))
+    whole = VoxelGrid((0.0, 0.0, 0.0), grid.shape, 1.0)
+    plain = jax.jit(lambda some: hidden_by_pairs(whole, view, some, problem.radius))
     if not np.array_equal(cones(listed), pairs()):
         raise RuntimeError("cones and pairs disagree")
     return timed(lambda: cones(listed)), timed(pairs, 1)
@@ -135,13 +136,14 @@ def solve(snapshots, grid):
 def whole(side: int, occupied: int, users: int, figure: Path | None):
     """Solve once by the default solver, compiling included, and score and draw the image."""
     problem, _, truth, snapshots = scene(side, occupied, users)
-    genie = score(picture(problem, told_truth(truth).solve(problem), snapshots), truth)
+    grid = VoxelGrid((0.0, 0.0, 0.0), (side, side, side), 1.0)
+    best = score(assemble_image(problem, genie(truth).solve(problem), snapshots, grid), truth)
     began = time.perf_counter()
 
-    def tell(done, total):
+    def tell(done, total, _):
         print(f"  start {done} of at most {total}, {time.perf_counter() - began:.0f} s", flush=True)
 
-    found = picture(problem, VisibilityBits().solve(problem, tell), snapshots)
+    found = assemble_image(problem, VisibilityGamp().solve(problem, tell), snapshots, grid)
     spent = time.perf_counter() - began
     if figure is not None:
         from echoscape.plotting.voxel_image import draw_image  # its library takes memory
@@ -152,10 +154,10 @@ def whole(side: int, occupied: int, users: int, figure: Path | None):
     hit = found.occupied().ravel() & (truth.coefficient != 0)
     inside = f"{side**3} voxels, {users} users, {occupied} occupied, {int(seen.sum())} in range"
     print(
-        f"{inside}: error {marks['error_db']:.1f} dB (told support and mask "
-        f"{genie['error_db']:.1f} dB), F1 {marks['f1']:.3f}, {int(hit.sum())} found and "
+        f"{inside}: error {marks['error_db']:.1f} dB (known support and mask "
+        f"{best['error_db']:.1f} dB), F1 {marks['f1']:.3f}, {int(hit.sum())} found and "
         f"{int(found.occupied().sum() - hit.sum())} false, misfit {marks['misfit']:.3f} of at most "
-        f"{marks['limit']:.3f}, least log-odds {marks['least_worth']:.1f}, "
+        f"{marks['limit']:.3f}, least log-odds {marks['least_log_odds']:.1f}, "
         f"{found.iterations} iterations, {spent:.0f} s, peak {peak():.2f} GB",
         flush=True,
     )

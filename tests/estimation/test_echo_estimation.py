@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from echoscape.checks import InputError
-from echoscape.estimation import Esprit, Greedy, Music, Spectrum, estimate_echoes
+from echoscape.estimation import Esprit, Fft, Greedy, Music, estimate
 from echoscape.numerics.harmonics import (
     frequency_covariances,
     frequency_information,
@@ -40,7 +40,7 @@ def matched(fit, frequency):
 @pytest.mark.parametrize(
     ("method", "worse"),
     # the taper and the halved windows cost what docs/signals.md tells; greedy reaches the bound
-    [(Greedy(most=6), 1.5), (Esprit(most=6), 2.5), (Music(most=6), 2.5), (Spectrum(most=6), 3.5)],
+    [(Greedy(most=6), 1.5), (Esprit(most=6), 2.5), (Music(most=6), 2.5), (Fft(most=6), 3.5)],
     ids=["greedy", "esprit", "music", "fft"],
 )
 def test_resolved_echoes_are_found_to_a_factor_of_the_joint_bound(method, worse):
@@ -74,7 +74,7 @@ def test_the_number_of_echoes_is_the_noises_or_bayes():
     samples = tones(FREQUENCY, GAIN, noise, seed=5)
     assert int(np.sum(Greedy(most=8, order="bic")(samples, 1.0).valid)) == 3  # noise not used
     empty = tones(FREQUENCY, 0 * GAIN, noise, seed=6)
-    for method in (Greedy(), Spectrum(), Esprit(), Music()):
+    for method in (Greedy(), Fft(), Esprit(), Music()):
         assert not np.any(method(empty, noise).valid)
 
 
@@ -105,7 +105,7 @@ def test_planar_arrays_give_both_angles_in_the_sites_frame_with_honest_deviation
         transmit, receive, (truth["departure_azimuth"], truth["departure_zenith"]),
         (truth["arrival_azimuth"], truth["arrival_zenith"]), truth["delay"], [1.0, 0.7j], 0.02,
     )  # fmt: skip
-    found = estimate_echoes(made)
+    found = estimate(made)
     assert found.valid.sum() == 2
     for name, value in truth.items():
         off = getattr(found, name)[0, :2] - np.array(value)
@@ -122,7 +122,7 @@ def test_a_row_tells_no_zenith_and_known_clutter_comes_off():
     strong = snapshots(row, row, ([1.9], [0.5 * math.pi]), ([1.9], [0.5 * math.pi]), [480e-9],
                        [1.0], 1e-30)  # fmt: skip
     cleaned = dataclasses.replace(made, empty=strong.received[0])
-    found = estimate_echoes(cleaned, method=Spectrum(most=5))
+    found = estimate(cleaned, method=Fft(most=5))
     assert found.valid.sum() == 1
     assert np.isinf(found.departure_zenith_std[0, 0])
     assert found.departure_zenith[0, 0] == 0.0
@@ -140,8 +140,8 @@ def test_what_cannot_be_estimated_is_refused():
     wide = PlanarArray(columns=4, column_spacing=0.8)
     angles = ([0.2], [1.5])
     with pytest.raises(InputError, match=r"must be at most 0\.5"):
-        estimate_echoes(snapshots(wide, wide, angles, angles, [1e-7], [1.0], 0.1))
+        estimate(snapshots(wide, wide, angles, angles, [1e-7], [1.0], 0.1))
     row = PlanarArray(columns=4)
     made = snapshots(row, row, angles, angles, [1e-7], [1.0], 0.1)
     with pytest.raises(InputError, match="at least 1 echo; got 0"):
-        estimate_echoes(made, method=Greedy(most=0))
+        estimate(made, method=Greedy(most=0))

@@ -14,8 +14,8 @@ from echoscape.imaging import (
     KnownMask,
     OcclusionAwareGamp,
     Snapshots,
-    UnknownMask,
-    VisibilityBits,
+    UnstructuredMask,
+    VisibilityGamp,
     image,
     make_problem,
     read_image,
@@ -24,7 +24,7 @@ from echoscape.imaging import (
     write_snapshots,
 )
 from echoscape.imaging.gamp.iteration import step
-from echoscape.imaging.gamp.state import PassingSettings, Sight, init
+from echoscape.imaging.gamp.state import GampSettings, MaskModel, init
 from echoscape.imaging.simulation import simulate
 from tests.worlds.voxel_scenes import GRID, error_db, scene
 
@@ -128,7 +128,12 @@ def test_solvers_stand_in_the_order_they_should():
     genie = error_db(image(snapshots, GRID, solver=KnownMask(truth.user, truth.station)), truth)
     errors = [
         error_db(image(snapshots, GRID, solver=solver), truth)
-        for solver in (VisibilityBits(), OcclusionAwareGamp(), UnknownMask(), IgnoreOcclusion())
+        for solver in (
+            VisibilityGamp(),
+            OcclusionAwareGamp(),
+            UnstructuredMask(),
+            IgnoreOcclusion(),
+        )
     ]
     best, geometry, free, ignore = errors
     assert best < genie + 1.5
@@ -147,11 +152,11 @@ def test_a_solver_that_fails_is_a_code_and_no_nan():
 def test_nothing_is_learnt_from_coefficients_that_explain_less_than_nothing(case):
     """From those a rate of a half is learnt, and with it the next are worse."""
     problem = make_problem(case[0], GRID)
-    settings = PassingSettings(sight=Sight.GEOMETRY)
-    mask = problem.everything_seen()
-    start = init(problem.received, problem.cascade, mask, problem.noise, settings, problem.kept)
+    settings = GampSettings(mask_model=MaskModel.GEOMETRIC)
+    mask = problem.fully_visible()
+    start = init(problem.received, problem.cascade, mask, problem.noise, settings, problem.active)
     start = start._replace(mean=jnp.full_like(start.mean, 3.0), iteration=jnp.array(9, "int32"))
-    made = (problem.received, problem.cascade, problem.kept, problem.view, settings)
+    made = (problem.received, problem.cascade, problem.active, problem.view, settings)
     after = eqx.filter_jit(step)(start, *made)
     assert float(after.misfit) > float(jnp.mean(jnp.abs(problem.received) ** 2))
     assert float(after.prior.rate) == float(start.prior.rate)
@@ -162,11 +167,13 @@ def test_nothing_is_learnt_from_coefficients_that_explain_less_than_nothing(case
 def test_where_samples_are_few_the_first_guess_is_sparse_and_the_first_step_damped(users):
     """Two users, one station of 12 antennas: 48 real samples of 280 voxels; or four times that."""
     problem = make_problem(scene(users=users, station_count=1)[0], GRID)
-    mask, means = problem.everything_seen(), []
+    mask, means = problem.fully_visible(), []
     for share in (0.3, 1.0):
-        settings = PassingSettings(sight=Sight.GEOMETRY, step=jnp.float32(share))
-        start = init(problem.received, problem.cascade, mask, problem.noise, settings, problem.kept)
-        made = (problem.received, problem.cascade, problem.kept, problem.view, settings)
+        settings = GampSettings(mask_model=MaskModel.GEOMETRIC, step=jnp.float32(share))
+        start = init(
+            problem.received, problem.cascade, mask, problem.noise, settings, problem.active
+        )
+        made = (problem.received, problem.cascade, problem.active, problem.view, settings)
         means.append(eqx.filter_jit(step)(start, *made).mean)
     few = users == 2
     assert np.isclose(float(start.prior.rate), 0.2 * 48 / 280 if few else 0.05, rtol=1e-6)

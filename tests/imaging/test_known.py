@@ -3,7 +3,7 @@
 import numpy as np
 
 from echoscape.imaging import make_problem
-from echoscape.imaging.known import realisable, told_truth
+from echoscape.imaging.known import genie, realisable_oracle
 from echoscape.imaging.operator.products import join
 from echoscape.imaging.simulation import Truth
 from tests.worlds.voxel_scenes import GRID, scene
@@ -12,7 +12,7 @@ from tests.worlds.voxel_scenes import GRID, scene
 def test_it_is_least_squares_with_the_dense_matrix():
     snapshots, truth = scene(4)
     problem = make_problem(snapshots, GRID, dtype=np.complex128)
-    solver = told_truth(truth)
+    solver = genie(truth)
     found = solver.solve(problem)
     seen = solver.occupied[truth.in_range[solver.occupied]]
     user = np.asarray(join(problem.cascade.user))[0, 0][:, seen] * truth.user[:, seen]
@@ -32,7 +32,7 @@ def test_it_is_least_squares_with_the_dense_matrix():
 
 
 def test_what_nobody_sees_hides_nothing_for_the_realisable_one():
-    """Voxel 1 stands behind voxel 0 for everyone; it closes the user's leg to voxel 2 alone."""
+    """Voxel 1 stands behind voxel 0 for everyone; it closes the user's segment to voxel 2 alone."""
     coefficient = np.zeros(GRID.voxels)
     index = np.array([GRID.voxels // 2, GRID.voxels // 2 + 1])
     coefficient[index] = 0.5
@@ -42,8 +42,8 @@ def test_what_nobody_sees_hides_nothing_for_the_realisable_one():
     user[0, 3] = False
     truth = Truth(coefficient, user, station)
     view = np.array([[-40.0, 5.0, 3.0], [60.0, 5.0, 3.1]])
-    told = realisable(truth, GRID, view, 0.45)
+    told = realisable_oracle(truth, GRID, view, 0.45)
     assert told.occupied.tolist() == [index[0]]
     assert told.user[0, 3]
-    assert told_truth(truth).occupied.tolist() == index.tolist()
-    assert not told_truth(truth).user[0, 3]
+    assert genie(truth).occupied.tolist() == index.tolist()
+    assert not genie(truth).user[0, 3]

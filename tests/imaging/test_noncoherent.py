@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from echoscape.checks import InputError
-from echoscape.imaging import WidebandGroups, image
+from echoscape.imaging import NoncoherentGamp, image
 from echoscape.imaging.noncoherent import _OPEN, GroupPrior, denoise_group
 from tests.worlds.voxel_scenes import GRID, scene
 
@@ -22,13 +22,15 @@ def test_a_group_is_bayes_over_all_open_and_closed_links():
     rate, size = 0.07, 0.5
     weights, mean, open_ = 0.0, np.zeros(value.shape, complex), np.zeros(value.shape)
     none = (1 - rate) * np.prod(gauss(value, noise))
-    for bits in itertools.product([0, 1], repeat=value.size):
-        bits = np.array(bits).reshape(value.shape)
-        like = np.where(bits, _OPEN * gauss(value, noise + size), (1 - _OPEN) * gauss(value, noise))
+    for segments in itertools.product([0, 1], repeat=value.size):
+        segments = np.array(segments).reshape(value.shape)
+        like = np.where(
+            segments, _OPEN * gauss(value, noise + size), (1 - _OPEN) * gauss(value, noise)
+        )
         weight = rate * np.prod(like)
         weights += weight
-        mean += weight * bits * size / (size + noise) * value
-        open_ += weight * bits
+        mean += weight * segments * size / (size + noise) * value
+        open_ += weight * segments
     found = denoise_group(
         jnp.asarray(value)[..., None],
         jnp.asarray(noise)[..., None],
@@ -45,7 +47,7 @@ def test_scatterers_off_the_grid_with_random_phases_are_found():
     offset = np.random.default_rng(1).uniform(-0.02, 0.02, (GRID.voxels, 3))
     tones = 28e9 + 400e6 * ((np.arange(8) + 0.5) / 8 - 0.5)
     snapshots, truth = scene(7, frequency=tones, random_phase=True, offset=offset)
-    found = image(snapshots, GRID, solver=WidebandGroups())
+    found = image(snapshots, GRID, solver=NoncoherentGamp())
     there = (truth.coefficient != 0) & truth.in_range
     said = (found.mean.ravel() > 0.1) & truth.in_range
     assert 2 * np.sum(said & there) / (said.sum() + there.sum()) >= 0.9
@@ -58,4 +60,4 @@ def test_scatterers_off_the_grid_with_random_phases_are_found():
 def test_one_subcarrier_is_refused():
     snapshots, _ = scene(7)
     with pytest.raises(InputError, match=r"at least two subcarriers.*got 1: choose another solver"):
-        image(snapshots, GRID, solver=WidebandGroups())
+        image(snapshots, GRID, solver=NoncoherentGamp())

@@ -100,3 +100,21 @@ def test_an_exponential_prior_is_learnt_and_has_its_own_moments(key):
         guess = guess.learn(guess(seen, jnp.full_like(seen, 0.01)), jnp.ones_like(seen, bool))
     assert jnp.abs(guess.rate - 0.13) < 0.012
     assert jnp.abs(guess.scale - 0.8) < 3 * 0.8 / jnp.sqrt(5200) + 0.02
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        PRIOR,
+        BernoulliExponential(jnp.array(0.2), jnp.array(0.6)),
+        BernoulliGaussian(jnp.array(0.3), jnp.array(0.4 + 0.5j), jnp.array(0.7)),
+    ],
+)
+def test_moments_are_those_of_the_posterior_when_nothing_is_seen(prior):
+    """A value in very large noise says nothing: what is left is the prior."""
+    value = jnp.zeros((), prior.moments()[0].dtype)
+    found = prior(value, jnp.array(1e5))
+    mean, variance = prior.moments()
+    # The value pulls by its precision, 1e-5, times a few variances of the prior.
+    assert jnp.allclose(found.mean, mean, rtol=1e-4)
+    assert jnp.allclose(found.variance, variance, rtol=1e-4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from echoscape.checks import InputError
-from echoscape.estimation import Spectrum, estimate_echoes
+from echoscape.estimation import Fft, estimate
 from echoscape.reports.sample_file import echoes_from_estimates, read_samples, write_samples
 from echoscape.reports.target_table import read_targets
 from echoscape.scene import PlanarArray
@@ -77,7 +77,7 @@ def test_other_archives_are_refused(tmp_path):
 
 def test_echoes_keep_the_targets_numbers_and_say_who_sent_and_who_heard():
     one = made()
-    echoes = echoes_from_estimates(one, estimate_echoes(one, method=Spectrum(most=3)))
+    echoes = echoes_from_estimates(one, estimate(one, method=Fft(most=3)))
     np.testing.assert_array_equal(echoes.target, [7, 3])
     np.testing.assert_array_equal(echoes.time, [0.0, 1.5])
     assert echoes.station == ("a",)
@@ -87,7 +87,7 @@ def test_echoes_keep_the_targets_numbers_and_say_who_sent_and_who_heard():
     np.testing.assert_allclose(echoes.estimates.arrival_zenith_std[heard], np.pi / np.sqrt(12))
     assert np.all(np.isfinite(echoes.estimates.departure_zenith_std))
     two = made("b")
-    echoes = echoes_from_estimates(two, estimate_echoes(two, method=Spectrum(most=3)))
+    echoes = echoes_from_estimates(two, estimate(two, method=Fft(most=3)))
     assert echoes.ways() == [("a", "b")]
 
 

@@ -23,6 +23,7 @@ from echoscape.cli import (
     image,
     locate,
     maps,
+    methods,
     pilots,
     reports,
     reproduce,
@@ -58,6 +59,7 @@ app.command(reproduce.app)
 app.command(pilots.app)
 app.command(image.image)
 app.command(score.score)
+app.command(methods.methods)
 app.command(doctor.doctor)
 
 

@@ -18,7 +18,16 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
-from echoscape.cli.options import Numbers
+from echoscape.cli.options import Numbers, deprecated_value
+
+for _old, _new in {
+    "bits": "visibility-gamp",
+    "geometry": "occlusion-aware-gamp",
+    "ignore": "ignore-occlusion",
+    "free": "unstructured-mask",
+    "wideband": "noncoherent-gamp",
+}.items():
+    deprecated_value("--solver", old=_old, new=_new)
 
 
 def image(
@@ -29,7 +38,9 @@ def image(
     shape: str,
     edge: float,
     out: Annotated[Path, cyclopts.Parameter(name=["--out", "-o"])],
-    solver: Literal["bits", "geometry", "ignore", "free", "wideband"] = "bits",
+    solver: str = "auto",
+    settings: Annotated[list[str] | None, cyclopts.Parameter(name="--set", negative="")] = None,
+    unknown: str | None = None,
     coefficients: Literal["real", "complex"] = "real",
     radius: float | None = None,
     figure: Path | None = None,
@@ -45,10 +56,12 @@ def image(
         shape: Voxels along x, y and z such as 16,16,8.
         edge: Edge of a voxel, in m.
         out: File .npz to write the image to.
-        solver: Visibility bits on every leg; the geometry alone, as in the paper; no occlusion;
-            bits without geometry; or no phases, for scatterers off the grid and wide bands.
+        solver: Name of the method; `echoscape methods image` lists all with their settings. With
+            auto the deviations stated in the snapshots and the bandwidth decide.
+        unknown: What is not known of the users, such as gain,phase,position,clock.
+        settings: Setting of the solver such as iterations=50; may be given several times.
         coefficients: Whether scattering coefficients are real or complex.
-        radius: How close to a leg an occupied voxel hides it, in m; half an edge by default.
+        radius: How close to a segment an occupied voxel hides it, in m; half an edge by default.
         figure: File .png or .pdf for a picture in three dimensions.
         slices: File .png or .pdf for a picture of every level.
         json: Print JSON for programs.
@@ -56,17 +69,11 @@ def image(
     """
     use_double_precision()
     from echoscape.checks import InputError
-    from echoscape.imaging import (
-        IgnoreOcclusion,
-        OcclusionAwareGamp,
-        UnknownMask,
-        VisibilityBits,
-        WidebandGroups,
-        read_snapshots,
-        write_image,
-    )
+    from echoscape.cli.settings import make_method, option_name
+    from echoscape.imaging import SOLVERS, read_snapshots, write_image
     from echoscape.imaging import image as make_image
-    from echoscape.imaging.voxel_image import LITTLE
+    from echoscape.imaging.choice import choose_solver, with_unknowns
+    from echoscape.imaging.voxel_image import LEAST_EXPLAINED
     from echoscape.reports.archive import check_archive
     from echoscape.scene.voxel_grid import VoxelGrid
 
@@ -79,19 +86,18 @@ def image(
         grid = VoxelGrid(corner, counts, edge)
     except ValueError as error:
         raise InputError(str(error)) from None
-    solvers = {
-        "bits": VisibilityBits,
-        "geometry": OcclusionAwareGamp,
-        "ignore": IgnoreOcclusion,
-        "free": UnknownMask,
-        "wideband": WidebandGroups,
-    }
-    samples = read_snapshots(snapshots)
+    names = [name.strip() for name in (unknown or "").split(",") if name.strip()]
+    samples, why = with_unknowns(read_snapshots(snapshots), names), None
+    if solver == "auto":
+        method, why = choose_solver(samples, names)
+        solver = option_name(type(method))
+    method = make_method(SOLVERS, solver, settings or [])
     with progress("imaging", quiet) as tell:
         found = make_image(
             samples,
             grid,
-            solver=solvers[solver](),
+            solver=method,
+            unknown=names,
             radius=radius,
             is_complex=coefficients == "complex",
             progress=tell,
@@ -119,27 +125,31 @@ def image(
         "certified": certificate.holds,
         "noise_variance": found.noise_variance,
         "noise_known": certificate.noise_known,
-        "least_worth": certificate.least_worth,
+        "least_log_odds": certificate.least_log_odds,
         "explained": certificate.explained,
         "iterations": found.iterations,
         "status": found.status.name.lower(),
+        "reason": found.status.advice,
+        "solver": solver,
+        "model_error": found.model_error,
     }
     if json:
         print_json(summary)
         return
     trust = f"misfit {certificate.misfit:.3f}, noise alone explains {certificate.limit:.3f}"
     if certificate.misfit <= certificate.limit and not certificate.holds:
-        trust += f"; but the least sure voxel has log-odds of {certificate.least_worth:.1f}"
+        trust += f"; but the least sure voxel has log-odds of {certificate.least_log_odds:.1f}"
     if not certificate.noise_known:
         trust = "none: the noise was not given and is learnt from the residual itself"
     rows = {
+        "solver": solver if why is None else f"{solver} ({why})",
         "occupied": f"{summary['occupied']} of {grid.voxels} voxels",
         "unseen": f"{summary['unseen']} voxels out of everyone's sight",
         "certificate": f"{'holds' if certificate.holds else 'does not hold'} ({trust})",
         "iterations": f"{found.iterations} ({summary['status']})",
     }
     print_table(str(out), rows)
-    if certificate.explained < LITTLE:
+    if certificate.explained < LEAST_EXPLAINED:
         print_warning(
             f"the image explains {100 * certificate.explained:.0f} % of what was received beyond "
             "noise: are the grid, users and antennas given in one frame, in m, and the frequency "

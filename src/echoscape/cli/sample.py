@@ -145,7 +145,8 @@ def estimate(
     *,
     out: Path,
     method: Literal["greedy", "music", "esprit", "fft"] = "greedy",
-    most: _Count = 40,
+    settings: Annotated[list[str] | None, cyclopts.Parameter(name="--set", negative="")] = None,
+    most: _Count | None = None,
     sources: _Count | None = None,
     order: Literal["cfar", "bic"] | None = None,
     quiet: Quiet = False,
@@ -157,35 +158,34 @@ def estimate(
         samples: Samples as .npz.
         out: File of echoes to write, .parquet or .csv.
         method: How: one echo after the other off the grid, subspaces of smoothed samples, or
-            peaks of a spectrum.
-        most: Most echoes of a snapshot.
-        sources: How many echoes each snapshot has, for music and esprit; found out if not given.
-        order: How greedy decides on their number: from the noise, which is the default, or
-            by the Bayesian information criterion.
+            peaks of a spectrum; `echoscape methods estimate` lists their settings.
+        settings: Setting of the method such as false_alarm=0.001; may be given several times.
+        most: The same as --set most=, most echoes of a snapshot.
+        sources: The same as --set sources=, how many echoes each snapshot has.
+        order: The same as --set order=, how greedy decides on their number.
         quiet: Show no progress.
         json: Print JSON for programs.
     """
     use_double_precision()
     from echoscape.checks import InputError
-    from echoscape.estimation import METHODS, Esprit, Greedy, Music, estimate_echoes
+    from echoscape.cli.settings import make_method
+    from echoscape.estimation import METHODS
+    from echoscape.estimation import estimate as estimate_echoes
     from echoscape.reports import write_echoes
     from echoscape.reports.sample_file import echoes_from_estimates, read_samples
 
     check_table(out)
     if sources is not None and method not in ("music", "esprit"):
         raise InputError(f"--sources is for music and esprit; {method} finds their number itself")
-    if sources is not None and sources > most:
-        raise InputError(
-            f"--sources {sources} is more than the {most} echoes of --most; give more there too"
-        )
     if order is not None and method != "greedy":
         raise InputError(f"--order is for greedy; {method} has its own way")
-    if method == "greedy":
-        how = Greedy(most=most, order=order or "cfar")
-    elif method == "fft":
-        how = METHODS[method](most=most)  # pyright: ignore[reportCallIssue]
-    else:
-        how = {"music": Music, "esprit": Esprit}[method](most=most, sources=sources)
+    short = {"most": most, "sources": sources, "order": order}
+    words = [f"{name}={value}" for name, value in short.items() if value is not None]
+    how = make_method(METHODS, method, [*words, *(settings or [])])
+    if sources is not None and sources > how.most:
+        raise InputError(
+            f"--sources {sources} is more than the {how.most} echoes of --most; give more there too"
+        )
     heard = read_samples(samples)
     with progress("estimating", quiet) as tell:
         found = estimate_echoes(heard, method=how, progress=tell)

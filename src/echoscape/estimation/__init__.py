@@ -8,10 +8,10 @@ from echoscape.estimation.echo_estimation import (
     METHODS,
     EchoMethod,
     Esprit,
+    Fft,
     Greedy,
     Music,
-    Spectrum,
-    estimate_echoes,
+    estimate,
 )
 from echoscape.estimation.link_budget import (
     LinkBudget,
@@ -27,18 +27,32 @@ __all__ = [
     "AnyArray",
     "EchoMethod",
     "Esprit",
+    "Fft",
     "Greedy",
     "LinkBudget",
     "Music",
     "PathEstimates",
-    "Spectrum",
     "delay_deviation",
     "direction_deviation",
     "echo_power",
-    "estimate_echoes",
+    "estimate",
     "integrated_snr",
 ]
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+_DEPRECATED = {"Spectrum": "Fft", "estimate_echoes": "estimate"}
+
+
+def __getattr__(name: str) -> object:
+    """Give what an old name stands for, with a warning."""
+    if name in _DEPRECATED:
+        import warnings
+
+        new = _DEPRECATED[name]
+        warnings.warn(f"{name} is deprecated; use {new}", DeprecationWarning, stacklevel=2)
+        return globals()[new]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""From samples to echoes: one verb, four ways, deviations from the joint bound.
+"""From samples to echoes: one verb, four methods, deviations from the joint bound.
 
 Static clutter goes first, by taking off the known empty scene.  The deviations are those of the
 bound for all echoes found, jointly and with unknown gains, so echoes that overlap say so; a method
@@ -9,7 +9,6 @@ Gives `Paths`, one set for each snapshot.
 """
 
 import abc
-from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -23,12 +22,13 @@ from echoscape.estimation.periodogram import find_by_spectrum
 from echoscape.estimation.subspace import find_by_esprit, find_by_music
 from echoscape.estimation.tone_fit import ToneFit
 from echoscape.numerics.harmonics import frequency_covariances, frequency_information
+from echoscape.progress import Progress
 from echoscape.propagation.path import Paths
 from echoscape.signals import EchoSnapshots
 
 
 class EchoMethod(eqx.Module):
-    """A way to find tones in a box of samples."""
+    """A way to find tones in a box of samples; its fields are its settings."""
 
     most: eqx.AbstractVar[int]
     """Most echoes of a snapshot."""
@@ -57,7 +57,7 @@ class Greedy(EchoMethod):
         return jax.tree.map(np.asarray, fit)
 
 
-class Spectrum(EchoMethod):
+class Fft(EchoMethod):
     """Peaks of a tapered Fourier spectrum with parabolic interpolation."""
 
     most: int = eqx.field(default=40, static=True)
@@ -96,20 +96,15 @@ class Music(EchoMethod):
         return find_by_music(samples, noise, most=self.most, sources=self.sources)
 
 
-METHODS: dict[str, type[EchoMethod]] = {
-    "greedy": Greedy,
-    "music": Music,
-    "esprit": Esprit,
-    "fft": Spectrum,
-}
-"""Methods by the names that the command line knows."""
+METHODS: tuple[type[EchoMethod], ...] = (Greedy, Music, Esprit, Fft)
+"""The methods that the command line offers."""
 
 
-def estimate_echoes(
+def estimate(
     snapshots: EchoSnapshots,
     *,
     method: EchoMethod | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Paths:
     """Estimate directions, delay and power of every echo of every snapshot.
 
@@ -120,7 +115,7 @@ def estimate_echoes(
     Args:
         snapshots: Samples.
         method: How to look for echoes; `Greedy` if not given.
-        progress: Called with snapshots done and all snapshots.
+        progress: Called as ``progress(done, total, stage)``.
 
     Returns:
         One set for each snapshot, strongest echoes first.
@@ -138,7 +133,7 @@ def estimate_echoes(
         folded = np.asarray(samples, dtype=complex).reshape(box.shape)
         rows.append(_described(box, method(folded, noise), noise))
         if progress is not None:
-            progress(number + 1, count)
+            progress(number + 1, count, "snapshots")
     width = max(1, max(int(row["valid"].sum()) for row in rows))
     rows = [{name: _fitted(value, width) for name, value in row.items()} for row in rows]
     return Paths.from_delays(**{name: np.stack([row[name] for row in rows]) for name in rows[0]})

@@ -4,20 +4,20 @@ Takes `Snapshots` of many views and a `VoxelGrid`.
 Gives a `VoxelImage`: coefficients, occupancy, visibility, and a certificate.
 """
 
+from echoscape.imaging.field.solver import NoncoherentPoints
 from echoscape.imaging.gamp.solvers import (
     IgnoreOcclusion,
     KnownMask,
     OcclusionAwareGamp,
-    Solution,
-    Solver,
-    UnknownMask,
+    UnstructuredMask,
 )
 from echoscape.imaging.image import image
 from echoscape.imaging.known import KnownSupport
-from echoscape.imaging.noncoherent import WidebandGroups
+from echoscape.imaging.noncoherent import NoncoherentGamp
 from echoscape.imaging.problem import Problem, make_problem
 from echoscape.imaging.snapshots import Snapshots, read_snapshots, write_snapshots
-from echoscape.imaging.support_search.solver import VisibilityBits
+from echoscape.imaging.solver import GridSolver, Solution, Solver
+from echoscape.imaging.support_search.solver import VisibilityGamp
 from echoscape.imaging.voxel_image import (
     Certificate,
     ImageStatus,
@@ -26,21 +26,40 @@ from echoscape.imaging.voxel_image import (
     write_image,
 )
 
+SOLVERS: tuple[type[Solver], ...] = (
+    VisibilityGamp,
+    OcclusionAwareGamp,
+    IgnoreOcclusion,
+    UnstructuredMask,
+    NoncoherentGamp,
+    NoncoherentPoints,
+)
+"""The solvers that need to know nothing of the truth; the command line offers these."""
+
+_DEPRECATED = {
+    "VisibilityBits": "VisibilityGamp",
+    "UnknownMask": "UnstructuredMask",
+    "WidebandGroups": "NoncoherentGamp",
+}
+
 __all__ = [
+    "SOLVERS",
     "Certificate",
+    "GridSolver",
     "IgnoreOcclusion",
     "ImageStatus",
     "KnownMask",
     "KnownSupport",
+    "NoncoherentGamp",
+    "NoncoherentPoints",
     "OcclusionAwareGamp",
     "Problem",
     "Snapshots",
     "Solution",
     "Solver",
-    "UnknownMask",
-    "VisibilityBits",
+    "UnstructuredMask",
+    "VisibilityGamp",
     "VoxelImage",
-    "WidebandGroups",
     "image",
     "make_problem",
     "read_image",
@@ -52,3 +71,14 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def __getattr__(name: str) -> object:
+    """Give what an old name stands for, with a warning."""
+    if name in _DEPRECATED:
+        import warnings
+
+        new = _DEPRECATED[name]
+        warnings.warn(f"{name} is deprecated; use {new}", DeprecationWarning, stacklevel=2)
+        return globals()[new]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """What a perfect solver would find: least squares on the true support.
 
-A solver that is told which voxels are occupied and which legs are open sets the mark.  Told the
+A solver that is told which voxels are occupied and which segments are open sets the mark.  Told the
 true mask it is a little optimistic, for the mask itself tells of voxels that nobody sees; told the
 mask that the seen voxels make, it is the best that anyone who works from what is seen can do.
 
@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from echoscape.imaging.gamp.solvers import Progress, Solution, Solver
 from echoscape.imaging.problem import Problem
-from echoscape.imaging.simulation import Truth, open_legs
+from echoscape.imaging.simulation import Truth, open_segments
+from echoscape.imaging.solver import GridSolver, Solution, degrees_of_freedom
 from echoscape.imaging.support_search import support
 from echoscape.imaging.voxel_image import ImageStatus
 from echoscape.numerics.denoisers import BernoulliGaussian
+from echoscape.progress import Progress
 from echoscape.scene.voxel_grid import VoxelGrid
 
 _WIDE = 100.0
@@ -29,8 +30,8 @@ _SLOTS = 64
 _refit, _misfit = eqx.filter_jit(support.refit), eqx.filter_jit(support.misfit_of)
 
 
-class KnownSupport(Solver):
-    """Least squares on the occupied voxels, told which they are and which legs are open."""
+class KnownSupport(GridSolver):
+    """Least squares on the occupied voxels, told which they are and which segments are open."""
 
     occupied: Int[np.ndarray, " listed"]
     """Flat indices of the occupied voxels."""
@@ -49,12 +50,12 @@ class KnownSupport(Solver):
         scene = support.Scene(
             received=problem.received,
             cascade=problem.cascade,
-            kept=problem.kept,
+            active=problem.active,
             view=problem.view,
             noise=problem.noise,
             prior=BernoulliGaussian(jnp.asarray(0.5, real), jnp.zeros((), kind), wide),
             radius=problem.radius,
-            surprise=0.05,
+            false_occlusion=0.05,
         )
         count = len(listed)
         slots = -(-count // _SLOTS) * _SLOTS
@@ -76,28 +77,27 @@ class KnownSupport(Solver):
         occupancy = np.zeros(voxels)
         occupancy[listed] = 1.0
         size = problem.received.size
-        spent = count * (1.0 if problem.is_complex else 0.5)
         return Solution(
             mean=mean,
             variance=variance,
             occupancy=occupancy,
             visibility=np.concatenate([self.user, self.station]),
             noise=float(problem.noise),
-            misfit=float(_misfit(scene, found)) * size / max(size - spent, 1.0),
+            misfit=float(_misfit(scene, found)) * size / degrees_of_freedom(problem, float(count)),
             iterations=0,
             status=ImageStatus.CONVERGED,
         )
 
 
-def told_truth(truth: Truth) -> KnownSupport:
+def genie(truth: Truth) -> KnownSupport:
     """Make the solver that is told the true support and the true mask."""
     return KnownSupport(np.flatnonzero(truth.coefficient), truth.user, truth.station)
 
 
-def realisable(
+def realisable_oracle(
     truth: Truth, grid: VoxelGrid, view: Float[np.ndarray, "view 3"], radius: float
 ) -> KnownSupport:
     """Make the solver that is told the occupied voxels in range, and makes the mask from these."""
     seen = np.flatnonzero((truth.coefficient != 0) & truth.in_range)
-    legs = open_legs(grid, view, seen, radius)
-    return KnownSupport(seen, legs[: len(truth.user)], legs[len(truth.user) :])
+    segments = open_segments(grid, view, seen, radius)
+    return KnownSupport(seen, segments[: len(truth.user)], segments[len(truth.user) :])

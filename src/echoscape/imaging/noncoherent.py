@@ -18,7 +18,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from echoscape.checks import InputError
-from echoscape.imaging.gamp.solvers import Progress, Solution, Solver
 from echoscape.imaging.operator.cascade import Cascade
 from echoscape.imaging.operator.products import (
     correlate,
@@ -29,7 +28,10 @@ from echoscape.imaging.operator.products import (
     weigh,
 )
 from echoscape.imaging.problem import Problem
+from echoscape.imaging.solver import GridSolver, Solution
 from echoscape.imaging.voxel_image import ImageStatus
+from echoscape.numerics.message_passing import OutputMessages, output_step
+from echoscape.progress import Progress
 
 _OPEN = 0.8
 """Probability that a link to an occupied voxel is not hidden."""
@@ -124,15 +126,16 @@ def _step(state: _State, problem: Problem, step: Array, learn_noise: bool) -> _S
         return jnp.where(first, new, old + step * (new - old))
 
     arrives, varies = _moments(cascade, state.mean, state.variance)
-    spread = damped(varies, state.spread)
     misfit = jnp.mean(jnp.abs(received - arrives) ** 2)
-    predicted = arrives - spread * state.residual
-    total = spread + state.noise
-    residual = damped((received - predicted) / total, state.residual)
-    precision = damped(1 / total, state.precision)
     noise = state.noise
-    gain = noise / total
-    left = jnp.mean(jnp.abs(gain * (received - predicted)) ** 2 + gain * spread)
+    (residual, precision, spread), left = output_step(
+        received,
+        arrives,
+        varies,
+        OutputMessages(state.residual, state.precision, state.spread),
+        noise,
+        jnp.where(first, 1.0, step).astype(noise.dtype),
+    )
     # Off the grid nothing fits to the noise: what it leaves over counts as noise.
     least = 0.0 if learn_noise else problem.noise
     noise = jnp.where(state.iteration < 2, noise, jnp.maximum(left, least))
@@ -165,7 +168,7 @@ def _step(state: _State, problem: Problem, step: Array, learn_noise: bool) -> _S
 
 @eqx.filter_jit
 def run_groups(
-    problem: Problem, iterations: int, step: Array, learn_noise: bool
+    problem: Problem, iterations: Array, capacity: int, step: Array, learn_noise: bool
 ) -> tuple[_State, Bool[Array, ""], Float[Array, " iteration"]]:
     """Pass messages until the coefficients settle.
 
@@ -188,7 +191,7 @@ def run_groups(
         jnp.maximum(problem.noise, 0.1 * power).astype(real),
         zero + jnp.inf, jnp.zeros((), jnp.int32), zero + jnp.inf,
     )  # fmt: skip
-    trace = jnp.full(iterations, jnp.inf, real)
+    trace = jnp.full(capacity, jnp.inf, real)
 
     def going(carry):
         state, _, _ = carry
@@ -208,7 +211,7 @@ def run_groups(
     return best._replace(iteration=last.iteration), jnp.isfinite(last.misfit), trace
 
 
-class WidebandGroups(Solver):
+class NoncoherentGamp(GridSolver):
     """Without phase, for scatterers off the grid: links on their own, occupied voxels shared.
 
     The certificate judges the misfit as of any solver; off the grid it rarely holds, for delays
@@ -234,8 +237,10 @@ class WidebandGroups(Solver):
                 "another solver"
             )
         real = problem.cascade.real_type
-        step = jnp.asarray(self.step, real)
-        last, is_finite, trace = run_groups(problem, self.iterations, step, not problem.noise_known)
+        step, most = jnp.asarray(self.step, real), jnp.asarray(self.iterations, jnp.int32)
+        last, is_finite, trace = run_groups(
+            problem, most, -(-self.iterations // 256) * 256, step, not problem.noise_known
+        )
         voxels, views = problem.grid.voxels, len(problem.view)
         users = problem.received.shape[1]
 
@@ -244,7 +249,7 @@ class WidebandGroups(Solver):
             return leaf.reshape(*leaf.shape[:-2], -1)[..., :voxels]
 
         present, power, is_open = flat(last.present), flat(last.power), flat(last.open)
-        # A leg is open if any of the links over it is; where nothing stands, nothing is known.
+        # A segment is open if any of the links over it is; where nothing stands, nothing is known.
         seen = np.ones((views, voxels), bool)
         there = present > 0.5
         best = np.concatenate([is_open.max(1), is_open.max(0)])

@@ -19,11 +19,11 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from echoscape.checks import InputError
-from echoscape.imaging.operator.active_voxels import Kept
+from echoscape.imaging.operator.active_voxels import ActiveVoxels
 from echoscape.imaging.operator.cascade import Cascade, Mask, make_factors
 from echoscape.imaging.operator.products import split
 from echoscape.imaging.snapshots import Snapshots
-from echoscape.scene.voxel_grid import VoxelGrid
+from echoscape.scene.voxel_grid import TracedGrid, VoxelGrid
 
 LARGEST_SHARE = 0.5
 """Part of the machine's memory that the factors may take; the messages take a third as much."""
@@ -40,11 +40,11 @@ class Problem(eqx.Module):
     """Where the users are, then the centres of the stations [m]."""
     noise: Float[Array, ""]
     """Mean squared noise of a sample; a first guess where it is not known."""
-    kept: Kept
+    active: ActiveVoxels
     """The voxels that are asked."""
-    radius: float = eqx.field(static=True)
-    """How close to a leg an occupied voxel hides it [m]."""
-    unit: float = eqx.field(default=1.0, static=True)
+    radius: Float[Array, ""]
+    """How close to a segment an occupied voxel hides it [m]."""
+    unit: Float[np.ndarray, ""] = eqx.field(default_factory=lambda: np.ones(()))
     """What a noise of one is in a received sample [unit of the samples squared]."""
     noise_known: bool = eqx.field(default=True, static=True)
     """Whether `noise` can be relied on."""
@@ -52,12 +52,12 @@ class Problem(eqx.Module):
     """Whether coefficients are complex."""
 
     @property
-    def grid(self) -> VoxelGrid:
+    def grid(self) -> TracedGrid:
         """The grid that they are of."""
-        return self.kept.grid
+        return self.active.grid
 
-    def everything_seen(self, *, alike: bool = False) -> Mask:
-        """Make the mask in which nothing hides anything; `alike` has one leg stand for all."""
+    def fully_visible(self, *, alike: bool = False) -> Mask:
+        """Make the mask in which nothing hides anything; `alike` has one segment stand for all."""
         chunks, size = (1, 1) if alike else self.cascade.padded
         real = self.cascade.real_type
         _, user, station, _ = (1, 1, 1, 1) if alike else self.cascade.samples
@@ -77,7 +77,7 @@ class Problem(eqx.Module):
 
     def flat(self, vector: Array) -> Array:
         """Undo the cutting into chunks of a vector [chunk, voxel]."""
-        return jnp.reshape(vector, -1)[: self.kept.voxels]
+        return jnp.reshape(vector, -1)[: self.active.voxels]
 
 
 def make_problem(
@@ -94,7 +94,7 @@ def make_problem(
     Args:
         snapshots: What was received.
         grid: The voxels to image.
-        radius: How close to a leg an occupied voxel hides it; half an edge by default [m].
+        radius: How close to a segment an occupied voxel hides it; half an edge by default [m].
         is_complex: Whether coefficients may be complex.
         chunk: Voxels worked on at a time; by default what suits the machine.
         dtype: Precision of everything but phases and positions.
@@ -117,7 +117,7 @@ def make_problem(
             f"a grid of {grid.voxels} voxels would take {memory / 1e9:.3g} GB, more than half of "
             "this machine's memory; choose a longer edge, a smaller shape or fewer subcarriers"
         )
-    channel, energy, outside = _least_squares(snapshots)
+    channel, energy, outside = estimate_channels(snapshots)
     user, antenna = make_factors(
         grid,
         snapshots.user_position,
@@ -136,7 +136,9 @@ def make_problem(
     axes = _decorrelate(antenna)
     turned = np.einsum("fbac,fkba->fkbc", axes.conj(), received / scale)
     here = jax.devices()[0]  # on a processor nothing is copied
-    cascade = Cascade(*(jax.device_put(jnp.from_dlpack(leg), here) for leg in (user, antenna)))
+    cascade = Cascade(
+        *(jax.device_put(jnp.from_dlpack(segment), here) for segment in (user, antenna))
+    )
     return Problem(
         received=jnp.asarray(turned, dtype),
         cascade=cascade,
@@ -144,9 +146,9 @@ def make_problem(
             np.concatenate([snapshots.user_position, snapshots.antenna_position.mean(1)])
         ),
         noise=jnp.asarray(noise / (energy.mean() * scale**2), cascade.real_type),
-        kept=Kept(grid),
-        radius=radius,
-        unit=float(energy.mean()) * scale**2,
+        active=ActiveVoxels(grid.traced()),
+        radius=jnp.asarray(radius, float),
+        unit=np.asarray(float(energy.mean()) * scale**2),
         noise_known=known,
         is_complex=is_complex,
     )
@@ -177,8 +179,11 @@ def machine_memory() -> float:
         return math.inf
 
 
-def _least_squares(snapshots: Snapshots):
+def estimate_channels(snapshots: Snapshots):
     """Estimate each user's channel, the energy behind it, and the noise if pilots have room for it.
+
+    Gives channels [subcarrier, user, station, antenna], energies [user], and the mean squared noise
+    of a received sample, or nothing.
 
     The estimate of user k has the variance of the samples over its energy; between users whose
     pilots are not orthogonal it is correlated, which is neglected.

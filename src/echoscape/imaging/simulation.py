@@ -1,9 +1,9 @@
 """A scene of voxels, and what stations receive from it: the truth that images are scored on.
 
 Users send pilots at powers that reach the region alike; waves run in free space from a user to a
-voxel and on to an antenna, and a leg that passes through an occupied voxel carries nothing.  The
-line of sight is some 80 dB stronger than a path by way of a voxel; it is left out, as if taken off
-perfectly, or added and handed over to be taken off.
+voxel and on to an antenna, and a segment that passes through an occupied voxel carries nothing.
+The line of sight is some 80 dB stronger than a path by way of a voxel; it is left out, as if taken
+off perfectly, or added and handed over to be taken off.
 
 Takes a grid, what stands in it, users and stations.
 Gives `Snapshots` and the `Truth` behind them.
@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Inexact, Int
 
 from echoscape.checks import InputError
-from echoscape.imaging.occlusion.legs import NEARER
+from echoscape.imaging.occlusion.segments import NEARER
 from echoscape.imaging.occlusion.shadows import SMALL_GRID, cast_shadows
 from echoscape.imaging.operator.cascade import free_space
 from echoscape.imaging.snapshots import Snapshots
@@ -41,7 +41,7 @@ class Truth(NamedTuple):
         return np.logical_and(np.any(self.user, axis=0), np.any(self.station, axis=0))
 
 
-def open_legs(
+def open_segments(
     grid: VoxelGrid,
     view: Float[np.ndarray, "view 3"],
     occupied: Int[np.ndarray, " blocker"],
@@ -55,8 +55,8 @@ def open_legs(
         grid: The voxels.
         view: Where users or centres of stations are [m].
         occupied: Flat indices of what stands in the way.
-        radius: How close to a leg a voxel hides it [m].
-        as_cubes: Whether a leg is hidden by crossing a cube instead, whatever the radius.
+        radius: How close to a segment a voxel hides it [m].
+        as_cubes: Whether a segment is hidden by crossing a cube instead, whatever the radius.
     """
     if grid.voxels > SMALL_GRID and not as_cubes:
         with jax.enable_x64(True):
@@ -129,7 +129,7 @@ def simulate(
         frequency: Of each subcarrier [Hz].
         snr: Mean power of the channels' estimate over the noise in it [1].
         seed: Of the noise and the phases.
-        radius: How close to a leg an occupied voxel hides it; half an edge by default [m].
+        radius: How close to a segment an occupied voxel hides it; half an edge by default [m].
         pilots: Their length; as many as users by default.
         as_cubes: Whether occupied voxels hide as solid cubes instead.
         line_of_sight: Whether to add the line of sight, and hand it over to be taken off.
@@ -151,7 +151,7 @@ def simulate(
             f"user {int(np.argmax(inside))} stands inside an occupied voxel; move it to free space"
         )
     views = np.concatenate([user_position, antenna_position.mean(1)])
-    seen = open_legs(grid, views, occupied, radius, as_cubes=as_cubes)
+    seen = open_segments(grid, views, occupied, radius, as_cubes=as_cubes)
     users = len(user_position)
     truth = Truth(coefficient, seen[:users], seen[users:])
     if offset is not None:

@@ -13,6 +13,7 @@ from jaxtyping import Complex, Float
 from echoscape.checks import InputError
 from echoscape.files.npz import Kind
 from echoscape.reports.archive import open_arrays, write_arrays
+from echoscape.units import SPEED_OF_LIGHT
 
 
 class Snapshots(eqx.Module):
@@ -32,6 +33,19 @@ class Snapshots(eqx.Module):
     """Mean squared noise of a sample; estimated where it is not known."""
     line_of_sight: Complex[np.ndarray, "station antenna user subcarrier"] | None = None
     """Channels straight from users to antennas, to be taken off [1]."""
+    user_position_std: Float[np.ndarray, " user"] | None = None
+    """Standard deviation of each coordinate of the users' positions; exact if not given [m]."""
+    antenna_position_std: Float[np.ndarray, " station"] | None = None
+    """Standard deviation of each coordinate of the stations' positions; exact if not given [m]."""
+    user_clock_std: Float[np.ndarray, " user"] | None = None
+    """Standard deviation of the users' clocks; exact if not given [s]."""
+
+    def deviations(self) -> tuple[Float[np.ndarray, " user"], Float[np.ndarray, " user"]]:
+        """Give the deviations of users' positions and clocks, zero where not given [m]."""
+        nothing = np.zeros(len(self.user_position))
+        place = nothing if self.user_position_std is None else self.user_position_std
+        clock = nothing if self.user_clock_std is None else self.user_clock_std
+        return place, SPEED_OF_LIGHT * clock
 
     def __check_init__(self):
         station, antenna, pilot, subcarrier = self.received.shape
@@ -42,6 +56,9 @@ class Snapshots(eqx.Module):
             "antenna_position": (station, antenna, 3),
             "frequency": (subcarrier,),
             "line_of_sight": (station, antenna, user, subcarrier),
+            "user_position_std": (user,),
+            "antenna_position_std": (station,),
+            "user_clock_std": (user,),
         }
         if min(self.received.shape) < 1 or user < 1:
             raise InputError(
@@ -65,6 +82,17 @@ class Snapshots(eqx.Module):
                 raise InputError(
                     f"{name} must be finite numbers; {bad} of {value.size} are NaN or infinite: "
                     "leave out the stations, users or subcarriers they belong to"
+                )
+        for name, unit, most, other in (
+            ("user_position_std", "m", 1e3, ""),
+            ("antenna_position_std", "m", 1e3, ""),
+            ("user_clock_std", "s", 1e-3, "; nanoseconds are 1e-9 s"),
+        ):
+            value = getattr(self, name)
+            if value is not None and not np.all((value >= 0) & (value <= most)):
+                raise InputError(
+                    f"{name} must lie between 0 and {most:g}, in {unit}{other}; got "
+                    f"{value[~((value >= 0) & (value <= most))][0]:g}"
                 )
         if pilot < user:
             raise InputError(
@@ -97,6 +125,12 @@ _ARRAYS: dict[str, tuple[Kind, tuple[str, ...]]] = {
     "frequency": ("real", ("subcarrier",)),
 }
 _LINE_OF_SIGHT = ("station", "antenna", "user", "subcarrier")
+_DEVIATIONS = {
+    "user_position_std": "user_position",
+    "antenna_position_std": "antenna_position",
+    "user_clock_std": "user_position",
+}
+"""Deviations, one for all or one for each item of another array."""
 
 
 def read_snapshots(path: str | os.PathLike[str]) -> Snapshots:
@@ -116,11 +150,15 @@ def read_snapshots(path: str | os.PathLike[str]) -> Snapshots:
         if "line_of_sight" in stored:
             given = stored.array("line_of_sight", "complex", _LINE_OF_SIGHT)
             values["line_of_sight"] = given.astype(complex)
+        for name, of in _DEVIATIONS.items():
+            if name in stored:
+                given = stored.array(name, "real").reshape(-1)
+                values[name] = np.repeat(given, len(values[of])) if given.size == 1 else given
         return Snapshots(**values)
 
 
 def write_snapshots(snapshots: Snapshots, path: str | os.PathLike[str]) -> None:
     """Write snapshots as ``.npz``, whole or not at all."""
-    names = (*_ARRAYS, "noise_variance", "line_of_sight")
+    names = (*_ARRAYS, "noise_variance", "line_of_sight", *_DEVIATIONS)
     values = {name: getattr(snapshots, name) for name in names}
     write_arrays(path, "snapshots", {n: v for n, v in values.items() if v is not None})

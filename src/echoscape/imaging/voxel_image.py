@@ -4,36 +4,48 @@ Takes what a solver found.
 Gives a `VoxelImage`, and the ``.npz`` file that holds it.
 """
 
-import enum
 import math
 import os
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Bool, Float, Inexact
+from jaxtyping import Bool, Complex, Float, Inexact
 
 from echoscape.checks import InputError
+from echoscape.display import Status
+from echoscape.files.npz import Kind
 from echoscape.reports.archive import open_arrays, write_arrays
+from echoscape.scene.static_points import StaticPoints
 from echoscape.scene.voxel_grid import VoxelGrid
+from echoscape.units import SPEED_OF_LIGHT
 
-LEAST_WORTH = 5.0
+LEAST_LOG_ODDS = 5.0
 """An image is not certified while one of its voxels has smaller log-odds than this."""
 
 
-LITTLE = 0.5
+LEAST_EXPLAINED = 0.5
 """An image that explains less of what was received beyond noise is of another place; one of the
 right place explains nearly all of it, whatever its mistakes."""
 
 
-class ImageStatus(enum.IntEnum):
+class ImageStatus(Status):
     """How a solver ended."""
 
     CONVERGED = 0
-    """The messages settled."""
+    """The solver settled, and what it leaves unexplained looks like noise."""
     ITERATION_LIMIT = 1
-    """The allowed iterations were used up."""
+    """The allowed iterations, or points, were used up; allow more."""
     DIVERGED = 2
-    """The messages grew without bound; the image is the best iterate before that."""
+    """The messages grew without bound, the image is the best iterate before that; choose another
+    solver."""
+    MISFIT = 3
+    """More than noise is left unexplained; positions, gains or phases may be off: state their
+    deviations, name them as unknown, or use noncoherent-points."""
+    OVERFITTED = 4
+    """Less than the stated noise is left; state a smaller noise_variance, or none."""
+    UNEXPLAINED = 5
+    """Little of what was received is explained; give the grid, users and antennas in one frame, in
+    m, and the frequency in Hz."""
 
 
 class Certificate(eqx.Module):
@@ -45,16 +57,38 @@ class Certificate(eqx.Module):
     """Largest misfit that noise alone explains."""
     noise_known: bool
     """Whether the noise is known; a noise learnt from the residual itself certifies nothing."""
-    least_worth: float = math.inf
+    least_log_odds: float = math.inf
     """Log-odds of the occupied voxel that is least sure; infinite if the solver does not say."""
     explained: float = 1.0
     """Share of what was received beyond noise that the image explains."""
+    lowest: float = 0.0
+    """Smallest misfit that noise alone explains."""
+    needed_log_odds: float = LEAST_LOG_ODDS
+    """Log-odds that every occupied voxel must have."""
+    converged: bool = True
+    """Whether the solver settled."""
 
     @property
     def holds(self) -> bool:
-        """Whether the image can be trusted."""
-        sure = self.least_worth >= LEAST_WORTH
-        return self.noise_known and self.misfit <= self.limit and sure
+        """Whether the image can be trusted; never where a number is NaN."""
+        sure = self.least_log_odds >= self.needed_log_odds
+        fits = self.lowest <= self.misfit <= self.limit and math.isfinite(self.misfit)
+        known = self.noise_known and self.explained >= LEAST_EXPLAINED
+        return bool(known and fits and sure and self.converged)
+
+    def judge(self, status: ImageStatus) -> ImageStatus:
+        """Say how a solver ended that settled: whether what it leaves is noise."""
+        if status is not ImageStatus.CONVERGED:
+            return status
+        if not math.isfinite(self.misfit):
+            return ImageStatus.DIVERGED
+        if self.explained < LEAST_EXPLAINED:
+            return ImageStatus.UNEXPLAINED
+        if self.noise_known and self.misfit > self.limit:
+            return ImageStatus.MISFIT
+        if self.noise_known and self.misfit < self.lowest:
+            return ImageStatus.OVERFITTED
+        return status
 
 
 class VoxelImage(eqx.Module):
@@ -80,12 +114,71 @@ class VoxelImage(eqx.Module):
     """How the solver ended."""
     certificate: Certificate
     """Whether the image can be trusted."""
+    settings: str = "{}"
+    """The solver's name and settings, as JSON."""
+    frequency: float | None = None
+    """Middle of the band [Hz]."""
+    point_position: Float[np.ndarray, "point 3"] | None = None
+    """Positions of scatterers off the grid, where the solver finds them [m]."""
+    point_covariance: Float[np.ndarray, "point 3 3"] | None = None
+    """Their covariances [m^2]."""
+    point_coefficient: Float[np.ndarray, " point"] | None = None
+    """Their coefficients, root mean square over open links [1]."""
+    user_position: Float[np.ndarray, "user 3"] | None = None
+    """Positions of users, refined with the image [m]."""
+    user_gain: Complex[np.ndarray, " user"] | None = None
+    """Complex gains of users relative to what their pilots and positions say [1]."""
+    user_clock: Float[np.ndarray, " user"] | None = None
+    """Clock errors of users [s]."""
+    model_error: float | None = None
+    """Share of the received power that is left beyond the stated noise [1]."""
+
+    def static_points(self) -> StaticPoints:
+        """Give the occupied voxels as scatterers, for a channel map or a tracker to start from.
+
+        A voxel stands anywhere inside its cube, which is a variance of a twelfth of the squared
+        edge along each axis; points off the grid keep their own covariance.
+        """
+        if self.point_position is not None:
+            place, size = self.point_position, np.asarray(self.point_coefficient)
+            own = np.asarray(self.point_covariance)
+            spread = np.full(len(place), np.nan)
+        else:
+            index = np.flatnonzero(self.occupied())
+            place, size = self.grid.centre_of(index), np.abs(self.mean.reshape(-1)[index])
+            own = np.broadcast_to(self.grid.edge**2 / 12 * np.eye(3), (len(index), 3, 3))
+            deviation = np.sqrt(self.variance.reshape(-1)[index])
+            spread = 2 * deviation / np.maximum(size, 1e-12)
+        covariance = np.zeros((len(place), 4, 4))
+        covariance[:, :3, :3] = own
+        gain = None
+        if self.frequency is not None:
+            reach = (SPEED_OF_LIGHT / self.frequency / (4 * np.pi)) ** 2
+            gain = 2 * np.log(np.maximum(size, 1e-12) * reach)
+        return StaticPoints.scatterers(
+            place,
+            covariance=covariance,
+            log_gain=gain,
+            log_gain_std=None if gain is None else spread,
+            origin=np.zeros(len(place), int),
+            provenance=("image",),
+        )
 
     def occupied(self) -> Bool[np.ndarray, "x y z"]:
         """Say which voxels are more likely occupied than not, among those in sight."""
         return (self.occupancy > 0.5) & ~self.unseen
 
 
+_OPTIONAL: dict[str, tuple[Kind, tuple[int | str, ...]]] = {
+    "frequency": ("real", ()),
+    "point_position": ("real", ("point", 3)),
+    "point_covariance": ("real", ("point", 3, 3)),
+    "point_coefficient": ("real", ("point",)),
+    "user_position": ("real", ("user", 3)),
+    "user_gain": ("complex", ("user",)),
+    "user_clock": ("real", ("user",)),
+    "model_error": ("real", ()),
+}
 _NEEDED = (
     "origin",
     "edge",
@@ -126,10 +219,16 @@ def write_image(image: VoxelImage, path: str | os.PathLike[str]) -> None:
             "misfit": image.certificate.misfit,
             "misfit_limit": image.certificate.limit,
             "noise_known": image.certificate.noise_known,
-            "least_worth": image.certificate.least_worth,
+            "least_log_odds": image.certificate.least_log_odds,
             "explained": image.certificate.explained,
             "noise_variance": image.noise_variance,
-        },
+            "misfit_lowest": image.certificate.lowest,
+            "needed_log_odds": image.certificate.needed_log_odds,
+            "converged": image.certificate.converged,
+            "settings": np.array(image.settings),
+            "reason": np.array(image.status.advice),
+        }
+        | {name: value for name in _OPTIONAL if (value := getattr(image, name)) is not None},
     )
 
 
@@ -150,6 +249,11 @@ def read_image(path: str | os.PathLike[str]) -> VoxelImage:
                 return default
             return float(stored.number(name, finite=False))
 
+        more: dict[str, Any] = {
+            name: stored.array(name, kind, shape) if shape else stored.number(name)
+            for name, (kind, shape) in _OPTIONAL.items()
+            if name in stored
+        }
         return VoxelImage(
             grid=grid,
             mean=stored.array("mean", "complex", (x, y, z)),
@@ -164,7 +268,12 @@ def read_image(path: str | os.PathLike[str]) -> VoxelImage:
                 float(stored.number("misfit", finite=False)),
                 float(stored.number("misfit_limit", finite=False)),
                 bool(stored.array("noise_known", "boolean", ())),
-                optional("least_worth", math.inf),
+                optional("least_log_odds", optional("least_worth", math.inf)),
                 optional("explained", 1.0),
+                optional("misfit_lowest", 0.0),
+                optional("needed_log_odds", LEAST_LOG_ODDS),
+                bool(stored["converged"]) if "converged" in stored else True,
             ),
+            settings=str(stored["settings"]) if "settings" in stored else "{}",
+            **more,
         )

@@ -1,11 +1,9 @@
-"""From many starting points down to minima: compiled, batched, each with a result code.
+"""Marquardt's method, compiled, with a result code; `vmap` it over many starts.
 
-An objective with several minima is searched from several starts at once.  `damped_newton` is
-Marquardt's method on any objective that supplies a positive semidefinite curvature, a
-Gauss-Newton matrix for instance; `gradient_descent` is the plain method, kept for comparison.
-A start that fails is a result with a code, never an exception and never a NaN.
+For any objective that supplies a positive semidefinite curvature, a Gauss-Newton matrix for
+instance.  A start that fails is a result with a code, never an exception and never a NaN.
 
-Takes an objective, one start or a set of them, and `DescentSettings`.
+Takes an objective, a start and `DescentSettings`.
 Gives a `Descent`: where it ended, how low, how curved, and why it stopped.
 """
 
@@ -80,15 +78,6 @@ class Descent(eqx.Module):
     """A `DescentStatus`."""
 
 
-class Best(NamedTuple):
-    """The lowest of several descents."""
-
-    index: Int[Array, ""]
-    """Which start found it."""
-    agreeing: Int[Array, ""]
-    """Starts that ended near it, itself included; zero when none is finite."""
-
-
 class _State(NamedTuple):
     x: Array
     value: Array
@@ -98,24 +87,6 @@ class _State(NamedTuple):
     steps: Array
     status: Array
     running: Array
-
-
-def from_residuals(residual: Callable[[Array], Array]) -> Objective:
-    """Make the least-squares objective, half the sum of squares, with its Gauss-Newton curvature.
-
-    Args:
-        residual: Point [n] to residuals [m], each divided by its standard deviation.
-    """
-
-    def objective(x: Array) -> tuple[Array, Array, Array]:
-        def along(tangent):
-            return jax.jvp(residual, (x,), (tangent,))
-
-        basis = jnp.eye(x.shape[0], dtype=x.dtype)
-        r, jacobian = jax.vmap(along, out_axes=(None, 1))(basis)
-        return 0.5 * jnp.vdot(r, r), r @ jacobian, jacobian.T @ jacobian
-
-    return objective
 
 
 def damped_newton(
@@ -136,7 +107,7 @@ def damped_newton(
         settings: When to stop.
 
     Returns:
-        The lowest point visited; `vmap` for many starts, or see `descend_from`.
+        The lowest point visited; `vmap` for many starts.
     """
     value, gradient, curvature = objective(start)
     good = _all_finite(value, gradient, curvature)
@@ -165,92 +136,6 @@ def damped_newton(
         curvature=state.curvature,
         steps=state.steps,
         status=state.status,
-    )
-
-
-def descend_from(
-    objective: Objective,
-    starts: Float[Array, "start n"],
-    settings: DescentSettings = DescentSettings(),  # noqa: B008 - frozen
-) -> Descent:
-    """Descend from every start by `damped_newton`; fields carry the starts first."""
-    return jax.vmap(lambda start: damped_newton(objective, start, settings=settings))(starts)
-
-
-def best_of(descent: Descent, agree_within: float) -> Best:
-    """Pick the lowest of several descents and count the starts that agree with it.
-
-    Args:
-        descent: Results of one target's starts, as `descend_from` gives them.
-        agree_within: Distance between end points that counts as the same, in their unit.
-    """
-    index = jnp.argmin(descent.value)
-    near = jnp.linalg.norm(descent.x - descent.x[index][None], axis=-1) <= agree_within
-    agreeing = jnp.sum(near & jnp.isfinite(descent.value))
-    return Best(index, agreeing)
-
-
-def gradient_descent(
-    value_of: Callable[[Array], Array],
-    start: Float[Array, " n"],
-    *,
-    step_size: float,
-    steps: int,
-    backtracking: bool = False,
-    tolerance_step: float = 1e-6,
-) -> Descent:
-    """Descend along the gradient for a fixed number of steps.
-
-    The search of [wu-ckm], whose Eq. (41) is the gradient; step size and number of steps are
-    arguments here.  With ``backtracking`` a step that does not lower the objective is not taken
-    and halves all later ones.  A step to where the objective is not finite is never taken.
-
-    Args:
-        value_of: Objective; its gradient comes from automatic differentiation.
-        start: First point.
-        step_size: Factor on the gradient.
-        steps: How many steps.
-        backtracking: Whether to refuse steps that climb.
-        tolerance_step: The result counts as converged when a step of `step_size` would be
-            shorter.
-
-    Returns:
-        The last point, with the objective's Hessian as curvature (not always positive).
-    """
-    value_and_gradient = jax.value_and_grad(value_of)
-
-    def step(_, carry):
-        x, value, gradient, size, _ = carry
-        candidate = x - size * gradient
-        new_value, new_gradient = value_and_gradient(candidate)
-        accept = _all_finite(new_value, new_gradient)
-        if backtracking:
-            accept &= new_value <= value
-        return (
-            jnp.where(accept, candidate, x),
-            jnp.where(accept, new_value, value),
-            jnp.where(accept, new_gradient, gradient),
-            jnp.where(accept, size, 0.5 * size) if backtracking else size,
-            accept,
-        )
-
-    value, gradient = value_and_gradient(start)
-    good = _all_finite(value, gradient)
-    value, gradient = jnp.where(good, value, jnp.inf), jnp.where(good, gradient, 0.0)
-    carry = (start, value, gradient, jnp.full_like(value, step_size), good)
-    x, value, gradient, _, accepted = jax.lax.fori_loop(0, steps, step, carry)
-    hessian = jax.hessian(value_of)(x)
-    gradient_norm = jnp.linalg.norm(gradient)
-    status = jnp.where(accepted, DescentStatus.STEP_LIMIT, DescentStatus.STALLED)
-    arrived = step_size * gradient_norm <= tolerance_step
-    status = jnp.where(arrived, DescentStatus.CONVERGED, status)
-    return Descent(
-        x=x,
-        value=value,
-        gradient_norm=gradient_norm,
-        curvature=jnp.where(jnp.isfinite(hessian), hessian, 0.0),
-        steps=jnp.full((), steps, jnp.int32),
-        status=jnp.where(good, status, DescentStatus.NOT_FINITE).astype(jnp.int32),
     )
 
 

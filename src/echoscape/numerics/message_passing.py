@@ -77,6 +77,51 @@ class Recovery(NamedTuple):
     """A `PassingStatus`."""
 
 
+class OutputMessages(NamedTuple):
+    """Messages from the samples of generalised approximate message passing."""
+
+    residual: Array
+    """Scaled residual ``s``."""
+    precision: Array
+    """Its precision ``nu_s``."""
+    spread: Array
+    """Variance of the prediction ``nu_p``."""
+
+
+def output_step(
+    received: Array,
+    mean: Array,
+    variance: Array,
+    old: OutputMessages,
+    noise: Array,
+    step: Array | float,
+    reaction: Array | None = None,
+) -> tuple[OutputMessages, Float[Array, ""]]:
+    """Pass the messages from samples in white Gaussian noise, whatever the linear operator.
+
+    Args:
+        received: Samples.
+        mean: What the coefficients' means predict.
+        variance: Variance of the prediction.
+        old: Messages of the iteration before.
+        noise: Mean squared noise of a sample.
+        step: Part of the new messages that is taken.
+        reaction: Variance for Onsager's correction where not all of it comes from the
+            coefficients; the damped variance by default.
+
+    Returns:
+        New messages, and the noise as one step of expectation-maximisation learns it.
+    """
+    spread = old.spread + step * (variance - old.spread)
+    predicted = mean - (spread if reaction is None else reaction) * old.residual
+    total = spread + noise
+    residual = old.residual + step * ((received - predicted) / total - old.residual)
+    precision = old.precision + step * (1 / total - old.precision)
+    gain = noise / total
+    learnt = jnp.mean(jnp.abs(gain * (received - predicted)) ** 2 + gain * spread)
+    return OutputMessages(residual, precision, spread), learnt
+
+
 class _State(NamedTuple):
     mean: Array
     variance: Array
@@ -126,12 +171,10 @@ def gamp(
         def damped(new, old):
             return old + step * (new - old)
 
-        spread = damped(weight @ state.variance, state.spread)
-        forward = matrix @ state.mean
-        predicted = forward - spread * state.residual
-        total = spread + state.noise
-        residual = damped((received - predicted) / total, state.residual)
-        precision = damped(1 / total, state.precision)
+        old = OutputMessages(state.residual, state.precision, state.spread)
+        (residual, precision, spread), learnt = output_step(
+            received, matrix @ state.mean, weight @ state.variance, old, state.noise, step
+        )
         certain = precision @ weight
         blind = certain <= 0
         seen = 1 / jnp.where(blind, 1.0, certain)
@@ -143,9 +186,7 @@ def gamp(
         if settings.learn_prior:
             fresh = fresh.learn(posterior, ~blind)
         if settings.learn_noise:
-            gain = noise / total
-            left = jnp.abs(gain * (received - predicted)) ** 2 + gain * spread
-            noise = jnp.maximum(jnp.mean(left), floor)
+            noise = jnp.maximum(learnt, floor)
         return _State(
             mean, damped(posterior.variance, state.variance), residual, precision, spread,
             posterior, fresh, noise, misfit, state.step,

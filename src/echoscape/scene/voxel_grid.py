@@ -7,8 +7,9 @@ Gives centres of voxels, in one flat order with z running fastest.
 import math
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 LARGEST_GRID = 50_000_000
 """More voxels than this no machine of ours can hold; most likely the edge is in wrong units."""
@@ -50,6 +51,11 @@ class VoxelGrid(eqx.Module):
         x, y, z = (o + self.edge * n for o, n in zip(self.origin, self.shape, strict=True))
         return x, y, z
 
+    def traced(self) -> "TracedGrid":
+        """Give the grid as compiled code takes it: another place or edge compiles nothing anew."""
+        origin = jnp.asarray(np.asarray(self.origin), float)
+        return TracedGrid(origin, jnp.asarray(self.edge, float), self.shape)
+
     def centres(self) -> Float[np.ndarray, "voxel 3"]:
         """Place the centres of all voxels [m]."""
         return self.centre_of(np.arange(self.voxels))
@@ -67,3 +73,23 @@ class VoxelGrid(eqx.Module):
         clipped = np.clip(places, 0, np.asarray(self.shape) - 1)
         flat = np.ravel_multi_index(tuple(np.moveaxis(clipped, -1, 0)), self.shape)
         return np.where(inside, flat, -1)
+
+
+class TracedGrid(eqx.Module):
+    """A `VoxelGrid` whose place and edge are arrays; only its shape is known to the compiler."""
+
+    origin: Float[Array, "3"]
+    """Corner of the first voxel [m]."""
+    edge: Float[Array, ""]
+    """Edge of a voxel [m]."""
+    shape: tuple[int, int, int] = eqx.field(static=True)
+    """How many voxels along x, y and z."""
+
+    @property
+    def voxels(self) -> int:
+        """How many voxels."""
+        return math.prod(self.shape)
+
+
+AnyGrid = VoxelGrid | TracedGrid
+"""What functions for compiled code take."""

@@ -1,4 +1,4 @@
-"""Coverage: lengths by sampling, one leg against Monte Carlo, the yardstick in closed form."""
+"""Coverage: lengths by sampling, one segment against Monte Carlo, the yardstick in closed form."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,11 +7,11 @@ import pytest
 from echoscape.imaging.occlusion.coverage import (
     hidden_from_all,
     least_squares_error,
-    leg_hidden,
     length_inside,
+    segment_hidden,
     unseen,
 )
-from echoscape.imaging.simulation import open_legs
+from echoscape.imaging.simulation import open_segments
 from echoscape.scene.voxel_grid import VoxelGrid
 from tests.worlds.voxel_scenes import GRID
 
@@ -37,7 +37,7 @@ def test_along_an_axis_outside_the_box_nothing_is_inside():
 
 @pytest.mark.parametrize("views", [1, 2])
 def test_hidden_shares_match_monte_carlo(views):
-    """One leg to 12 %: the voxel at its end fills half an edge of it and does not hide itself.
+    """One segment to 12 %: the voxel at its end fills half an edge of it and does not hide itself.
 
     Two users to the 30 % that independence is good for.
     """
@@ -47,10 +47,10 @@ def test_hidden_shares_match_monte_carlo(views):
     hidden = []
     for _ in range(60):
         occupied = np.flatnonzero(generator.uniform(size=grid.voxels) < rate)
-        hidden.append(~open_legs(grid, places, occupied, radius).any(0))
+        hidden.append(~open_segments(grid, places, occupied, radius).any(0))
     centre = jnp.asarray(grid.centres())
     length = length_inside(grid, jnp.asarray(places)[:, None], centre[None])
-    expected = float(jnp.mean(hidden_from_all(leg_hidden(length, grid, rate, radius))))
+    expected = float(jnp.mean(hidden_from_all(segment_hidden(length, grid, rate, radius))))
     found = np.mean(hidden)
     assert abs(found - expected) < (0.12 if views == 1 else 0.3) * found
 
@@ -73,16 +73,16 @@ def test_voxels_that_nobody_sees_are_as_many_as_expected():
     found = []
     for _ in range(60):
         occupied = np.flatnonzero(generator.uniform(size=grid.voxels) < rate)
-        legs = open_legs(grid, np.concatenate([users, station]), occupied, radius)
-        found.append(np.sum(~(legs[:2].any(0) & legs[2])))
+        segments = open_segments(grid, np.concatenate([users, station]), occupied, radius)
+        found.append(np.sum(~(segments[:2].any(0) & segments[2])))
     centre = jnp.asarray(grid.centres())
 
     def hidden(places):
         length = length_inside(grid, jnp.asarray(places)[:, None], centre[None])
-        return hidden_from_all(leg_hidden(length, grid, rate, radius))
+        return hidden_from_all(segment_hidden(length, grid, rate, radius))
 
     expected = float(jnp.sum(unseen(hidden(users), hidden(station))))
     assert 0 < expected < grid.voxels
     assert abs(np.mean(found) - expected) < 0.3 * np.mean(found)
-    # What either leg hides is less than both would hide if they never hid together.
+    # What either segment hides is less than both would hide if they never hid together.
     assert expected < float(jnp.sum(hidden(users) + hidden(station)))

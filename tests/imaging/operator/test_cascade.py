@@ -43,7 +43,7 @@ def masks(key, cascade):
 
 def long_matrix(cascade, mask):
     """The matrix of every sample and voxel, in plain numpy."""
-    user, antenna = (np.asarray(join(leg)) for leg in (cascade.user, cascade.antenna))
+    user, antenna = (np.asarray(join(segment)) for segment in (cascade.user, cascade.antenna))
     user = user * np.asarray(mask.user)[:, None]
     antenna = antenna * np.asarray(mask.station)[:, None, :, None]
     whole = user[:, :, :, None, None] * antenna[:, :, None]
@@ -95,7 +95,7 @@ def test_variances_are_those_of_independent_coefficients_and_legs(key):
     drawn = jax.lax.map(draw, jax.random.split(key, 1000), batch_size=200)
     expected = forward_moments(cascade, mask, mean, variance)
     found = jnp.var(drawn, axis=0)
-    # Legs of one voxel to one user are shared by stations, so samples, not their sums, compare.
+    # Segments of one voxel to one user are shared by stations, so samples, not their sums, compare.
     # The variance of a variance of near-Gaussian draws is 2 / draws relative.
     assert jnp.allclose(found, expected.variance, rtol=5 * np.sqrt(2 / 1000))
     assert jnp.all(expected.reaction < expected.variance)
@@ -126,18 +126,18 @@ def test_compiled_products_are_those_of_sums_written_out(size, dtype):
     weight = rng.uniform(0.2, 2.0, received.shape).astype(real)
     link, spread = draw(users, stations, voxels), rng.uniform(0.1, 1.0, (users, stations, voxels))
     spread = spread.astype(real)
-    legs = (jnp.asarray(split(user)), jnp.asarray(split(antenna)))
+    segments = (jnp.asarray(split(user)), jnp.asarray(split(antenna)))
 
     def near(found, expected):
         np.testing.assert_allclose(
             found, expected, rtol=0, atol=1e4 * np.finfo(dtype).eps * np.abs(expected).max()
         )
 
-    found = jax.jit(correlate)(*legs, jnp.asarray(received))
+    found = jax.jit(correlate)(*segments, jnp.asarray(received))
     near(found, np.einsum("fkn,fban,fkba->kbn", user.conj(), antenna.conj(), received))
-    found = jax.jit(correlate_power)(*legs, jnp.asarray(weight))
+    found = jax.jit(correlate_power)(*segments, jnp.asarray(weight))
     near(found, np.einsum("fkn,fban,fkba->kbn", abs(user) ** 2, abs(antenna) ** 2, weight))
-    whole = Cascade(legs[0][None], legs[1][None])
+    whole = Cascade(segments[0][None], segments[1][None])
     mean, variance = jax.jit(_moments)(whole, jnp.asarray(link)[None], jnp.asarray(spread)[None])
     near(mean, np.einsum("fkn,kbn,fban->fkba", user, link, antenna))
     near(variance, np.einsum("fkn,kbn,fban->fkba", abs(user) ** 2, spread, abs(antenna) ** 2))

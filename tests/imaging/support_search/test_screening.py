@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from echoscape.imaging import image, make_problem
-from echoscape.imaging.gamp.solvers import pass_messages, settings_for
-from echoscape.imaging.gamp.state import Sight
-from echoscape.imaging.operator.active_voxels import Kept
+from echoscape.imaging.gamp.solvers import gamp_settings, run_gamp
+from echoscape.imaging.gamp.state import MaskModel
+from echoscape.imaging.operator.active_voxels import ActiveVoxels
 from echoscape.imaging.operator.cascade import forward
-from echoscape.imaging.support_search import screening as shortlist
-from echoscape.imaging.support_search import solver as visibility_bits
-from echoscape.imaging.support_search.search import paint
+from echoscape.imaging.support_search import screening
+from echoscape.imaging.support_search import solver as visibility_solver
+from echoscape.imaging.support_search.search import evaluate_candidates
 from echoscape.imaging.support_search.support import refit
 from tests.worlds.voxel_scenes import GRID, error_db, scene
 
@@ -27,46 +27,46 @@ def case():
 @pytest.fixture
 def short(monkeypatch):
     """Take the small grid for a large one."""
-    monkeypatch.setattr(shortlist, "KEPT", FEW)
+    monkeypatch.setattr(screening, "SCREENED", FEW)
 
 
 def first_look(case):
     problem = make_problem(case[0], GRID)
-    settings = settings_for(problem, sight=Sight.BITS, iterations=30)
-    outcome = pass_messages(problem, settings, problem.everything_seen(alike=True))
-    scene = visibility_bits._scene(problem, outcome)
-    return problem, scene, visibility_bits._first_support(problem, scene, outcome, 32)
+    settings = gamp_settings(problem, mask_model=MaskModel.LEARNED, iterations=30)
+    outcome = run_gamp(problem, settings, problem.fully_visible(alike=True))
+    scene = visibility_solver._scene(problem, outcome)
+    return problem, scene, visibility_solver._first_support(problem, scene, outcome, 32)
 
 
 @pytest.mark.slow
 def test_listed_columns_are_those_of_the_whole_problem(case, short, key):
     problem, scene, support = first_look(case)
-    asked, cut, listed = shortlist.shorten(problem, scene, support)
-    assert asked.kept.voxels == FEW
+    asked, cut, listed = screening.screen(problem, scene, support)
+    assert asked.active.voxels == FEW
     x = jax.random.normal(key, asked.cascade.padded, problem.cascade.real_type)
     # Beyond the last listed voxel the columns are zero, whatever the coefficient.
-    among_all = jnp.reshape(asked.kept.spread(asked.flat(x)), problem.cascade.padded)
-    expected = forward(problem.cascade, problem.everything_seen(), among_all)
-    found = forward(asked.cascade, asked.everything_seen(), x)
+    among_all = jnp.reshape(asked.active.spread(asked.flat(x)), problem.cascade.padded)
+    expected = forward(problem.cascade, problem.fully_visible(), among_all)
+    found = forward(asked.cascade, asked.fully_visible(), x)
     assert jnp.allclose(found, expected, atol=1e-5 * jnp.abs(expected).max(), rtol=0)
-    whole, again = shortlist.lengthen(problem, cut, listed)
+    whole, again = screening.restore(problem, cut, listed)
     assert np.array_equal(again.index[again.valid], support.index[support.valid])
-    assert whole.kept.index is None
+    assert whole.active.index is None
 
 
 def test_the_list_holds_what_is_there(case, short):
     problem, scene, support = first_look(case)
-    asked, _, _ = shortlist.shorten(problem, scene, support)
+    asked, _, _ = screening.screen(problem, scene, support)
     truth = case[1]
     there = np.flatnonzero((truth.coefficient != 0) & truth.in_range)
-    assert np.all(np.isin(there, asked.kept.index))
+    assert np.all(np.isin(there, asked.active.index))
 
 
 @pytest.mark.slow
 def test_an_image_from_a_list_is_as_good(case, short):
     snapshots, truth = case
     problem = make_problem(snapshots, GRID)
-    assert shortlist.is_large(problem)
+    assert screening.is_large(problem)
     found = image(snapshots, GRID)
     there = truth.coefficient.reshape(GRID.shape) != 0
     in_range = truth.in_range.reshape(GRID.shape)
@@ -80,7 +80,7 @@ def test_what_a_list_lacks_is_found_when_all_are_asked_again(case, short, monkey
     """The first list goes without an occupied voxel; the image has it nonetheless."""
     snapshots, truth = case
     strongest = int(np.argmax(np.where(truth.in_range, truth.coefficient, 0)))
-    survey, asked = shortlist._survey, []
+    survey, asked = screening._survey, []
 
     def blind(scene, support):
         found = survey(scene, support)
@@ -89,15 +89,15 @@ def test_what_a_list_lacks_is_found_when_all_are_asked_again(case, short, monkey
             return found
         return found._replace(gain=found.gain.at[strongest].set(-jnp.inf))
 
-    shorten = shortlist.shorten
+    screen = screening.screen
 
     def without(problem, scene, support):
         if not asked:  # nor is it in the first image
             support = support._replace(valid=support.valid & (support.index != strongest))
-        return shorten(problem, scene, support)
+        return screen(problem, scene, support)
 
-    monkeypatch.setattr(shortlist, "_survey", blind)
-    monkeypatch.setattr(shortlist, "shorten", without)
+    monkeypatch.setattr(screening, "_survey", blind)
+    monkeypatch.setattr(screening, "screen", without)
     found = image(snapshots, GRID)
     assert len(asked) > 1
     assert found.occupied().ravel()[strongest]
@@ -109,19 +109,19 @@ def test_what_is_not_listed_is_not_called_occupied(case):
     _, scene, support = first_look(case)
     taken = support.index[jnp.argmax(jnp.where(support.valid, support.value, 0))]
     support = support._replace(valid=support.valid & (support.index != taken))
-    painted = paint(scene, refit(scene, support))
-    assert painted.pays[taken]
-    assert painted.occupancy[taken] <= 0.5
+    evaluation = evaluate_candidates(scene, refit(scene, support))
+    assert evaluation.pays[taken]
+    assert evaluation.occupancy[taken] <= 0.5
 
 
 def test_kept_voxels_keep_their_places(key):
     index = jnp.array([3, 17, 41, 200])
-    kept, all_of_it = Kept(GRID, index), Kept(GRID)
+    active, all_of_it = ActiveVoxels(GRID.traced(), index), ActiveVoxels(GRID.traced())
     whole = jax.random.normal(key, (2, GRID.voxels))
-    assert np.array_equal(kept.pick(whole), whole[:, index])
+    assert np.array_equal(active.pick(whole), whole[:, index])
     assert np.array_equal(all_of_it.pick(whole), whole)
-    spread = kept.spread(jnp.array([1.0, 2.0, 3.0, 4.0]))
+    spread = active.spread(jnp.array([1.0, 2.0, 3.0, 4.0]))
     assert spread.shape == (GRID.voxels,)
-    assert np.array_equal(kept.pick(spread), [1.0, 2.0, 3.0, 4.0])
+    assert np.array_equal(active.pick(spread), [1.0, 2.0, 3.0, 4.0])
     assert float(spread.sum()) == 10
-    assert np.allclose(kept.centres_of(jnp.array([2])), GRID.centre_of(np.array([41])))
+    assert np.allclose(active.centres_of(jnp.array([2])), GRID.centre_of(np.array([41])))

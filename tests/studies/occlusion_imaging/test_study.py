@@ -26,11 +26,11 @@ def made_rows():
     for point in points():
         for seed in (0, 1):
             for k, method in enumerate(METHODS):
-                above = 0.5 if method == "bits" and seed == 0 else 2.0 * k
+                above = 0.5 if method == "visibility" and seed == 0 else 2.0 * k
                 rows.append(
                     {**point, "seed": seed, "method": method, "error_db": -30.0 + above,
                      "error_full_db": -20.0 + above, "above_genie_db": above, "f1": 0.9,
-                     "certified": method == "bits" and seed == 0, "seconds": 1.0,
+                     "certified": method == "visibility" and seed == 0, "seconds": 1.0,
                      "unseen_precision": 0.8, "unseen_recall": 0.7, "unseen_true": 12,
                      "unseen_expected": 10.0, "unseen_said": 14,
                      "trace": generator.uniform(1, 2, 5).tolist(),
@@ -50,7 +50,7 @@ def test_every_point_is_a_setting_of_its_own():
 
 def test_a_summary_counts_what_it_says():
     found = {(row["point"], row["method"]): row for row in summary(made_rows())}
-    ours = found["5 stations", "bits"]
+    ours = found["5 stations", "visibility"]
     assert ours["seeds"] == 2
     assert ours["within_1_db"] == 0.5  # 0.5 and 6 dB above genie
     assert ours["certified"] == 0.5
@@ -69,7 +69,7 @@ def test_figures_need_nothing_but_rows():
         "errors_one_station", "convergence_five_stations", "convergence_one_station", "unseen",
     }  # fmt: skip
     assert values_of(rows, "users") == [2, 4, 8, 12, 16]
-    line = drawn["errors_five_stations"].axes[0].lines[METHODS.index("told support")]
+    line = drawn["errors_five_stations"].axes[0].lines[METHODS.index("genie")]
     assert np.allclose(line.get_ydata(), -30)
 
 
@@ -93,14 +93,14 @@ def test_the_quick_study_runs_through_the_command_and_goes_on(tmp_path, capsys):
     out = tmp_path / "study"
     assert main(["reproduce", "occlusion-imaging", "--quick", "--json", "--out", str(out)]) == 0
     table = json.loads(capsys.readouterr().out)
-    ours = [row for row in table if row["method"] == "bits"]
+    ours = [row for row in table if row["method"] == "visibility"]
     assert len(ours) == 2
     assert all(row["above_genie_db"] < 1 for row in ours)
     assert (out / "images_one_station.png").exists()
-    kept = (out / "rows.jsonl").read_text()
+    active = (out / "rows.jsonl").read_text()
     assert main(["reproduce", "occlusion-imaging", "--quick", "--json", "--out", str(out)]) == 0
     assert json.loads(capsys.readouterr().out) == table
-    assert (out / "rows.jsonl").read_text() == kept
+    assert (out / "rows.jsonl").read_text() == active
 
 
 def test_refusals_of_the_command(tmp_path, capsys):

@@ -2,10 +2,10 @@
 
 Generalised approximate message passing over the factored cascade, with one layer more for the
 mask.  Each iteration estimates the coefficients given the mask, then the mask given the
-coefficients, by one of `Sight`: not at all, by the geometry alone (GAMP-MVSVR of
-[multiview-imaging]), or by bits of visibility that weigh the geometry against the samples.
+coefficients, by one of `MaskModel`: not at all, by the geometry alone (GAMP-MVSVR of
+[multiview-imaging]), or by visibility variables that weigh the geometry against the samples.
 
-Takes samples, a `Cascade`, the views and `PassingSettings`.
+Takes samples, a `Cascade`, the views and `GampSettings`.
 Gives an `Outcome`, the best iterate and how it came about.
 """
 
@@ -17,18 +17,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from echoscape.imaging.gamp.state import (
-    SURE,
-    Best,
+    HARD_MASKS,
+    BestIterate,
+    GampSettings,
+    GampState,
     Guess,
+    MaskModel,
     Outcome,
-    Passing,
-    PassingSettings,
-    Sight,
     init,
     largest_rate,
 )
-from echoscape.imaging.occlusion.shadows import cast_shadows, lay_blame
-from echoscape.imaging.operator.active_voxels import Kept
+from echoscape.imaging.occlusion.shadows import cast_shadows, occupancy_messages
+from echoscape.imaging.operator.active_voxels import ActiveVoxels
 from echoscape.imaging.operator.cascade import Cascade, Mask, forward_moments
 from echoscape.imaging.operator.products import (
     correlate,
@@ -37,49 +37,53 @@ from echoscape.imaging.operator.products import (
     weigh_columns,
 )
 from echoscape.numerics.denoisers import Posterior
-from echoscape.scene.voxel_grid import VoxelGrid
+from echoscape.numerics.message_passing import OutputMessages, output_step
+from echoscape.scene.voxel_grid import AnyGrid
 
 LISTED = 256
 """Voxels whose shadow can change in one iteration, more on large grids; the rest waits."""
 
 
-def listed_voxels(grid: VoxelGrid) -> int:
+def listed_voxels(grid: AnyGrid) -> int:
     """Say for how many voxels the shadows may change in one iteration."""
     return min(max(LISTED, grid.voxels // 200), 2048)
 
 
 def step(
-    state: Passing,
+    state: GampState,
     received: Complex[Array, "subcarrier user station antenna"],
     cascade: Cascade,
-    kept: Kept,
+    active: ActiveVoxels,
     view: Float[Array, "view 3"],
-    settings: PassingSettings,
-) -> Passing:
+    settings: GampSettings,
+) -> GampState:
     """Pass every message once; the misfit it returns is that of the coefficients it was given."""
     first = state.iteration == 0
 
     def damped(new, old, share=settings.step):
         return jax.tree.map(lambda n, o: jnp.where(first, n, o + share * (n - o)), new, old)
 
-    sure = settings.sight in SURE
+    sure = settings.mask_model in HARD_MASKS
     moments = forward_moments(cascade, state.mask, state.mean, state.variance, sure=sure)
     power = jnp.mean(jnp.abs(received) ** 2)
-    spread = damped(jnp.maximum(moments.variance, 1e-9 * power), state.spread)
     misfit = jnp.mean(jnp.abs(received - moments.mean) ** 2)
     noise = state.noise
-    predicted = moments.mean - state.residual * moments.reaction
-    residual = damped((received - predicted) / (spread + noise), state.residual)
-    precision = damped(1 / (spread + noise), state.precision)
+    (residual, precision, spread), learnt_noise = output_step(
+        received,
+        moments.mean,
+        jnp.maximum(moments.variance, 1e-9 * power),
+        OutputMessages(state.residual, state.precision, state.spread),
+        noise,
+        jnp.where(first, 1.0, settings.step).astype(noise.dtype),
+        moments.reaction,
+    )
     if settings.learn_noise:
-        gain = noise / (spread + noise)
-        left = jnp.mean((gain * jnp.abs(received - predicted)) ** 2 + gain * spread)
-        noise = jnp.where(state.iteration < 2, noise, left)
+        noise = jnp.where(state.iteration < 2, noise, learnt_noise)
 
     posterior, reached, evidence = _estimate(state, cascade, residual, precision, settings)
-    reached = jnp.reshape(reached, -1)[: kept.voxels]
+    reached = jnp.reshape(reached, -1)[: active.voxels]
     prior = state.prior.learn(
-        jax.tree.map(lambda leaf: jnp.reshape(leaf, -1)[: kept.voxels], posterior), reached
+        jax.tree.map(lambda leaf: jnp.reshape(leaf, -1)[: active.voxels], posterior), reached
     )
     # While the coefficients explain less than nothing would, learning from them runs away.
     explains = misfit < power
@@ -87,7 +91,7 @@ def step(
     prior = jax.tree.map(lambda n, o: jnp.where(learnt, n, o), prior, state.prior)
     mean = damped(posterior.mean, state.mean)
     # Of many more voxels than samples, thousands that look alike would all take the first step.
-    few = largest_rate(received, kept, jnp.iscomplexobj(mean)) < settings.rate
+    few = largest_rate(received, active, jnp.iscomplexobj(mean)) < settings.rate
     slow = state.mean + settings.step * (posterior.mean - state.mean)
     mean = jnp.where(first & few, slow, mean)
     state = state._replace(
@@ -103,24 +107,24 @@ def step(
         iteration=state.iteration + 1,
         moved=jnp.linalg.norm(mean - state.mean) / jnp.linalg.norm(mean),
     )
-    if settings.sight is Sight.GIVEN:
+    if settings.mask_model is MaskModel.KNOWN:
         return state
-    return _look(state, evidence, kept, view, settings, explains)
+    return _update_mask(state, evidence, active, view, settings, explains)
 
 
 class _Evidence(NamedTuple):
-    """What the samples say about each leg being open, as log-odds."""
+    """What the samples say about each segment being open, as log-odds."""
 
     user: Float[Array, "chunk user voxel"]
     station: Float[Array, "chunk station voxel"]
 
 
 def _estimate(state, cascade, residual, precision, settings):
-    """Denoise every voxel; say what is reached at all, and where legs have bits, weigh these."""
-    sure = settings.sight in SURE
+    """Denoise every voxel; give which are reached, and the log-odds of segments being open."""
+    sure = settings.mask_model in HARD_MASKS
 
     def chunk(_, parts):
-        user, antenna, seen_user, seen_station, x, blame = parts
+        user, antenna, seen_user, seen_station, x, occupancy_message = parts
         seen_user, seen_station = (s.astype(user.dtype) for s in (seen_user, seen_station))
         if sure:
             column = user, antenna, seen_user, seen_station
@@ -138,19 +142,19 @@ def _estimate(state, cascade, residual, precision, settings):
         if not jnp.iscomplexobj(x):
             noise = 0.5 * noise  # variance of the real part
         found = state.prior(
-            x + noise * towards * (1.0 if jnp.iscomplexobj(x) else 2.0), noise, blame
+            x + noise * towards * (1.0 if jnp.iscomplexobj(x) else 2.0), noise, occupancy_message
         )
         absent = Posterior(
             jnp.zeros_like(x),
             jnp.full_like(found.variance, 0) + state.prior.rate * state.prior.variance,
-            jax.nn.sigmoid(jax.scipy.special.logit(state.prior.rate) + blame),
+            jax.nn.sigmoid(jax.scipy.special.logit(state.prior.rate) + occupancy_message),
             jnp.zeros_like(x) + state.prior.mean,
             jnp.zeros_like(noise) + state.prior.variance,
         )
         found = jax.tree.map(lambda a, b: jnp.where(reached, a, b), found, absent)
         if sure:
             return None, (found, reached, None)
-        # Gain of an open leg: the samples it explains, its own contribution given back first.
+        # Gain of an open segment: the samples it explains, its own contribution given back first.
         strength = jnp.abs(x[None, None]) ** 2 * power
         gain = 2 * (jnp.real(jnp.conj(x)[None, None] * link) + strength * weight) - strength
         for_user = jnp.sum(gain * seen_station[None], 1)
@@ -158,8 +162,10 @@ def _estimate(state, cascade, residual, precision, settings):
         return None, (found, reached, _Evidence(for_user, for_station))
 
     chunks, size = state.mean.shape
-    blame = jnp.pad(state.blame, (0, chunks * size - len(state.blame))).reshape(chunks, size)
-    parts = (cascade.user, cascade.antenna, *state.mask, state.mean, blame)
+    occupancy_message = jnp.pad(
+        state.occupancy_message, (0, chunks * size - len(state.occupancy_message))
+    ).reshape(chunks, size)
+    parts = (cascade.user, cascade.antenna, *state.mask, state.mean, occupancy_message)
     return jax.lax.scan(chunk, None, parts)[1]
 
 
@@ -168,72 +174,80 @@ def _like(value: Array, other: Array) -> Array:
     return value if jnp.iscomplexobj(other) else jnp.real(value)
 
 
-def _look(state, evidence, kept, view, settings, explains):
-    """Move the mask: shadows of what is there, then bits."""
-    grid = kept.grid
-    room = min(listed_voxels(grid), kept.voxels)
-    mean, present = (jnp.reshape(leaf, -1)[: kept.voxels] for leaf in (state.mean, state.present))
+def _update_mask(state, evidence, active, view, settings, explains):
+    """Move the mask: shadows of what is there, then visibility variables."""
+    grid = active.grid
+    room = min(listed_voxels(grid), active.voxels)
+    mean, present = (jnp.reshape(leaf, -1)[: active.voxels] for leaf in (state.mean, state.present))
     typical = jnp.sqrt(jnp.abs(state.prior.mean) ** 2 + state.prior.variance)
     stands = jnp.abs(mean) > settings.threshold * typical
     due = (state.iteration > settings.first_update) & explains
-    if settings.sight is Sight.GEOMETRY:
+    if settings.mask_model is MaskModel.GEOMETRIC:
         wanted = (stands & (present > 0.5)).astype(present.dtype)
     else:
         chance = jnp.where(stands & (present > 0.1), jnp.minimum(present, 0.999), 0.0)
         wanted = jnp.log1p(-chance)
     change = jnp.where(due, wanted - state.cast, 0.0)
-    changed = jnp.abs(change) > (0.5 if settings.sight is Sight.GEOMETRY else 0.02)
+    changed = jnp.abs(change) > (0.5 if settings.mask_model is MaskModel.GEOMETRIC else 0.02)
     listed, count = _flagged(changed, room)
     amount = change[listed].astype(state.shadow.dtype)
     shadow = cast_shadows(
-        state.shadow, grid, view, kept.on_grid(listed), amount, count, settings.radius
+        state.shadow, grid, view, active.on_grid(listed), amount, count, settings.radius
     )
     cast = state.cast.at[listed].add(jnp.where(jnp.arange(room) < count, amount, 0))
     state = state._replace(shadow=shadow, cast=cast)
 
-    if settings.sight is Sight.BITS:
-        seen, count = _flagged(present > settings.believed, room)
+    if settings.mask_model is MaskModel.LEARNED:
+        seen, count = _flagged(present > settings.presence_threshold, room)
         size = state.mean.shape[1]
-        both = (leg[seen // size, :, seen % size].T for leg in (evidence.user, evidence.station))
-        new = lay_blame(
+        both = (
+            segment[seen // size, :, seen % size].T for segment in (evidence.user, evidence.station)
+        )
+        new = occupancy_messages(
             grid,
             view,
-            kept.on_grid(seen),
+            active.on_grid(seen),
             count,
             jnp.concatenate(list(both)),
             present[seen],
-            shadow[:, kept.on_grid(seen)],
-            kept.spread(cast),
-            settings.surprise,
-            settings.blame_most,
+            shadow[:, active.on_grid(seen)],
+            active.spread(cast),
+            settings.false_occlusion,
+            settings.segment_message_limit,
             settings.radius,
         )
-        new = jnp.clip(kept.pick(new), -12.0, settings.blame_cap)
+        new = jnp.clip(active.pick(new), -12.0, settings.message_cap)
         state = state._replace(
-            blame=jnp.where(
-                due, state.blame + settings.blame_step * (new - state.blame), 0.0
-            ).astype(state.blame.dtype)
+            occupancy_message=jnp.where(
+                due,
+                state.occupancy_message + settings.message_step * (new - state.occupancy_message),
+                0.0,
+            ).astype(state.occupancy_message.dtype)
         )
 
     users = state.mask.user.shape[1]
     chunks, size = state.mean.shape
-    open_legs = kept.pick(shadow)
-    open_legs = open_legs == 0 if settings.sight is Sight.GEOMETRY else jnp.exp(open_legs)
-    open_legs = jnp.pad(open_legs, ((0, 0), (0, chunks * size - kept.voxels)), constant_values=1)
-    open_legs = jnp.moveaxis(jnp.reshape(open_legs, (-1, chunks, size)), 0, 1)
-    user, station = open_legs[:, :users], open_legs[:, users:]
-    if settings.sight is Sight.GEOMETRY:
+    open_segments = active.pick(shadow)
+    open_segments = (
+        open_segments == 0 if settings.mask_model is MaskModel.GEOMETRIC else jnp.exp(open_segments)
+    )
+    open_segments = jnp.pad(
+        open_segments, ((0, 0), (0, chunks * size - active.voxels)), constant_values=1
+    )
+    open_segments = jnp.moveaxis(jnp.reshape(open_segments, (-1, chunks, size)), 0, 1)
+    user, station = open_segments[:, :users], open_segments[:, users:]
+    if settings.mask_model is MaskModel.GEOMETRIC:
         return state._replace(mask=Mask(user, station))
 
-    if settings.sight is Sight.FREE:
+    if settings.mask_model is MaskModel.UNSTRUCTURED:
         user, station = jnp.full_like(user, 0.8), jnp.full_like(station, 0.8)
 
     def bit(chance, evidence, old):
-        chance = jnp.clip(chance, 1e-3, 1 - settings.surprise)
+        chance = jnp.clip(chance, 1e-3, 1 - settings.false_occlusion)
         odds = jnp.log(chance) - jnp.log1p(-chance)
-        known = jnp.where(state.present[:, None] > settings.believed, evidence, 0.0)
+        known = jnp.where(state.present[:, None] > settings.presence_threshold, evidence, 0.0)
         new = jax.nn.sigmoid(jnp.clip(odds + known, -30.0, 30.0))
-        return jnp.where(due, old + settings.bit_step * (new - old), old).astype(old.dtype)
+        return jnp.where(due, old + settings.visibility_step * (new - old), old).astype(old.dtype)
 
     return state._replace(
         mask=Mask(
@@ -260,9 +274,9 @@ def run(
     cascade: Cascade,
     mask: Mask,
     noise: Float[Array, ""],
-    kept: Kept,
+    active: ActiveVoxels,
     view: Float[Array, "view 3"],
-    settings: PassingSettings,
+    settings: GampSettings,
     is_complex: bool = False,
     *,
     guess: Guess,
@@ -272,20 +286,20 @@ def run(
     Args:
         received: Samples.
         cascade: Channels of every voxel.
-        mask: What is in sight, or is taken to be at first; one leg of a kind can stand for all.
+        mask: What is in sight, or is taken to be at first; one segment of a kind can stand for all.
         noise: Mean squared noise of a sample, or a first guess.
-        kept: The voxels.
+        active: The voxels.
         view: Where the users are, then the centres of the stations.
         settings: How.
         is_complex: Whether coefficients are complex.
         guess: Coefficients to start from.
     """
     chunks, size = cascade.padded
-    legs = ((mask.user, received.shape[1]), (mask.station, received.shape[2]))
-    mask = Mask(*(jnp.broadcast_to(leg, (chunks, views, size)) for leg, views in legs))
-    if settings.sight in SURE:
-        mask = Mask(*(leg > 0.5 for leg in mask))
-    start = init(received, cascade, mask, noise, settings, kept, is_complex)
+    segments = ((mask.user, received.shape[1]), (mask.station, received.shape[2]))
+    mask = Mask(*(jnp.broadcast_to(segment, (chunks, views, size)) for segment, views in segments))
+    if settings.mask_model in HARD_MASKS:
+        mask = Mask(*(segment > 0.5 for segment in mask))
+    start = init(received, cascade, mask, noise, settings, active, is_complex)
     sure = jnp.abs(guess.mean) > 0
     share = jnp.where(guess.given, 0.1, 1.0)
     start = start._replace(
@@ -294,7 +308,7 @@ def run(
         variance=(share * start.variance).astype(start.variance.dtype),
         prior=jax.tree.map(lambda g, s: jnp.where(guess.given, g, s), guess.prior, start.prior),
     )
-    trace = jnp.full(settings.iterations, jnp.inf, start.misfit.dtype)
+    trace = jnp.full(settings.capacity, jnp.inf, start.misfit.dtype)
 
     def going(carry):
         state, _, _ = carry
@@ -306,23 +320,23 @@ def run(
 
     def advance(carry):
         state, best, trace = carry
-        new = step(state, received, cascade, kept, view, settings)
+        new = step(state, received, cascade, active, view, settings)
         trace = trace.at[state.iteration].set(new.misfit / noise)
         # The misfit is that of the coefficients before the step.
         better = new.misfit < best.misfit
-        judged = _kept(state, new.misfit)
+        judged = _iterate_of(state, new.misfit)
         best = jax.tree.map(lambda n, o: jnp.where(better, n, o), judged, best)
         return new, best, trace
 
-    first = _kept(start, start.misfit)
+    first = _iterate_of(start, start.misfit)
     last, best, trace = jax.lax.while_loop(going, advance, (start, first, trace))
     return Outcome(best, last.iteration, jnp.isfinite(last.misfit), trace)
 
 
-def _kept(state: Passing, misfit: Array) -> Best:
-    def packed(leg):
-        return jnp.packbits(leg if leg.dtype == bool else leg > 0.5, axis=2)
+def _iterate_of(state: GampState, misfit: Array) -> BestIterate:
+    def packed(segment):
+        return jnp.packbits(segment if segment.dtype == bool else segment > 0.5, axis=2)
 
-    legs = packed(state.mask.user), packed(state.mask.station)
+    segments = packed(state.mask.user), packed(state.mask.station)
     parts = state.mean, state.variance, state.present
-    return Best(*parts, *legs, state.prior, state.noise, misfit)
+    return BestIterate(*parts, *segments, state.prior, state.noise, misfit)

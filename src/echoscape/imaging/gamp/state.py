@@ -1,6 +1,6 @@
 """What message passing over an occlusion-aware cascade carries from one iteration to the next.
 
-Takes samples, a `Cascade`, a first mask and `PassingSettings`.
+Takes samples, a `Cascade`, a first mask and `GampSettings`.
 Gives the state to start from, and the types of what comes out.
 """
 
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Inexact, Int, Shaped, UInt8
 
-from echoscape.imaging.operator.active_voxels import Kept
+from echoscape.imaging.operator.active_voxels import ActiveVoxels
 from echoscape.imaging.operator.cascade import Cascade, Mask
 from echoscape.numerics.denoisers import BernoulliGaussian
 
@@ -20,33 +20,36 @@ CARRIED = 0.2
 """Occupied voxels at first for each real sample, or each complex one if coefficients are."""
 
 
-class Sight(enum.Enum):
+class MaskModel(enum.Enum):
     """Where the mask comes from."""
 
-    GIVEN = "given"
+    KNOWN = "given"
     """It is known, or everything is taken to be in sight."""
-    GEOMETRY = "geometry"
+    GEOMETRIC = "geometry"
     """Voxels above a threshold hide what is behind them; nothing else is believed."""
-    BITS = "bits"
-    """Every leg has a bit, with the geometry as its prior and the samples as evidence."""
-    FREE = "free"
-    """Every leg has a bit, with the same prior everywhere: no geometry."""
+    LEARNED = "bits"
+    """Every segment has a visibility variable, with the geometry as its prior and the samples as
+    evidence."""
+    UNSTRUCTURED = "free"
+    """Every segment has a visibility variable, with the same prior everywhere: no geometry."""
 
 
-SURE = (Sight.GIVEN, Sight.GEOMETRY)
-"""Where legs are open or closed, and not likely so: what stands in them is counted."""
+HARD_MASKS = (MaskModel.KNOWN, MaskModel.GEOMETRIC)
+"""Where segments are open or closed, and not likely so: what stands in them is counted."""
 
 
-class PassingSettings(eqx.Module):
+class GampSettings(eqx.Module):
     """How the messages are passed."""
 
-    sight: Sight = eqx.field(default=Sight.BITS, static=True)
+    mask_model: MaskModel = eqx.field(default=MaskModel.LEARNED, static=True)
     """Where the mask comes from."""
-    iterations: int = eqx.field(default=150, static=True)
+    capacity: int = eqx.field(default=256, static=True)
+    """Room for the trace of the misfit, at least as long as there are iterations."""
+    iterations: Int[Array, ""] | int = 150
     """The most iterations."""
     learn_noise: bool = eqx.field(default=False, static=True)
     """Whether the noise is learnt too."""
-    radius: float = eqx.field(default=0.5, static=True)
+    radius: Float[Array, ""] | float = 0.5
     """A voxel hides what lies within this distance behind it [m]."""
     first_update: Float[Array, ""] | float = 3.0
     """Iteration before which the mask is left alone."""
@@ -56,21 +59,21 @@ class PassingSettings(eqx.Module):
     """First guess of the share of occupied voxels; less where the samples could not carry it."""
     threshold: Float[Array, ""] | float = 0.15
     """A voxel below this part of the typical coefficient hides nothing."""
-    surprise: Float[Array, ""] | float = 0.05
-    """Probability that a leg is hidden by what no estimate shows."""
-    believed: Float[Array, ""] | float = 0.2
-    """A voxel less probable than this has no say about its bits."""
-    blame_step: Float[Array, ""] | float = 0.3
-    """Part of each new blame that is taken."""
-    blame_cap: Float[Array, ""] | float = 3.0
-    """Largest log-odds by which closed legs make a voxel on them more probable."""
-    blame_most: Float[Array, ""] | float = 5.0
-    """Largest log-odds that one leg contributes."""
-    bit_step: Float[Array, ""] | float = 0.5
+    false_occlusion: Float[Array, ""] | float = 0.05
+    """Probability that a segment is hidden by what no estimate shows."""
+    presence_threshold: Float[Array, ""] | float = 0.2
+    """A voxel less probable than this has no say about its visibility variables."""
+    message_step: Float[Array, ""] | float = 0.3
+    """Part of each new message that is taken."""
+    message_cap: Float[Array, ""] | float = 3.0
+    """Largest log-odds by which closed segments make a voxel on them more probable."""
+    segment_message_limit: Float[Array, ""] | float = 5.0
+    """Largest log-odds that one segment contributes."""
+    visibility_step: Float[Array, ""] | float = 0.5
     """Part of each new probability of visibility that is taken."""
 
 
-class Passing(NamedTuple):
+class GampState(NamedTuple):
     """State of the message passing."""
 
     mean: Inexact[Array, "chunk voxel"]
@@ -83,9 +86,9 @@ class Passing(NamedTuple):
     prior: BernoulliGaussian
     noise: Float[Array, ""]
     shadow: Shaped[Array, "view voxel"]
-    """How many stand in each leg, or the log-probability that none does."""
+    """How many stand in each segment, or the log-probability that none does."""
     cast: Float[Array, " kept"]
-    blame: Float[Array, " kept"]
+    occupancy_message: Float[Array, " kept"]
     misfit: Float[Array, ""]
     iteration: Int[Array, ""]
     moved: Float[Array, ""]
@@ -102,7 +105,7 @@ class Guess(NamedTuple):
     """Whether this is a guess at all; if not, the run begins from nothing."""
 
 
-class Best(NamedTuple):
+class BestIterate(NamedTuple):
     """What is kept of the iterate whose residual was lowest: no more, or it would fill memory."""
 
     mean: Inexact[Array, "chunk voxel"]
@@ -116,14 +119,16 @@ class Best(NamedTuple):
     noise: Float[Array, ""]
     misfit: Float[Array, ""]
 
-    def legs(
+    def segments(
         self, voxels: int
     ) -> tuple[Bool[np.ndarray, "user voxel"], Bool[np.ndarray, "station voxel"]]:
-        """Unpack the legs from users and to stations, flat over the first voxels."""
+        """Unpack the segments from users and to stations, flat over the first voxels."""
 
         def flat(packed):
-            bits = np.unpackbits(np.asarray(packed), axis=2, count=self.mean.shape[1])
-            return np.moveaxis(bits, 1, 0).reshape(bits.shape[1], -1)[:, :voxels].astype(bool)
+            segments = np.unpackbits(np.asarray(packed), axis=2, count=self.mean.shape[1])
+            return (
+                np.moveaxis(segments, 1, 0).reshape(segments.shape[1], -1)[:, :voxels].astype(bool)
+            )
 
         return flat(self.user), flat(self.station)
 
@@ -131,7 +136,7 @@ class Best(NamedTuple):
 class Outcome(NamedTuple):
     """How one run ended."""
 
-    best: Best
+    best: BestIterate
     """The iterate whose residual was lowest."""
     iterations: Int[Array, ""]
     """How many were made."""
@@ -141,12 +146,12 @@ class Outcome(NamedTuple):
     """Mean squared residual over the noise, at each iteration."""
 
 
-def largest_rate(received: Array, kept: Kept, is_complex: bool) -> float:
+def largest_rate(received: Array, active: ActiveVoxels, is_complex: bool) -> float:
     """Say how many voxels in one the samples can tell apart at best, about.
 
     Told more, message passing explains the samples by tens of thousands of small coefficients.
     """
-    return CARRIED * received.size * (1 if is_complex else 2) / kept.voxels
+    return CARRIED * received.size * (1 if is_complex else 2) / active.voxels
 
 
 def init(
@@ -154,20 +159,20 @@ def init(
     cascade: Cascade,
     mask: Mask,
     noise: Float[Array, ""],
-    settings: PassingSettings,
-    kept: Kept,
+    settings: GampSettings,
+    active: ActiveVoxels,
     is_complex: bool = False,
-) -> Passing:
+) -> GampState:
     """Start from nothing: no coefficient known, everything in sight."""
     real = cascade.real_type
     power = jnp.mean(jnp.abs(received) ** 2)
-    rate = jnp.minimum(settings.rate, largest_rate(received, kept, is_complex)).astype(real)
+    rate = jnp.minimum(settings.rate, largest_rate(received, active, is_complex)).astype(real)
     size = jnp.maximum(power - noise, 0.01 * power) * received.size
-    size = (size / (rate * kept.voxels * cascade.mean_column_norm())).astype(real)
+    size = (size / (rate * active.voxels * cascade.mean_column_norm())).astype(real)
     shape = cascade.padded
     views = mask.user.shape[1] + mask.station.shape[1]
     kind = cascade.complex_type if is_complex else real
-    return Passing(
+    return GampState(
         mean=jnp.zeros(shape, kind),
         variance=jnp.full(shape, rate * size),
         present=jnp.full(shape, rate),
@@ -177,9 +182,11 @@ def init(
         mask=mask,
         prior=BernoulliGaussian(rate, jnp.zeros((), kind), size),
         noise=jnp.asarray(noise, real),
-        shadow=jnp.zeros((views, kept.grid.voxels), jnp.int16 if settings.sight in SURE else real),
-        cast=jnp.zeros(kept.voxels, real),
-        blame=jnp.zeros(kept.voxels, real),
+        shadow=jnp.zeros(
+            (views, active.grid.voxels), jnp.int16 if settings.mask_model in HARD_MASKS else real
+        ),
+        cast=jnp.zeros(active.voxels, real),
+        occupancy_message=jnp.zeros(active.voxels, real),
         misfit=jnp.asarray(jnp.inf, real),
         iteration=jnp.zeros((), jnp.int32),
         moved=jnp.asarray(jnp.inf, real),

@@ -1,6 +1,6 @@
-"""How much of a region anyone can see: probabilities that legs are free, averaged over positions.
+"""How much of a region anyone can see: probabilities that segments are free, over positions.
 
-Occupied voxels are independent, each with a probability, and hide as balls; a leg of length d
+Occupied voxels are independent, each with a probability, and hide as balls; a segment of length d
 inside the region passes close to ``pi radius^2 d / edge^3`` voxels.  The length that counts is
 **inside the region**: taking the whole length, as is easily read out of the paper, is wrong by tens
 of per cent when users and stations stand outside.
@@ -34,18 +34,18 @@ def length_inside(
     return part * jnp.sqrt(jnp.sum(ray**2, axis=-1))
 
 
-def leg_hidden(
+def segment_hidden(
     length: Float[Array, "*batch"], grid: VoxelGrid, rate: float, radius: float
 ) -> Float[Array, "*batch"]:
-    """Give the probability that a leg is hidden, ``1 - (1 - rate)^(pi radius^2 d / edge^3)``.
+    """Give the probability that a segment is hidden, ``1 - (1 - rate)^(pi radius^2 d / edge^3)``.
 
     Eq. (61) of [multiview-imaging], with the length inside the region.
 
     Args:
-        length: Of the leg inside the region [m].
+        length: Of the segment inside the region [m].
         grid: The voxels.
         rate: Probability that a voxel is occupied.
-        radius: How close to a leg an occupied voxel hides it [m].
+        radius: How close to a segment an occupied voxel hides it [m].
     """
     crossed = jnp.pi * radius**2 * length / grid.edge**3
     return -jnp.expm1(crossed * jnp.log1p(-rate))
@@ -54,7 +54,7 @@ def leg_hidden(
 def hidden_from_all(hidden: Float[Array, "view *batch"]) -> Float[Array, "*batch"]:
     """Multiply over users, Eq. (63), or over stations, Eq. (64), as if they were independent.
 
-    They are not: legs to one voxel share what stands next to it.  Up to three views the product
+    They are not: segments to one voxel share what stands next to it.  Up to three views the product
     is good to about 30 per cent, beyond that it is low by factors.
     """
     return jnp.prod(hidden, axis=0)
@@ -63,7 +63,7 @@ def hidden_from_all(hidden: Float[Array, "view *batch"]) -> Float[Array, "*batch
 def unseen(
     user: Float[Array, "*#batch"], station: Float[Array, "*#batch"]
 ) -> Float[Array, "*batch"]:
-    """Give the probability that either leg is hidden, ``1 - (1 - P) (1 - P')``: Eq. (76).
+    """Give the probability that either segment is hidden, ``1 - (1 - P) (1 - P')``: Eq. (76).
 
     Summed over voxels, with the products of (63) and (64), this is (65) and (66).
     """

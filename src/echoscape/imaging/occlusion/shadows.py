@@ -6,7 +6,7 @@ pair rule is asked inside, so the cost is that of the shadows and not of the gri
 a little too large, never too small: the answer is the pair rule's, bit by bit.
 
 Takes a grid, views and the voxels that stand in the way, or are looked at.
-Gives, for each view and voxel, how much hides it; for each voxel, how much it is to blame.
+Gives, for each view and voxel, how much hides it; for each voxel, the message that it is occupied.
 """
 
 from collections.abc import Callable
@@ -17,16 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from echoscape.imaging.occlusion.legs import (
-    blame_all_voxels,
-    blame_if_nothing_cast,
-    blame_what_casts,
+from echoscape.imaging.occlusion.segments import (
     cast_on_all_voxels,
     centres_of,
+    correct_casting_voxels,
     hides,
+    messages_to_all_voxels,
+    messages_without_shadow,
 )
 from echoscape.imaging.operator.chunk_size import block
-from echoscape.scene.voxel_grid import VoxelGrid
+from echoscape.scene.voxel_grid import AnyGrid
 
 SMALL_GRID = 6000
 """On grids up to this many voxels asking all of them is faster."""
@@ -65,12 +65,12 @@ class _Bounds(NamedTuple):
 
 def cast_shadows(
     total: Shaped[Array, "view voxel"],
-    grid: VoxelGrid,
+    grid: AnyGrid,
     view: Float[Array, "view 3"],
     blocker: Int[Array, " listed"],
     amount: Shaped[Array, " listed"],
     count: Int[Array, ""] | int,
-    radius: float,
+    radius: Float[Array, ""] | float,
 ) -> Shaped[Array, "view voxel"]:
     """Add the shadows of the first `count` listed voxels to what was cast before.
 
@@ -83,12 +83,12 @@ def cast_shadows(
 
 def cast_by_cones(
     total: Shaped[Array, "view voxel"],
-    grid: VoxelGrid,
+    grid: AnyGrid,
     view: Float[Array, "view 3"],
     blocker: Int[Array, " listed"],
     amount: Shaped[Array, " listed"],
     count: Int[Array, ""] | int,
-    radius: float,
+    radius: Float[Array, ""] | float,
 ) -> Shaped[Array, "view voxel"]:
     """Add shadows by asking only inside their cones."""
     listed = centres_of(grid, blocker)
@@ -103,8 +103,8 @@ def cast_by_cones(
     return _visit(total, grid, view, listed, wanted, count, radius, _cone, add)
 
 
-def lay_blame(
-    grid: VoxelGrid,
+def occupancy_messages(
+    grid: AnyGrid,
     view: Float[Array, "view 3"],
     seen: Int[Array, " listed"],
     count: Int[Array, ""] | int,
@@ -112,41 +112,41 @@ def lay_blame(
     present: Float[Array, " listed"],
     shadow: Float[Array, "view listed"],
     cast: Float[Array, " voxel"],
-    surprise: Float[Array, ""] | float,
+    false_occlusion: Float[Array, ""] | float,
     most: Float[Array, ""] | float,
-    radius: float,
+    radius: Float[Array, ""] | float,
 ) -> Float[Array, " voxel"]:
-    """Ask every voxel whether it stands in legs that the samples show open, or closed.
+    """Ask every voxel whether it stands in segments that the samples show open, or closed.
 
     Args:
         grid: The voxels.
         view: Where the views are [m].
-        seen: Voxels whose legs are known.
+        seen: Voxels whose segments are known.
         count: How many of these are meant.
-        evidence: Log-odds of each leg being open.
+        evidence: Log-odds of each segment being open.
         present: Probability that the voxel at its end is occupied.
-        shadow: Log-probability that nothing known closes the leg.
+        shadow: Log-probability that nothing known closes the segment.
         cast: What each voxel itself contributes to `shadow`.
-        surprise: Probability that a leg is hidden by what no estimate shows.
-        most: Largest log-odds that one leg contributes.
-        radius: How close to a leg an occupied voxel hides it [m].
+        false_occlusion: Probability that a segment is hidden by what no estimate shows.
+        most: Largest log-odds that one segment contributes.
+        radius: How close to a segment an occupied voxel hides it [m].
     """
-    known = (evidence, present, shadow, cast, surprise, most)
+    known = (evidence, present, shadow, cast, false_occlusion, most)
     if grid.voxels <= SMALL_GRID:
-        return blame_all_voxels(grid, view, seen, count, known, radius)
-    return blame_by_tubes(grid, view, seen, count, known, radius)
+        return messages_to_all_voxels(grid, view, seen, count, known, radius)
+    return messages_by_tubes(grid, view, seen, count, known, radius)
 
 
-def blame_by_tubes(
-    grid: VoxelGrid,
+def messages_by_tubes(
+    grid: AnyGrid,
     view: Float[Array, "view 3"],
     seen: Int[Array, " listed"],
     count: Int[Array, ""] | int,
     known: tuple,
-    radius: float,
+    radius: Float[Array, ""] | float,
 ) -> Float[Array, " voxel"]:
-    """Lay blame by asking only inside the tubes around the legs."""
-    message, present = blame_if_nothing_cast(known), known[1]
+    """Pass messages by asking only inside the tubes around the segments."""
+    message, present = messages_without_shadow(known), known[1]
     listed = centres_of(grid, seen)
 
     def add(total, at, item, voxel, asked):
@@ -157,10 +157,12 @@ def blame_by_tubes(
     wanted = (present != 0) & (jnp.arange(len(seen)) < count)
     total = jnp.zeros(grid.voxels, message.dtype)
     total = _visit(total, grid, view, listed, wanted, count, radius, _tube, add)
-    return blame_what_casts(total, grid, view, seen, count, known, radius)
+    return correct_casting_voxels(total, grid, view, seen, count, known, radius)
 
 
-def _cone(aim: _Aim, along: Float[Array, "pair slice"], radius: float) -> _Bounds:
+def _cone(
+    aim: _Aim, along: Float[Array, "pair slice"], radius: Float[Array, ""] | float
+) -> _Bounds:
     """Bound the cone behind a voxel: tangents to the conic that it cuts out of each slice."""
     main, others = aim.ahead[:, :1], aim.ahead[:, 1:]
     sine = radius / aim.distance[:, None]
@@ -180,7 +182,9 @@ def _cone(aim: _Aim, along: Float[Array, "pair slice"], radius: float) -> _Bound
     )
 
 
-def _tube(aim: _Aim, along: Float[Array, "pair slice"], radius: float) -> _Bounds:
+def _tube(
+    aim: _Aim, along: Float[Array, "pair slice"], radius: Float[Array, ""] | float
+) -> _Bounds:
     """Bound the tube from a view to a voxel."""
     main, others = aim.ahead[:, :1], aim.ahead[:, 1:]
     middle = along[..., None] * (others / main)[:, None]
@@ -201,13 +205,13 @@ def _aim(view: Float[Array, "pair 3"], listed: Float[Array, "pair 3"]) -> _Aim:
 
 def _visit(
     total: Array,
-    grid: VoxelGrid,
+    grid: AnyGrid,
     view: Float[Array, "view 3"],
     listed: Float[Array, "listed 3"],
     wanted: Bool[Array, " listed"],
     count: Int[Array, ""] | int,
-    radius: float,
-    bound: Callable[[_Aim, Array, float], _Bounds],
+    radius: Float[Array, ""] | float,
+    bound: Callable[[_Aim, Array, Array | float], _Bounds],
     add: Callable[[Array, Array, Array, Array, Array], Array],
 ) -> Array:
     """Ask every voxel inside the bounds of every pair of view and listed voxel.
@@ -216,9 +220,9 @@ def _visit(
     """
     pairs, most = block(128, 2048), block(8192, 1 << 20)  # pairs bounded, voxels asked at a time
     views, slices = len(view), max(grid.shape)
-    shape, origin = np.asarray(grid.shape), np.asarray(grid.origin)
+    shape = np.asarray(grid.shape)
     stride = jnp.array([grid.shape[1] * grid.shape[2], grid.shape[2], 1])
-    shape, origin = jnp.asarray(shape), jnp.asarray(origin, view.dtype)
+    shape, origin = jnp.asarray(shape), jnp.asarray(grid.origin, view.dtype)
     widened = radius * (1 + _SLACK)
 
     def rectangles(pair):

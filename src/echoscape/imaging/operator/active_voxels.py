@@ -5,21 +5,21 @@ doubtful ones costs as little as these few; what hides what is still asked of th
 indices the others keep.
 
 Takes a grid, and indices of voxels.
-Gives the way between a vector over the kept voxels and one over the grid.
+Gives the way between a vector over the active voxels and one over the grid.
 """
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from echoscape.imaging.occlusion.legs import centres_of
-from echoscape.scene.voxel_grid import VoxelGrid
+from echoscape.imaging.occlusion.segments import centres_of
+from echoscape.scene.voxel_grid import TracedGrid
 
 
-class Kept(eqx.Module):
+class ActiveVoxels(eqx.Module):
     """Voxels of a grid, in the order of a problem."""
 
-    grid: VoxelGrid
+    grid: TracedGrid
     """The grid they are of."""
     index: Int[Array, " kept"] | None = None
     """Their flat indices, all different; none means the whole grid."""
@@ -29,20 +29,20 @@ class Kept(eqx.Module):
         """How many are kept."""
         return self.grid.voxels if self.index is None else len(self.index)
 
-    def on_grid(self, kept: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """Turn places among the kept voxels into indices of the grid."""
-        return kept if self.index is None else self.index[kept]
+    def on_grid(self, active: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
+        """Turn places among the active voxels into indices of the grid."""
+        return active if self.index is None else self.index[active]
 
-    def centres_of(self, kept: Int[Array, "*batch"]) -> Float[Array, "*batch 3"]:
-        """Place the centres of some of the kept voxels [m]."""
-        return centres_of(self.grid, self.on_grid(kept))
+    def centres_of(self, active: Int[Array, "*batch"]) -> Float[Array, "*batch 3"]:
+        """Place the centres of some of the active voxels [m]."""
+        return centres_of(self.grid, self.on_grid(active))
 
     def pick(self, whole: Shaped[Array, "*batch voxel"]) -> Shaped[Array, "*batch kept"]:
-        """Take what a vector over the grid says of the kept voxels."""
+        """Take what a vector over the grid says of the active voxels."""
         return whole if self.index is None else whole[..., self.index]
 
     def spread(self, some: Shaped[Array, " kept"]) -> Shaped[Array, " voxel"]:
-        """Make a vector over the grid from one over the kept voxels, zero elsewhere."""
+        """Make a vector over the grid from one over the active voxels, zero elsewhere."""
         if self.index is None:
             return some
         return jnp.zeros(self.grid.voxels, some.dtype).at[self.index].set(some)

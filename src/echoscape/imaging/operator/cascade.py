@@ -74,7 +74,7 @@ class Cascade(eqx.Module):
 
 
 class Mask(NamedTuple):
-    """Which legs get through: yes or no, which takes a quarter of the memory, or a probability."""
+    """Which segments are open: yes or no, in a quarter of the memory, or a probability."""
 
     user: Float[Array, "chunk user voxel"] | Bool[Array, "chunk user voxel"]
     """User to voxel."""
@@ -172,11 +172,11 @@ def make_factors(
     for i in range(count):
         index = np.arange(i * size, min((i + 1) * size, grid.voxels))
         centre = grid.centre_of(index)
-        leg = free_space(user_position, centre, frequency, dtype) * user_amplitude[:, None]
-        user[i, ..., : len(index)] = split(leg)
-        leg = free_space(flat, centre, frequency, dtype)
-        leg = leg.reshape(len(frequency), stations, antennas, -1)
-        antenna[i, ..., : len(index)] = split(leg)
+        segment = free_space(user_position, centre, frequency, dtype) * user_amplitude[:, None]
+        user[i, ..., : len(index)] = split(segment)
+        segment = free_space(flat, centre, frequency, dtype)
+        segment = segment.reshape(len(frequency), stations, antennas, -1)
+        antenna[i, ..., : len(index)] = split(segment)
     return user, antenna
 
 

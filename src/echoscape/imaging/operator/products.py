@@ -3,7 +3,7 @@
 Real and imaginary parts of a channel stand one after the other, so that one real product of all
 with all, which takes a third of the time of a complex one, does the work of four.
 
-Takes the two legs of every voxel of a chunk, and samples or weights.
+Takes the two segments of every voxel of a chunk, and samples or weights.
 Gives what arrives, or what each voxel or each of its links has to do with it.
 """
 
@@ -37,12 +37,12 @@ def correlate_columns(
 ) -> Complex[Array, " voxel"]:
     """Correlate what arrives with each voxel's column, as far as it is in sight."""
     rows = jnp.einsum("pqfkba->fpkbqa", _turns(received))
-    leg = _applied(rows, masked(antenna, seen_station))
+    segment = _applied(rows, masked(antenna, seen_station))
     user = user * seen_user[None, None]
     real, imaginary = user[:, 0], user[:, 1]
     return jax.lax.complex(
-        jnp.sum(leg[:, 0] * real + leg[:, 1] * imaginary, (0, 1)),
-        jnp.sum(leg[:, 1] * real - leg[:, 0] * imaginary, (0, 1)),
+        jnp.sum(segment[:, 0] * real + segment[:, 1] * imaginary, (0, 1)),
+        jnp.sum(segment[:, 1] * real - segment[:, 0] * imaginary, (0, 1)),
     )
 
 
@@ -54,8 +54,8 @@ def weigh_columns(
     weight: Float[Array, "subcarrier user station antenna"],
 ) -> Float[Array, " voxel"]:
     """Weigh the power of each voxel's column, the mask of zeros and ones."""
-    leg = _applied(weight, power_of(antenna) * seen_station[None, :, None])
-    return jnp.sum(leg * power_of(user) * seen_user[None], (0, 1))
+    segment = _applied(weight, power_of(antenna) * seen_station[None, :, None])
+    return jnp.sum(segment * power_of(user) * seen_user[None], (0, 1))
 
 
 def correlate(

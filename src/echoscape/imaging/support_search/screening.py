@@ -17,19 +17,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from echoscape.imaging.operator.active_voxels import Kept
+from echoscape.imaging.operator.active_voxels import ActiveVoxels
 from echoscape.imaging.operator.cascade import Cascade, chunks_of
 from echoscape.imaging.problem import Problem
 from echoscape.imaging.support_search.search import survey
 from echoscape.imaging.support_search.support import Scene, Support
 
-KEPT = 16_384
+SCREENED = 16_384
 """Voxels on the list; a grid with fewer than four times as many is asked whole."""
 
 _survey = eqx.filter_jit(survey)
 
 
-class Short(NamedTuple):
+class Screened(NamedTuple):
     """A problem with fewer voxels, and the image on these."""
 
     problem: Problem
@@ -39,10 +39,10 @@ class Short(NamedTuple):
 
 def is_large(problem: Problem) -> bool:
     """Ask whether a problem is worth cutting down."""
-    return problem.kept.voxels > 4 * KEPT
+    return problem.active.voxels > 4 * SCREENED
 
 
-def shorten(problem: Problem, scene: Scene, support: Support) -> Short:
+def screen(problem: Problem, scene: Scene, support: Support) -> Screened:
     """List the voxels that might best be added, with those of the image.
 
     Args:
@@ -51,27 +51,27 @@ def shorten(problem: Problem, scene: Scene, support: Support) -> Short:
         support: The image so far, of these.
     """
     gain = _survey(scene, support).gain
-    place = jnp.where(support.valid, support.index, problem.kept.voxels)
+    place = jnp.where(support.valid, support.index, problem.active.voxels)
     gain = gain.at[place].set(jnp.inf, mode="drop")
-    listed = jnp.sort(jax.lax.top_k(gain, KEPT)[1])
+    listed = jnp.sort(jax.lax.top_k(gain, SCREENED)[1])
     cascade = _columns(problem.cascade, listed)
-    kept = Kept(problem.grid, listed)
-    short = eqx.tree_at(lambda p: (p.cascade, p.kept), problem, (cascade, kept))
-    index = jnp.minimum(jnp.searchsorted(listed, support.index), KEPT - 1)
-    scene = scene._replace(cascade=cascade, kept=kept)
-    return Short(short, scene, support._replace(index=jnp.where(support.valid, index, 0)))
+    active = ActiveVoxels(problem.grid, listed)
+    short = eqx.tree_at(lambda p: (p.cascade, p.active), problem, (cascade, active))
+    index = jnp.minimum(jnp.searchsorted(listed, support.index), SCREENED - 1)
+    scene = scene._replace(cascade=cascade, active=active)
+    return Screened(short, scene, support._replace(index=jnp.where(support.valid, index, 0)))
 
 
-def lengthen(problem: Problem, scene: Scene, support: Support) -> tuple[Scene, Support]:
+def restore(problem: Problem, scene: Scene, support: Support) -> tuple[Scene, Support]:
     """Put an image of listed voxels among all voxels again."""
-    index = scene.kept.on_grid(support.index)
-    whole = scene._replace(cascade=problem.cascade, kept=problem.kept)
+    index = scene.active.on_grid(support.index)
+    whole = scene._replace(cascade=problem.cascade, active=problem.active)
     return whole, support._replace(index=index)
 
 
-def left_out(scene: Scene, pays: Bool[np.ndarray, " voxel"]) -> bool:
+def was_screened_out(scene: Scene, pays: Bool[np.ndarray, " voxel"]) -> bool:
     """Ask whether one of the voxels that pay is not on the list."""
-    index = scene.kept.index
+    index = scene.active.index
     return index is not None and not np.all(np.isin(np.flatnonzero(pays), np.asarray(index)))
 
 
@@ -80,8 +80,8 @@ def _columns(cascade: Cascade, listed: Int[Array, " kept"]) -> Cascade:
     chunk, place = listed // size, listed % size
     count, each = chunks_of(len(listed))
 
-    def cut(leg):
-        some = jnp.moveaxis(leg[chunk, ..., place], 0, -1)
+    def cut(segment):
+        some = jnp.moveaxis(segment[chunk, ..., place], 0, -1)
         some = jnp.pad(some, [(0, 0)] * (some.ndim - 1) + [(0, count * each - len(listed))])
         return jnp.moveaxis(some.reshape(*some.shape[:-1], count, each), -2, 0)
 

@@ -2,9 +2,9 @@
 
 Message passing settles on which voxels are occupied nearly everywhere; what it leaves are single
 mistakes that least squares on the list shows at once.  The search adds voxels, deletes and
-exchanges them, and takes back what does not raise the posterior of all coefficients and bits.
-Every open leg tells that nothing stands in it, every closed one that something does; so what might
-be added is asked about all the legs it would close.
+exchanges them, and takes back what does not raise the posterior of all coefficients and visibility
+variables. Every open segment tells that nothing stands in it, every closed one that something does;
+so what might be added is asked about all the segments it would close.
 
 Takes a `Scene` and a first `Support`.
 Gives a better one, and what every voxel would add to it.
@@ -17,21 +17,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
-from echoscape.imaging.occlusion.shadows import cast_shadows, lay_blame
+from echoscape.imaging.occlusion.shadows import cast_shadows, occupancy_messages
 from echoscape.imaging.operator.products import correlate, correlate_power, join
 from echoscape.imaging.support_search.support import (
     BLOCKED,
     Scene,
     Support,
+    coefficient_log_prior,
     factors_of,
     gram_of,
+    log_odds,
     misfit_of,
     refit,
-    size_cost,
     tidy,
     unexplained,
-    voxel_cost,
-    worth,
+    voxel_log_prior,
 )
 
 _LEVELS = 9
@@ -56,42 +56,42 @@ class Survey(NamedTuple):
     value: Inexact[Array, " padded"]
     """Its best coefficient."""
     user: Bool[Array, "chunk user voxel_of_chunk"]
-    """Bits of its legs from the users."""
+    """Bits of its segments from the users."""
     station: Bool[Array, "chunk station voxel_of_chunk"]
-    """Bits of its legs to the stations."""
+    """Bits of its segments to the stations."""
     hidden: Bool[Array, "view kept"]
-    """Legs that listed voxels hide."""
+    """Segments that listed voxels hide."""
 
 
 def survey(scene: Scene, support: Support) -> Survey:
     """Ask for every voxel how much adding it, on its own, would raise the posterior."""
-    kept, real = scene.kept, support.variance.dtype
-    grid = kept.grid
+    active, real = scene.active, support.variance.dtype
+    grid = active.grid
     users = support.user.shape[0]
     nothing = jnp.zeros((len(scene.view), grid.voxels), real)
     first = jnp.argsort(~support.valid, stable=True)  # free slots last, where none is asked
-    index, listed = kept.on_grid(support.index[first]), jnp.sum(support.valid)
+    index, listed = active.on_grid(support.index[first]), jnp.sum(support.valid)
     standing = support.valid[first].astype(real)
     hidden = cast_shadows(nothing, grid, scene.view, index, standing, listed, scene.radius)
     hidden = hidden > 0
-    bits = jnp.concatenate([support.user, support.station])[:, first]
-    blame = lay_blame(
+    segments = jnp.concatenate([support.user, support.station])[:, first]
+    occupancy_message = occupancy_messages(
         grid,
         scene.view,
         index,
         listed,
-        jnp.where(bits, 30.0, -30.0),
+        jnp.where(segments, 30.0, -30.0),
         standing,
         jnp.where(hidden[:, index], -30.0, 0.0).astype(real),
         jnp.zeros(grid.voxels, real),
-        scene.surprise,
+        scene.false_occlusion,
         BLOCKED,
         scene.radius,
     )
-    hidden, blame = kept.pick(hidden), kept.pick(blame)
-    odds = jnp.where(hidden, -BLOCKED, jnp.log((1 - scene.surprise) / scene.surprise))
+    hidden, occupancy_message = active.pick(hidden), active.pick(occupancy_message)
+    odds = jnp.where(hidden, -BLOCKED, jnp.log((1 - scene.false_occlusion) / scene.false_occlusion))
     chunks, size = scene.cascade.padded
-    pad = chunks * size - kept.voxels
+    pad = chunks * size - active.voxels
     odds = jnp.pad(odds.astype(real), ((0, 0), (0, pad)), constant_values=-BLOCKED)
     odds = jnp.moveaxis(odds.reshape(-1, chunks, size), 0, 1)
     typical, width = jnp.abs(scene.prior.mean), jnp.sqrt(scene.prior.variance)
@@ -113,7 +113,7 @@ def survey(scene: Scene, support: Support) -> Survey:
             return jnp.where(jnp.real(scene.prior.mean) < 0, -1.0, 1.0) * jnp.ones(size)
 
         def explained(station, phase, soften):
-            """Best size, its gain, and the bits of the users."""
+            """Best size, its gain, and the visibility variables of the users."""
             a = jnp.einsum("kbn,bn->kn", jnp.real(jnp.conj(phase)[None, None] * link), station)
             w = jnp.einsum("kbn,bn->kn", power, station)
 
@@ -137,15 +137,15 @@ def survey(scene: Scene, support: Support) -> Survey:
         gain -= jnp.sum(jnp.logaddexp(0, jnp.where(station > 0, -for_station, for_station)), 0)
         sure = jnp.einsum("kbn,bn,kn->n", power, station, seen * 1.0)
         half = 1.0 if jnp.iscomplexobj(support.value) else 0.5
-        gain += size_cost(scene, x * phase, half / jnp.maximum(sure, 1e-9))
+        gain += coefficient_log_prior(scene, x * phase, half / jnp.maximum(sure, 1e-9))
         alive = jnp.any(seen, 0) & jnp.any(station > 0, 0)
         gain = jnp.where(alive, gain, -jnp.inf)
         return None, (gain, (x * phase).astype(support.value.dtype), seen, station > 0)
 
     parts = (scene.cascade.user, scene.cascade.antenna, odds)
     gain, value, user, station = jax.lax.scan(chunk, None, parts)[1]
-    gain = gain.reshape(-1)[: kept.voxels] + blame + voxel_cost(scene)
-    taken = jnp.where(support.valid, support.index, kept.voxels)
+    gain = gain.reshape(-1)[: active.voxels] + occupancy_message + voxel_log_prior(scene)
+    taken = jnp.where(support.valid, support.index, active.voxels)
     gain = gain.at[taken].set(-jnp.inf, mode="drop")
     return Survey(gain, value.reshape(-1), user, station, hidden)
 
@@ -156,8 +156,8 @@ def candidates(scene: Scene, support: Support, count: int) -> Candidates:
     gain, index = jax.lax.top_k(found.gain, count)
     size = found.user.shape[-1]
     user, station = (
-        jnp.moveaxis(bits[index // size, :, index % size], 0, -1)
-        for bits in (found.user, found.station)
+        jnp.moveaxis(segments[index // size, :, index % size], 0, -1)
+        for segments in (found.user, found.station)
     )
     return Candidates(index, gain, found.value[index], user, station)
 
@@ -181,9 +181,9 @@ def _add(scene: Scene, support: Support, found: Candidates, chosen: Array) -> Su
     )
 
 
-def _apart(scene: Scene, index: Array) -> Float[Array, "candidate candidate"]:
+def _coherence(scene: Scene, index: Array) -> Float[Array, "candidate candidate"]:
     """Coherence between the columns of candidates, everything in sight."""
-    gram = gram_of(*(join(leg) for leg in factors_of(scene, index)))
+    gram = gram_of(*(join(segment) for segment in factors_of(scene, index)))
     size = jnp.sqrt(jnp.real(jnp.diagonal(gram)))
     return jnp.abs(gram) / (size[:, None] * size[None])
 
@@ -191,7 +191,7 @@ def _apart(scene: Scene, index: Array) -> Float[Array, "candidate candidate"]:
 def _choose(scene: Scene, found: Candidates, rank: Array) -> Bool[Array, " candidate"]:
     """Choose the best candidates that do not resemble one another, or only the one of a rank."""
     width = len(found.index)
-    alike = _apart(scene, found.index) > 0.25
+    alike = _coherence(scene, found.index) > 0.25
     earlier = jnp.tril(jnp.ones((width, width), bool), -1)
     together = ~jnp.any(alike & earlier, 1) & (found.gain > jnp.maximum(0.4 * found.gain[0], 0))
     alone = (jnp.arange(width) == rank) & (found.gain > -6.0)
@@ -205,7 +205,7 @@ def search(
     """Prune, add as long as it pays, then exchange doubtful voxels, until the noise is reached.
 
     Each round adds the best candidates that do not resemble one another; when that did not
-    pay, the best alone, then the second best, and so on; then the voxels whose worth is least
+    pay, the best alone, then the second best, and so on; then the voxels whose log-odds is least
     leave in turn, every other time with all that resemble them, and others may take their place.
 
     Args:
@@ -229,7 +229,7 @@ def search(
         turn = jnp.maximum(miss - tries - 1, 0)
         exchange = miss > tries
         leaves = jnp.argsort(value)[turn // 2]
-        alike = _apart(scene, support.index)[leaves] > jnp.where(turn % 2 == 0, 0.99, 0.2)
+        alike = _coherence(scene, support.index)[leaves] > jnp.where(turn % 2 == 0, 0.99, 0.2)
         alike = alike.at[leaves].set(True) & exchange
         base = refit(scene, support._replace(valid=support.valid & ~alike))
         found = candidates(scene, base, width)
@@ -238,14 +238,14 @@ def search(
         new = tidy(scene, _add(scene, base, found, chosen & (move > 0)))
         pays = (new.score > support.score + 1e-3) | (move == 0)
         support = jax.tree.map(lambda n, o: jnp.where(pays, n, o), new, support)
-        return support, jnp.where(pays, 0, miss + 1), move + 1, worth(scene, support)
+        return support, jnp.where(pays, 0, miss + 1), move + 1, log_odds(scene, support)
 
     zero = jnp.zeros((), jnp.int32)
     start = (support, zero, zero, jnp.zeros_like(support.variance))
     return jax.lax.while_loop(going, attempt, start)[0]
 
 
-class Painted(NamedTuple):
+class Evaluation(NamedTuple):
     """The support spread over the grid, and how good it is."""
 
     occupancy: Float[Array, " kept"]
@@ -253,27 +253,27 @@ class Painted(NamedTuple):
     pays: Bool[Array, " kept"]
     """Whether adding the voxel would raise the posterior, before all others make way for it."""
     hidden: Bool[Array, "view kept"]
-    """Legs that listed voxels hide."""
-    worth: Float[Array, " slot"]
+    """Segments that listed voxels hide."""
+    log_odds: Float[Array, " slot"]
     """How much the posterior would fall without each voxel."""
     unexplained: Int[Array, ""]
-    """Closed legs through which no listed voxel stands."""
+    """Closed segments through which no listed voxel stands."""
 
 
 @eqx.filter_jit
-def paint(scene: Scene, support: Support) -> Painted:
+def evaluate_candidates(scene: Scene, support: Support) -> Evaluation:
     """Say how probable every voxel is, from what its adding or deleting would do.
 
     The search did not add what is not listed, though it alone may seem to pay: it has no
     coefficient, and does not count as occupied.
     """
     found = survey(scene, support)
-    value = worth(scene, support)
+    value = log_odds(scene, support)
     occupancy = jax.nn.sigmoid(jnp.clip(found.gain, -30.0, 0.0))
-    kept = jax.nn.sigmoid(jnp.clip(value, -30.0, 30.0))
-    place = jnp.where(support.valid, support.index, scene.kept.voxels)
-    occupancy = occupancy.at[place].set(kept.astype(occupancy.dtype), mode="drop")
+    active = jax.nn.sigmoid(jnp.clip(value, -30.0, 30.0))
+    place = jnp.where(support.valid, support.index, scene.active.voxels)
+    occupancy = occupancy.at[place].set(active.astype(occupancy.dtype), mode="drop")
     users = support.user.shape[0]
     reachable = jnp.any(~found.hidden[:users], 0) & jnp.any(~found.hidden[users:], 0)
     occupancy = jnp.where(reachable, occupancy, scene.prior.rate)
-    return Painted(occupancy, found.gain > 0, found.hidden, value, unexplained(scene, support))
+    return Evaluation(occupancy, found.gain > 0, found.hidden, value, unexplained(scene, support))

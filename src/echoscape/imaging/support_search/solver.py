@@ -1,12 +1,14 @@
-"""The solver to use: bits of visibility on every leg, several starts, and a search.
+"""The solver to use: visibility variables on every segment, several starts, and a search.
 
-Message passing with bits settles nearly every voxel; the search puts the rest right, and while the
-image leaves a doubt, another start goes out.  On a large grid only the first asks all voxels.
+Message passing with visibility variables settles nearly every voxel; the search puts the rest
+right, and while the image leaves a doubt, another start goes out.  On a large grid only the first
+asks all voxels.
 
 Takes a `Problem`.
 Gives a `Solution`.
 """
 
+import dataclasses
 import math
 
 import equinox as eqx
@@ -14,25 +16,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from echoscape.imaging.gamp.solvers import (
-    Progress,
-    Solution,
-    Solver,
-    pass_messages,
-    settings_for,
+    gamp_settings,
+    run_gamp,
     status_of,
     trace_of,
 )
-from echoscape.imaging.gamp.state import Guess, Outcome, Sight
+from echoscape.imaging.gamp.state import Guess, MaskModel, Outcome
 from echoscape.imaging.problem import Problem, explained
-from echoscape.imaging.support_search import screening as shortlist
-from echoscape.imaging.support_search import search, support
-from echoscape.imaging.voxel_image import LITTLE
+from echoscape.imaging.solver import (
+    DEVIATIONS_BELOW,
+    GridSolver,
+    Solution,
+    degrees_of_freedom,
+    limit_of,
+)
+from echoscape.imaging.support_search import screening, search, support
+from echoscape.imaging.voxel_image import LEAST_EXPLAINED
+from echoscape.progress import Progress
 
 _tidy = eqx.filter_jit(support.tidy)
 
 
-class VisibilityBits(Solver):
-    """Bits of visibility on every leg, several starts, and a search that puts the rest right."""
+class VisibilityGamp(GridSolver):
+    """Visibility variables on every segment, several starts, then a search over supports."""
 
     iterations: int = 100
     """The most iterations of each start."""
@@ -40,6 +46,9 @@ class VisibilityBits(Solver):
     """The most starts; later ones run only while the best image leaves a doubt."""
     slots: int | None = None
     """The most occupied voxels; by default some more than the first start finds."""
+    learn_noise: bool = True
+    """Whether to solve again with the noise learnt where the stated one contradicts the residual;
+    then the image is that of the learnt noise, and the certificate still judges by the stated."""
 
     def __check_init__(self):
         for name in ("iterations", "starts"):
@@ -47,7 +56,25 @@ class VisibilityBits(Solver):
                 raise ValueError(f"{name} must be at least one; got {getattr(self, name)}")
 
     def solve(self, problem: Problem, progress: Progress | None = None) -> Solution:
-        """Solve a problem.
+        """Solve a problem; again with the noise learnt where what is left contradicts the stated.
+
+        Errors of the model (positions, gains, scatterers off the grid) add to the noise.  Taken
+        for signal they become false voxels, so the image with fewer voxels is preferred unless
+        the other leaves far less.
+        """
+        found = self._solve(problem, progress)
+        low, high = _limit(problem, -DEVIATIONS_BELOW), _limit(problem, DEVIATIONS_BELOW)
+        contradicts = problem.noise_known and not low <= found.misfit <= high
+        share = explained(problem, found.misfit * found.noise, found.noise)
+        if not (self.learn_noise and contradicts) or share < LEAST_EXPLAINED:
+            return found
+        again = self._solve(dataclasses.replace(problem, noise_known=False), progress)
+        stated = float(problem.noise)
+        again = again._replace(misfit=again.misfit * again.noise / stated)
+        return min(found, again, key=lambda one: _description(problem, one))
+
+    def _solve(self, problem: Problem, progress: Progress | None) -> Solution:
+        """Solve with the noise as it stands.
 
         Every second start goes out from what the best so far is sure of, whose mask is nearly
         right; the others begin from nothing with other settings.  On a large grid all but the
@@ -57,18 +84,20 @@ class VisibilityBits(Solver):
         asked = problem
         for start in range(self.starts):
             if progress is not None:
-                progress(start, self.starts)
+                progress(start, self.starts, "starts")
             changes = dict(_STARTS[start % len(_STARTS)])
-            settings = settings_for(asked, sight=Sight.BITS, iterations=self.iterations, **changes)
+            settings = gamp_settings(
+                asked, mask_model=MaskModel.LEARNED, iterations=self.iterations, **changes
+            )
             if best is None or scene is None or start % 2 == 0:
-                outcome = pass_messages(asked, settings, asked.everything_seen(alike=True))
+                outcome = run_gamp(asked, settings, asked.fully_visible(alike=True))
             else:
-                outcome = _pass_on(asked, settings, scene, best)
+                outcome = _continue_gamp(asked, settings, scene, best)
             iterations += int(outcome.iterations)
             scene = scene or _scene(asked, outcome)
             first = _first_support(asked, scene, outcome, self.slots or _slots(asked, outcome))
-            if asked is problem and shortlist.is_large(problem):
-                asked, scene, first = shortlist.shorten(problem, scene, _tidy(scene, first))
+            if asked is problem and screening.is_large(problem):
+                asked, scene, first = screening.screen(problem, scene, _tidy(scene, first))
             if best is not None and len(best.index) != len(first.index):
                 first = _resize(first, len(best.index))
             found = search.search(scene, first, _limit(problem, 0.5))
@@ -77,44 +106,57 @@ class VisibilityBits(Solver):
                 best, in_vain = found, 0
             if in_vain >= 3 or not _doubtful(problem, scene, best, in_vain):
                 break
-            if _is_elsewhere(problem, scene, best):
+            if _is_another_place(problem, scene, best):
                 break
         if best is None or scene is None or outcome is None:  # not reached: there is a start
             raise RuntimeError("no start was made")
         if progress is not None:
-            progress(self.starts, self.starts)
+            progress(self.starts, self.starts, "starts")
         return _from_support(problem, *_among_all(problem, scene, best), iterations, outcome)
 
 
-_LOOKS = 3
+_SCREENINGS = 3
 """How often the list of a large grid is made anew."""
 
 
 def _among_all(problem: Problem, scene: support.Scene, best: support.Support):
     """Put the image among all voxels; while one that was not listed pays, list and search again."""
-    for _ in range(_LOOKS):
-        whole, found = shortlist.lengthen(problem, scene, best)
-        picture = search.paint(whole, found)
-        if not shortlist.left_out(scene, np.asarray(picture.pays)):
+    for _ in range(_SCREENINGS):
+        whole, found = screening.restore(problem, scene, best)
+        assemble_image = search.evaluate_candidates(whole, found)
+        if not screening.was_screened_out(scene, np.asarray(assemble_image.pays)):
             break
-        _, scene, first = shortlist.shorten(problem, whole, found)
+        _, scene, first = screening.screen(problem, whole, found)
         best = search.search(scene, first, _limit(problem, 0.5))
-    return shortlist.lengthen(problem, scene, best)
+    return screening.restore(problem, scene, best)
 
 
 _STARTS: tuple[dict, ...] = (
     {},
     {"first_update": 0.0},
     {"first_update": 20.0},
-    {"first_update": 0.0, "believed": 0.6},
-    {"believed": 0.6, "blame_cap": 0.0},
-    {"first_update": 0.0, "surprise": 0.02},
+    {"first_update": 0.0, "presence_threshold": 0.6},
+    {"presence_threshold": 0.6, "message_cap": 0.0},
+    {"first_update": 0.0, "false_occlusion": 0.02},
 )
+
+
+def _description(problem: Problem, found: Solution) -> float:
+    """Measure the length of what describes the samples: residual, and place and size of voxels.
+
+    Twice the negative log-likelihood with the noise learnt, and for each voxel the logarithms of
+    how many there are and, for each of its half complex numbers, of the samples.
+    """
+    samples, occupied = problem.received.size, float(np.sum(found.mean != 0))
+    left = degrees_of_freedom(problem, occupied)
+    power = max(found.misfit * float(problem.noise) * left / samples, 1e-30)
+    each = 2 * math.log(problem.active.voxels) + math.log(2 * samples)
+    return 2 * samples * math.log(power) + occupied * each
 
 
 def _limit(problem: Problem, deviations: float) -> float:
     """Largest misfit that noise explains: one, and some standard deviations."""
-    return 1 + deviations / math.sqrt(problem.received.size)
+    return limit_of(problem.received.size, deviations)
 
 
 def _scene(problem: Problem, outcome: Outcome) -> support.Scene:
@@ -122,12 +164,12 @@ def _scene(problem: Problem, outcome: Outcome) -> support.Scene:
     return support.Scene(
         received=problem.received,
         cascade=problem.cascade,
-        kept=problem.kept,
+        active=problem.active,
         view=problem.view,
         noise=problem.noise if problem.noise_known else best.noise,
         prior=best.prior,
         radius=problem.radius,
-        surprise=0.05,
+        false_occlusion=0.05,
     )
 
 
@@ -136,48 +178,50 @@ def _slots(problem: Problem, outcome: Outcome) -> int:
     slots = 64
     while slots < 1.25 * found + 24:
         slots *= 2
-    return min(slots, problem.kept.voxels)
+    return min(slots, problem.active.voxels)
 
 
 def _first_support(problem, scene, outcome, slots: int) -> support.Support:
     best = outcome.best
-    user, station = best.legs(problem.kept.voxels)
-    legs = jnp.asarray(user), jnp.asarray(station)
+    user, station = best.segments(problem.active.voxels)
+    segments = jnp.asarray(user), jnp.asarray(station)
     present, mean = problem.flat(best.present), problem.flat(best.mean)
-    return support.support_from(scene, present, mean, *legs, slots)
+    return support.support_from(scene, present, mean, *segments, slots)
 
 
-def _pass_on(problem, settings, scene, best) -> Outcome:
-    """Pass messages from what a search is sure of: its coefficients, its bits."""
-    painted = search.paint(scene, best)
-    sure = best.valid & (painted.worth > 20.0)
+def _continue_gamp(problem, settings, scene, best) -> Outcome:
+    """Pass messages from what a search is sure of: its coefficients, its visibility variables."""
+    evaluation = search.evaluate_candidates(scene, best)
+    sure = best.valid & (evaluation.log_odds > 20.0)
     chunks, size = problem.cascade.padded
     place = jnp.where(sure, best.index, chunks * size)
     mean = jnp.zeros(chunks * size, best.value.dtype).at[place].set(best.value, mode="drop")
-    bits = jnp.concatenate([best.user, best.station])
-    there = jnp.where(sure, best.index, problem.kept.voxels)
-    seen = jnp.logical_not(painted.hidden).at[:, there].set(bits, mode="drop")
+    segments = jnp.concatenate([best.user, best.station])
+    there = jnp.where(sure, best.index, problem.active.voxels)
+    seen = jnp.logical_not(evaluation.hidden).at[:, there].set(segments, mode="drop")
     seen = jnp.where(seen, 0.95, 0.02)
     users = best.user.shape[0]
     guess = Guess(mean.reshape(chunks, size), scene.prior, jnp.array(True))
     mask = problem.mask_of(seen[:users], seen[users:])
-    return pass_messages(problem, settings, mask, guess)
+    return run_gamp(problem, settings, mask, guess)
 
 
 def _doubtful(problem, scene, best, in_vain: int) -> bool:
     """Ask whether another start might find better: too much is left, or a voxel hardly pays."""
-    painted = search.paint(scene, best)
-    least = float(jnp.min(painted.worth))
-    misfit = _reduced_misfit(scene, best)
+    evaluation = search.evaluate_candidates(scene, best)
+    least = float(jnp.min(evaluation.log_odds))
+    misfit = _reduced_misfit(problem, scene, best)
     if misfit > _limit(problem, 1.5) or least < 8.0:
         return True
-    return (misfit > _limit(problem, 1.0) or bool(painted.unexplained > 0)) and in_vain < 1
+    return (misfit > _limit(problem, 1.0) or bool(evaluation.unexplained > 0)) and in_vain < 1
 
 
-def _is_elsewhere(problem, scene, best) -> bool:
+def _is_another_place(problem, scene, best) -> bool:
     """Ask whether what was received can hardly come from this grid, however it is occupied."""
     noise = float(scene.noise)
-    return explained(problem, float(support.misfit_of(scene, best)) * noise, noise) < LITTLE
+    return (
+        explained(problem, float(support.misfit_of(scene, best)) * noise, noise) < LEAST_EXPLAINED
+    )
 
 
 def _resize(found: support.Support, slots: int) -> support.Support:
@@ -191,15 +235,14 @@ def _resize(found: support.Support, slots: int) -> support.Support:
     return found._replace(**{name: cut(getattr(found, name)) for name in names})
 
 
-def _reduced_misfit(scene: support.Scene, found: support.Support) -> float:
-    size = scene.received.size
-    share = float(jnp.sum(found.valid)) * (1.0 if jnp.iscomplexobj(found.value) else 0.5)
-    return float(support.misfit_of(scene, found)) * size / max(size - share, 1.0)
+def _reduced_misfit(problem: Problem, scene: support.Scene, found: support.Support) -> float:
+    left = degrees_of_freedom(problem, float(jnp.sum(found.valid)))
+    return float(support.misfit_of(scene, found)) * problem.received.size / left
 
 
 def _from_support(problem, scene, found, iterations: int, outcome) -> Solution:
     voxels = problem.grid.voxels
-    picture = search.paint(scene, found)
+    assemble_image = search.evaluate_candidates(scene, found)
     valid = np.asarray(found.valid)
     index = np.asarray(found.index)[valid]
 
@@ -208,18 +251,18 @@ def _from_support(problem, scene, found, iterations: int, outcome) -> Solution:
         vector[index] = np.asarray(value)[valid]
         return vector
 
-    visibility = ~np.asarray(picture.hidden)
-    bits = np.concatenate([np.asarray(found.user), np.asarray(found.station)])[:, valid]
-    visibility[:, index] = bits
+    visibility = ~np.asarray(assemble_image.hidden)
+    segments = np.concatenate([np.asarray(found.user), np.asarray(found.station)])[:, valid]
+    visibility[:, index] = segments
     return Solution(
         mean=spread(found.value, np.asarray(found.value).dtype),
         variance=spread(found.variance, float),
-        occupancy=np.asarray(picture.occupancy),
+        occupancy=np.asarray(assemble_image.occupancy),
         visibility=visibility,
         noise=float(scene.noise),
-        misfit=_reduced_misfit(scene, found),
+        misfit=_reduced_misfit(problem, scene, found),
         iterations=iterations,
         status=status_of(outcome, 10**9),
         trace=trace_of(outcome),
-        least_worth=float(np.min(np.asarray(picture.worth)[valid], initial=math.inf)),
+        least_log_odds=float(np.min(np.asarray(assemble_image.log_odds)[valid], initial=math.inf)),
     )

@@ -1,11 +1,12 @@
-"""A list of occupied voxels with the bits of their legs, made as probable as can be.
+"""A list of occupied voxels and the visibility of their segments, made as probable as can be.
 
 Given which voxels are occupied, coefficients follow exactly from least squares with a wide prior,
-and each user's bits are a small problem of its own.  `settle` alternates between the two, `worth`
-says what each voxel is good for, `prune` deletes those that are good for nothing.
+and each user's visibility variables are a small problem of its own.  `settle` alternates between
+the two, `log_odds` says what each voxel is good for, `prune` deletes those that are good for
+nothing.
 
 Takes samples, a `Cascade`, the views, and a first list.
-Gives a `Support`: the list, its bits, and how well it explains the samples.
+Gives a `Support`: the list, its visibility variables, and how well it explains the samples.
 """
 
 from typing import NamedTuple
@@ -14,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Inexact, Int
 
-from echoscape.imaging.occlusion.legs import hides
-from echoscape.imaging.operator.active_voxels import Kept
+from echoscape.imaging.occlusion.segments import hides
+from echoscape.imaging.operator.active_voxels import ActiveVoxels
 from echoscape.imaging.operator.cascade import Cascade
 from echoscape.imaging.operator.products import (
     correlate,
@@ -28,11 +29,11 @@ from echoscape.imaging.operator.products import (
 from echoscape.numerics.denoisers import BernoulliGaussian
 
 BLOCKED = 7.0
-"""Log-odds against a leg that passes through an occupied voxel."""
+"""Log-odds against a segment that passes through an occupied voxel."""
 
 
 class Support(NamedTuple):
-    """Occupied voxels, their coefficients and the bits of their legs; padded."""
+    """Occupied voxels, their coefficients and the visibility of their segments; padded."""
 
     index: Int[Array, " slot"]
     valid: Bool[Array, " slot"]
@@ -50,37 +51,37 @@ class Scene(NamedTuple):
 
     received: Complex[Array, "subcarrier user station antenna"]
     cascade: Cascade
-    kept: Kept
+    active: ActiveVoxels
     view: Float[Array, "view 3"]
     noise: Float[Array, ""]
     prior: BernoulliGaussian
-    radius: float
-    surprise: float
-    """Probability that a leg is hidden by what no estimate shows."""
+    radius: Float[Array, ""] | float
+    false_occlusion: float
+    """Probability that a segment is hidden by what no estimate shows."""
 
 
 def factors_of(scene: Scene, index: Array) -> tuple[Array, Array]:
     """Fetch the factors of listed voxels, in parts, the voxels last."""
     size = scene.cascade.user.shape[-1]
     chunk, place = index // size, index % size
-    legs = scene.cascade.user, scene.cascade.antenna
-    user, antenna = (jnp.moveaxis(leg[chunk, ..., place], 0, -1) for leg in legs)
+    segments = scene.cascade.user, scene.cascade.antenna
+    user, antenna = (jnp.moveaxis(segment[chunk, ..., place], 0, -1) for segment in segments)
     return user, antenna
 
 
 def _odds(scene: Scene, support: Support) -> Float[Array, "view slot"]:
-    """Ask the geometry for the log-odds of every leg of the support."""
-    centre = scene.kept.centres_of(support.index)
+    """Ask the geometry for the log-odds of every segment of the support."""
+    centre = scene.active.centres_of(support.index)
 
     def one(view):
         between = hides(view, centre[:, None], centre[None], scene.radius) & support.valid[None]
         return jnp.any(between, axis=1)
 
-    clear = jnp.log((1 - scene.surprise) / scene.surprise)
+    clear = jnp.log((1 - scene.false_occlusion) / scene.false_occlusion)
     return jnp.where(jax.vmap(one)(scene.view), -BLOCKED, clear).astype(support.variance.dtype)
 
 
-def _explain(scene: Scene, support: Support) -> Support:
+def _predict(scene: Scene, support: Support) -> Support:
     user, antenna = factors_of(scene, support.index)
     user = weigh(user, support.user * (support.valid * support.value)[None])
     model = outer(user, masked(antenna, support.station * jnp.ones((), antenna.dtype)))
@@ -97,8 +98,8 @@ def gram_of(
 
 
 def refit(scene: Scene, support: Support) -> Support:
-    """Refit the coefficients exactly: Gaussian posterior on the support, given the bits."""
-    user, antenna = (join(leg) for leg in factors_of(scene, support.index))
+    """Refit the coefficients exactly: Gaussian posterior on the support, given the visibility."""
+    user, antenna = (join(segment) for segment in factors_of(scene, support.index))
     user = user * (support.user & support.valid[None])[None]
     antenna = antenna * support.station[None, :, None]
     gram = gram_of(user, antenna)
@@ -113,7 +114,7 @@ def refit(scene: Scene, support: Support) -> Support:
     root = jax.scipy.linalg.cho_factor(left)
     value = jax.scipy.linalg.cho_solve(root, right)
     inverse = jax.scipy.linalg.cho_solve(root, jnp.eye(len(support.index), dtype=left.dtype))
-    return _explain(
+    return _predict(
         scene,
         support._replace(
             value=jnp.where(support.valid, value, 0).astype(support.value.dtype),
@@ -122,8 +123,8 @@ def refit(scene: Scene, support: Support) -> Support:
     )
 
 
-def _flip(scene: Scene, support: Support, odds: Array) -> tuple[Support, Array]:
-    """Flip the best bit of every user and of every station, if it pays."""
+def _flip_visibility(scene: Scene, support: Support, odds: Array) -> tuple[Support, Array]:
+    """Flip the best visibility variable of every user and of every station, if it pays."""
     users = support.user.shape[0]
     user_factor, antenna = factors_of(scene, support.index)
     ones = jnp.ones(scene.received.shape, support.variance.dtype)
@@ -135,26 +136,29 @@ def _flip(scene: Scene, support: Support, odds: Array) -> tuple[Support, Array]:
         own = strength * support.user[:, None] * support.station[None]
         return 2 * (jnp.real(jnp.conj(support.value)[None, None] * link) + own) - strength
 
-    def best(gain, bits):
-        gain = jnp.where(support.valid[None], jnp.where(bits, -gain, gain), -jnp.inf)
+    def best(gain, segments):
+        gain = jnp.where(support.valid[None], jnp.where(segments, -gain, gain), -jnp.inf)
         which = jnp.argmax(gain, axis=1)
         pays = jnp.take_along_axis(gain, which[:, None], 1)[:, 0] > 0
-        return bits ^ (jax.nn.one_hot(which, bits.shape[1], dtype=bool) & pays[:, None]), pays
+        return segments ^ (
+            jax.nn.one_hot(which, segments.shape[1], dtype=bool) & pays[:, None]
+        ), pays
 
     gain = jnp.einsum("kbn,bn->kn", gains(support), support.station * 1.0) + odds[:users]
     user, moved = best(gain, support.user)
-    support = _explain(scene, support._replace(user=user))
+    support = _predict(scene, support._replace(user=user))
     gain = jnp.einsum("kbn,kn->bn", gains(support), support.user * 1.0) + odds[users:]
     station, moved_too = best(gain, support.station)
-    support = _explain(scene, support._replace(station=station))
+    support = _predict(scene, support._replace(station=station))
     return support, jnp.any(moved) | jnp.any(moved_too)
 
 
 def settle(scene: Scene, support: Support, sweeps: int = 12) -> Support:
-    """Flip bits and refit coefficients until neither helps, then score.
+    """Flip visibility variables and refit coefficients until neither helps, then score.
 
-    Once from the bits as they are and once from those that the geometry predicts: where the
-    voxels are right but the bits are not, single flips need not find the way.
+    Once from the visibility variables as they are and once from those that the geometry predicts:
+    where the voxels are right but the visibility variables are not, single flips need not find the
+    way.
     """
     odds = _odds(scene, support)
 
@@ -164,33 +168,35 @@ def settle(scene: Scene, support: Support, sweeps: int = 12) -> Support:
 
     def sweep(carry):
         support, _, count = carry
-        support, moved = _flip(scene, support, odds)
-        support, again = _flip(scene, support, odds)
+        support, moved = _flip_visibility(scene, support, odds)
+        support, again = _flip_visibility(scene, support, odds)
         return refit(scene, support), moved | again, count + 1
 
-    def from_bits(bits):
-        user, station = bits[: support.user.shape[0]], bits[support.user.shape[0] :]
+    def from_segments(segments):
+        user, station = segments[: support.user.shape[0]], segments[support.user.shape[0] :]
         start = refit(scene, support._replace(user=user, station=station))
         found = jax.lax.while_loop(more, sweep, (start, jnp.array(True), 0))[0]
         return found._replace(score=_score(scene, found, odds))
 
-    bits = jnp.stack([jnp.concatenate([support.user, support.station]), odds > 0])
-    both = jax.vmap(from_bits)(bits)
+    segments = jnp.stack([jnp.concatenate([support.user, support.station]), odds > 0])
+    both = jax.vmap(from_segments)(segments)
     better = jnp.argmax(both.score)
     return jax.tree.map(lambda leaf: leaf[better], both)
 
 
-def _bit_cost(support: Support, odds: Array) -> Float[Array, " slot"]:
-    bits = jnp.concatenate([support.user, support.station])
-    return jnp.where(support.valid, -jnp.sum(jnp.logaddexp(0, jnp.where(bits, -odds, odds)), 0), 0)
+def _visibility_log_prior(support: Support, odds: Array) -> Float[Array, " slot"]:
+    segments = jnp.concatenate([support.user, support.station])
+    return jnp.where(
+        support.valid, -jnp.sum(jnp.logaddexp(0, jnp.where(segments, -odds, odds)), 0), 0
+    )
 
 
-def voxel_cost(scene: Scene) -> Float[Array, ""]:
+def voxel_log_prior(scene: Scene) -> Float[Array, ""]:
     """Log-odds of a voxel before anything is seen."""
     return jax.scipy.special.logit(jnp.clip(scene.prior.rate, 1e-4, 0.2))
 
 
-def size_cost(
+def coefficient_log_prior(
     scene: Scene, value: Inexact[Array, "*batch"], variance: Float[Array, "*batch"]
 ) -> Float[Array, "*batch"]:
     """Weigh a coefficient against the prior, and its freedom against what the samples leave of it.
@@ -205,12 +211,12 @@ def size_cost(
 
 def _score(scene: Scene, support: Support, odds: Array) -> Float[Array, ""]:
     misfit = jnp.sum(jnp.abs(support.residual) ** 2) / scene.noise
-    own = voxel_cost(scene) + size_cost(scene, support.value, support.variance)
-    own = jnp.where(support.valid, own + _bit_cost(support, odds), 0)
+    own = voxel_log_prior(scene) + coefficient_log_prior(scene, support.value, support.variance)
+    own = jnp.where(support.valid, own + _visibility_log_prior(support, odds), 0)
     return (jnp.sum(own) - misfit).astype(support.variance.dtype)
 
 
-def worth(scene: Scene, support: Support) -> Float[Array, " slot"]:
+def log_odds(scene: Scene, support: Support) -> Float[Array, " slot"]:
     """Say how much the posterior would fall without each voxel, everything else as it is."""
     odds = _odds(scene, support)
     user, antenna = factors_of(scene, support.index)
@@ -222,8 +228,12 @@ def worth(scene: Scene, support: Support) -> Float[Array, " slot"]:
         2 * jnp.real(jnp.conj(support.value)[None, None] * link)
         + (jnp.abs(support.value) ** 2)[None, None] * power
     )
-    gain = jnp.einsum("kbn,kbn->n", seen, gain) + _bit_cost(support, odds) + voxel_cost(scene)
-    gain += size_cost(scene, support.value, support.variance)
+    gain = (
+        jnp.einsum("kbn,kbn->n", seen, gain)
+        + _visibility_log_prior(support, odds)
+        + voxel_log_prior(scene)
+    )
+    gain += coefficient_log_prior(scene, support.value, support.variance)
     return jnp.where(support.valid, gain, jnp.inf)
 
 
@@ -237,7 +247,7 @@ def tidy(scene: Scene, support: Support) -> Support:
     def delete(carry):
         support, gone, _ = carry
         support = settle(scene, support._replace(valid=support.valid & ~gone))
-        gain = worth(scene, support)
+        gain = log_odds(scene, support)
         # All that are worse than half the worst go at once.
         return support, gain < 0.5 * jnp.minimum(jnp.min(gain), -1e-9), jnp.array(False)
 
@@ -246,9 +256,9 @@ def tidy(scene: Scene, support: Support) -> Support:
 
 
 def unexplained(scene: Scene, support: Support) -> Int[Array, ""]:
-    """Count closed legs through which no listed voxel stands."""
-    bits = jnp.concatenate([support.user, support.station])
-    return jnp.sum(~bits & (_odds(scene, support) > 0) & support.valid[None])
+    """Count closed segments through which no listed voxel stands."""
+    segments = jnp.concatenate([support.user, support.station])
+    return jnp.sum(~segments & (_odds(scene, support) > 0) & support.valid[None])
 
 
 def misfit_of(scene: Scene, support: Support) -> Float[Array, ""]:

@@ -21,7 +21,7 @@ import numpy as np
 import pydantic
 from scipy.optimize import linear_sum_assignment
 
-from echoscape.estimation import METHODS, EchoMethod, estimate_echoes
+from echoscape.estimation import METHODS, EchoMethod, estimate
 from echoscape.localization import SearchSettings, localize
 from echoscape.localization.direct.bound import sample_bound
 from echoscape.localization.direct.method import DirectSettings, localize_direct, prepare_direct
@@ -181,7 +181,7 @@ def _first(snapshots: EchoSnapshots, count: int) -> EchoSnapshots | None:
 
 
 def _through_detection(snapshots, channel_map):
-    echoes = echoes_from_estimates(snapshots, estimate_echoes(snapshots))
+    echoes = echoes_from_estimates(snapshots, estimate(snapshots))
     return localize(echoes, channel_map, settings=SearchSettings(reach=_REACH))
 
 

@@ -18,12 +18,12 @@ COLOURS: dict[str, Any] = dict(
     zip(METHODS, ("black", "0.55", "#56B4E9", "#0072B2", "#D55E00", "#E69F00", "#CC79A7"))
 )
 LABELS = {
-    "told support": "least squares, told support and mask",
-    "realisable": "least squares, told what is in range",
-    "told mask": "message passing, told the mask",
-    "bits": "visibility bits (ours)",
+    "genie": "least squares, known support and mask",
+    "realisable oracle": "least squares, told what is in range",
+    "known mask": "message passing, known mask",
+    "visibility": "visibility variables (ours)",
     "geometry": "geometry (GAMP-MVSVR)",
-    "free": "unknown mask (BiGAMP)",
+    "unstructured": "mask without geometry",
     "ignore": "occlusion ignored",
 }
 AXES = {"users": "users", "snr_db": "signal to noise [dB]", "scatterers": "occupied voxels"}
@@ -63,7 +63,7 @@ def draw_errors(rows: list[Row]) -> Figure:
                 for method in METHODS:
                     at = [_column(rows, axis, value, method, key) for value in values]
                     middle = [np.median(each) if len(each) else np.nan for each in at]
-                    wide = 2.2 if method == "bits" else 1.3
+                    wide = 2.2 if method == "visibility" else 1.3
                     panel.plot(values, middle, "o-", ms=3.5, lw=wide, color=COLOURS[method],
                                label=LABELS[method])  # fmt: skip
                 panel.grid(alpha=0.3)
@@ -112,7 +112,7 @@ def draw_images(rows: list[Row]) -> Figure:
 def draw_convergence(rows: list[Row]) -> Figure:
     """Draw how the misfit of the messages falls, a panel for each ratio of signal to noise."""
     levels = values_of(rows, "snr_db") or [rows[0].get("snr_db", STANDARD["snr_db"])]
-    methods = ("told mask", "bits", "geometry", "free", "ignore")
+    methods = ("known mask", "visibility", "geometry", "unstructured", "ignore")
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.0 * len(levels) + 1.0, 3.4), layout="constrained")
         panels = figure.subplots(1, len(levels), sharey=True, squeeze=False)[0]
@@ -139,7 +139,7 @@ def draw_convergence(rows: list[Row]) -> Figure:
 
 def draw_unseen(rows: list[Row]) -> Figure:
     """Draw what nobody sees: counts against theory, and how well images say which voxels."""
-    ours = [row for row in rows if row["method"] == "bits"]
+    ours = [row for row in rows if row["method"] == "visibility"]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.0, 3.8), layout="constrained")
         counts, scores = figure.subplots(1, 2)
@@ -149,9 +149,9 @@ def draw_unseen(rows: list[Row]) -> Figure:
             expected = [row["unseen_expected"] for row in own]
             counts.loglog(np.maximum(expected, 0.5), [max(row["unseen_true"], 0.5) for row in own],
                           "o", ms=3, color=colour, label=label)  # fmt: skip
-            kept = [row for row in own if row["unseen_true"] > 0 and row["unseen_said"] > 0]
-            scores.plot([row["unseen_recall"] for row in kept],
-                        [row["unseen_precision"] for row in kept],
+            active = [row for row in own if row["unseen_true"] > 0 and row["unseen_said"] > 0]
+            scores.plot([row["unseen_recall"] for row in active],
+                        [row["unseen_precision"] for row in active],
                         "o", ms=3, color=colour, label=label)  # fmt: skip
         limits = counts.get_xlim()
         counts.plot(limits, limits, color="0.5", lw=0.8)

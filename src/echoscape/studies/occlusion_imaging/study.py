@@ -19,29 +19,42 @@ import jax.numpy as jnp
 import numpy as np
 
 from echoscape.imaging import (
+    GridSolver,
     IgnoreOcclusion,
     KnownMask,
+    NoncoherentGamp,
     OcclusionAwareGamp,
     Problem,
-    Solver,
-    UnknownMask,
-    VisibilityBits,
+    UnstructuredMask,
+    VisibilityGamp,
     VoxelImage,
-    WidebandGroups,
     make_problem,
 )
-from echoscape.imaging.image import picture
-from echoscape.imaging.known import realisable, told_truth
-from echoscape.imaging.occlusion.coverage import hidden_from_all, leg_hidden, length_inside, unseen
+from echoscape.imaging.known import genie, realisable_oracle
+from echoscape.imaging.occlusion.coverage import (
+    hidden_from_all,
+    length_inside,
+    segment_hidden,
+    unseen,
+)
 from echoscape.imaging.simulation import Truth
+from echoscape.imaging.solver import assemble_image
 from echoscape.studies.occlusion_imaging.world import STANDARD, World, make_world
 from echoscape.studies.sweep import Progress, Row, Setting, sweep
 
-METHODS = ("told support", "realisable", "told mask", "bits", "geometry", "free", "ignore")
-"""Three that are told part of the truth; ours; GAMP-MVSVR; BiGAMP; no occlusion."""
+METHODS = (
+    "genie",
+    "realisable oracle",
+    "known mask",
+    "visibility",
+    "geometry",
+    "unstructured",
+    "ignore",
+)
+"""Three that know part of the truth; ours; GAMP-MVSVR; a mask without geometry; no occlusion."""
 HELD_OUT = 5000
 """First seed; smaller ones may have been used for tuning."""
-GENIE = "told support"
+GENIE = "genie"
 """What shares are counted against."""
 
 
@@ -87,18 +100,18 @@ def run(
     return sweep(settings_of(study), measure, file, progress)
 
 
-def solvers_for(world: World, problem: Problem) -> dict[str, Solver]:
+def solvers_for(world: World, problem: Problem) -> dict[str, GridSolver]:
     """Make every solver, told what it is to be told of a world; without phases there is one."""
     if problem.received.shape[0] > 1:
-        return {"wideband": WidebandGroups()}
+        return {"noncoherent": NoncoherentGamp()}
     truth, view = world.truth, np.asarray(problem.view)
     return {
-        "told support": told_truth(truth),
-        "realisable": realisable(truth, world.grid, view, problem.radius),
-        "told mask": KnownMask(truth.user, truth.station),
-        "bits": VisibilityBits(),
+        "genie": genie(truth),
+        "realisable oracle": realisable_oracle(truth, world.grid, view, float(problem.radius)),
+        "known mask": KnownMask(truth.user, truth.station),
+        "visibility": VisibilityGamp(),
         "geometry": OcclusionAwareGamp(),
-        "free": UnknownMask(),
+        "unstructured": UnstructuredMask(),
         "ignore": IgnoreOcclusion(),
     }
 
@@ -113,7 +126,7 @@ def measure(setting: Setting) -> list[Row]:
         began = time.perf_counter()
         solution = solver.solve(problem)
         spent = time.perf_counter() - began
-        image = picture(problem, solution, world.snapshots)
+        image = assemble_image(problem, solution, world.snapshots, world.grid)
         row = {"method": method, **score(image, world.truth), "seconds": spent}
         row["iterations"], row["status"] = image.iterations, image.status.name.lower()
         row["trace"] = [round(float(value), 5) for value in solution.trace]
@@ -146,7 +159,7 @@ def score(image: VoxelImage, truth: Truth) -> dict[str, Any]:
         "unseen_said": int(said.sum()),
         "misfit": certificate.misfit,
         "limit": certificate.limit,
-        "least_worth": min(certificate.least_worth, 1e9),
+        "least_log_odds": min(certificate.least_log_odds, 1e9),
         "certified": bool(certificate.holds),
     }
 
@@ -159,14 +172,14 @@ def unseen_expected(world: World) -> float:
 
     def hidden(places):
         length = length_inside(grid, jnp.asarray(places)[:, None], centre[None])
-        return hidden_from_all(leg_hidden(length, grid, rate, 0.5 * grid.edge))
+        return hidden_from_all(segment_hidden(length, grid, rate, 0.5 * grid.edge))
 
     station = snapshots.antenna_position.mean(1)
     return float(jnp.sum(unseen(hidden(snapshots.user_position), hidden(station))))
 
 
 def summary(rows: list[Row]) -> list[Row]:
-    """Sum up each point and method: medians, shares, and what a certificate is worth."""
+    """Sum up each point and method: medians, shares, and what a certificate is log-odds."""
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
         groups.setdefault((point_name(row), row["method"]), []).append(row)

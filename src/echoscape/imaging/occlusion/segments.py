@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from echoscape.imaging.operator.chunk_size import block
-from echoscape.scene.voxel_grid import VoxelGrid
+from echoscape.scene.voxel_grid import AnyGrid, VoxelGrid
 
 NEARER = 1 - 1e-6
 """A nearer blocker is so by this factor of the squared distance; none hides itself by rounding."""
@@ -26,7 +26,7 @@ def hides(
     view: Float[Array, "*#batch 3"],
     behind: Float[Array, "*#batch 3"],
     blocker: Float[Array, "*#batch 3"],
-    radius: float,
+    radius: Float[Array, ""] | float,
 ) -> Bool[Array, "*batch"]:
     """Apply the rule of Eqs. (3)-(5): whether `blocker` hides `behind` from `view`.
 
@@ -45,7 +45,7 @@ def hidden_by_pairs(
     grid: VoxelGrid,
     view: Float[Array, "view 3"],
     occupied: Int[Array, " blocker"],
-    radius: float,
+    radius: Float[Array, ""] | float,
 ) -> Int[Array, "view voxel"]:
     """Count what hides each voxel from each view, pair by pair: slow, and right by definition."""
     centre = jnp.asarray(grid.centres())
@@ -59,7 +59,7 @@ def hidden_by_pairs(
     return jax.vmap(one_view)(view)
 
 
-def centres_of(grid: VoxelGrid, index: Int[Array, "*batch"]) -> Float[Array, "*batch 3"]:
+def centres_of(grid: AnyGrid, index: Int[Array, "*batch"]) -> Float[Array, "*batch 3"]:
     """Place the centres of voxels inside compiled code [m]."""
     places = jnp.unravel_index(index, grid.shape)
     place = [o + grid.edge * (i + 0.5) for o, i in zip(grid.origin, places, strict=True)]
@@ -68,12 +68,12 @@ def centres_of(grid: VoxelGrid, index: Int[Array, "*batch"]) -> Float[Array, "*b
 
 def cast_on_all_voxels(
     total: Shaped[Array, "view voxel"],
-    grid: VoxelGrid,
+    grid: AnyGrid,
     view: Float[Array, "view 3"],
     blocker: Int[Array, " listed"],
     amount: Shaped[Array, " listed"],
     count: Int[Array, ""] | int,
-    radius: float,
+    radius: Float[Array, ""] | float,
 ) -> Shaped[Array, "view voxel"]:
     """Add the shadows of the first `count` listed voxels by asking all voxels: for small grids."""
     centre = centres_of(grid, jnp.arange(grid.voxels))
@@ -86,21 +86,21 @@ def cast_on_all_voxels(
     return jax.lax.fori_loop(0, count, cast, total)
 
 
-def blame_of(evidence, present, shadow, cast, surprise, most):
-    """Turn the log-odds of a leg being open into those of a voxel on it being occupied.
+def occupancy_message(evidence, present, shadow, cast, false_occlusion, most):
+    """Turn the log-odds of a segment being open into those of a voxel on it being occupied.
 
-    The leg is open with log-odds `evidence`; a voxel on it that were occupied would close it,
+    The segment is open with log-odds `evidence`; a voxel on it that were occupied would close it,
     whatever the others do, which leave it open with probability ``exp(shadow - cast)``.
     """
-    others = jnp.clip(jnp.exp(shadow - cast), 1e-3, 1 - surprise)
+    others = jnp.clip(jnp.exp(shadow - cast), 1e-3, 1 - false_occlusion)
     odds = jnp.clip(evidence, -30.0, 30.0)
     message = -jnp.log(others * jnp.exp(odds) + 1 - others)
     return jnp.clip(message, -most, most) * present
 
 
-def blame_all_voxels(grid, view, seen, count, known, radius):
-    """Ask all voxels whether they stand in legs shown open, or closed: for small grids."""
-    message = blame_if_nothing_cast(known)
+def messages_to_all_voxels(grid, view, seen, count, known, radius):
+    """Ask all voxels whether they stand in segments shown open, or closed: for small grids."""
+    message = messages_without_shadow(known)
     centre = centres_of(grid, jnp.arange(grid.voxels))
     listed = centres_of(grid, seen)
 
@@ -111,21 +111,23 @@ def blame_all_voxels(grid, view, seen, count, known, radius):
     # Summed over views in the end: that runs faster.
     total = jnp.zeros((len(view), grid.voxels), message.dtype)
     total = jnp.sum(jax.lax.fori_loop(0, count, one, total), 0)
-    return blame_what_casts(total, grid, view, seen, count, known, radius)
+    return correct_casting_voxels(total, grid, view, seen, count, known, radius)
 
 
-def blame_if_nothing_cast(known) -> Float[Array, "view listed"]:
+def messages_without_shadow(known) -> Float[Array, "view listed"]:
     """Make the messages to voxels that have no part in the shadows."""
-    evidence, present, shadow, _, surprise, most = known
-    return blame_of(evidence, present[None], shadow, 0.0, surprise, most).astype(shadow.dtype)
+    evidence, present, shadow, _, false_occlusion, most = known
+    return occupancy_message(evidence, present[None], shadow, 0.0, false_occlusion, most).astype(
+        shadow.dtype
+    )
 
 
-def blame_what_casts(total, grid, view, seen, count, known, radius):
-    """Put right the blame of voxels that cast shadows, whose own must not count against them.
+def correct_casting_voxels(total, grid, view, seen, count, known, radius):
+    """Put right the message of voxels that cast shadows, whose own must not count against them.
 
     They are few, and the messages, all different, are what costs.
     """
-    evidence, present, shadow, cast, surprise, most = known
+    evidence, present, shadow, cast, false_occlusion, most = known
     listed, room = centres_of(grid, seen), min(block(CASTING, 16 * CASTING), grid.voxels)
     together = block(1, 32)
     first = jnp.nonzero(cast != 0, size=grid.voxels, fill_value=0)[0]  # sorting takes longer
@@ -141,8 +143,8 @@ def blame_what_casts(total, grid, view, seen, count, known, radius):
             asked, which = which < count, jnp.minimum(which, len(seen) - 1)
             ends = listed[which][None, :, None]
             between = hides(view[:, None, None], ends, centre[None, None], radius)
-            legs = evidence[:, which, None], present[None, which, None], shadow[:, which, None]
-            message = blame_of(*legs, own[None, None], surprise, most)
+            segments = evidence[:, which, None], present[None, which, None], shadow[:, which, None]
+            message = occupancy_message(*segments, own[None, None], false_occlusion, most)
             message = jnp.where(between & asked[None, :, None], message, 0.0)
             return part + jnp.sum(message, 1).astype(part.dtype)
 

@@ -5,14 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.imaging.occlusion.legs import blame_all_voxels, blame_of, hidden_by_pairs, hides
+from echoscape.imaging.occlusion.segments import (
+    hidden_by_pairs,
+    hides,
+    messages_to_all_voxels,
+    occupancy_message,
+)
 from echoscape.imaging.occlusion.shadows import (
-    blame_by_tubes,
     cast_by_cones,
     cast_shadows,
-    lay_blame,
+    messages_by_tubes,
+    occupancy_messages,
 )
-from echoscape.imaging.simulation import open_legs
+from echoscape.imaging.simulation import open_segments
 from echoscape.scene.voxel_grid import VoxelGrid
 
 GRID = VoxelGrid((-1.5, 2.0, 0.5), (9, 7, 5), 0.9)
@@ -80,27 +85,27 @@ def test_cones_hold_all_that_the_pair_rule_hides(seed, precision):
 def test_tubes_hold_all_that_can_hide_a_voxel(seed, monkeypatch):
     rng = np.random.default_rng(seed)
     seen = jnp.asarray(listed(seed, 20))
-    legs = (len(VIEWS), 20)
+    segments = (len(VIEWS), 20)
     cast = -0.2 * rng.uniform(size=GRID.voxels) * (rng.uniform(size=GRID.voxels) < 0.3)
     known = (
-        jnp.asarray(rng.normal(size=legs) * 9), jnp.asarray(rng.uniform(size=20)),
-        jnp.asarray(-rng.uniform(size=legs)), jnp.asarray(cast), 0.05, 5.0,
+        jnp.asarray(rng.normal(size=segments) * 9), jnp.asarray(rng.uniform(size=20)),
+        jnp.asarray(-rng.uniform(size=segments)), jnp.asarray(cast), 0.05, 5.0,
     )  # fmt: skip
     radius, count = [0.45, 0.78, 1.3][seed % 3], 16 if seed % 2 else 20
     monkeypatch.setattr(
-        "echoscape.imaging.occlusion.legs.CASTING", 37
+        "echoscape.imaging.occlusion.segments.CASTING", 37
     )  # several blocks, a part of one
-    # Every leg against every voxel, as the rule is written.
+    # Every segment against every voxel, as the rule is written.
     evidence, present, shadow = (part[..., None] for part in known[:3])
     centre = jnp.asarray(GRID.centres())
     between = hides(VIEWS[:, None, None], centre[seen][None, :, None], centre[None, None], radius)
-    message = blame_of(evidence, present[None], shadow, known[3][None, None], 0.05, 5.0)
+    message = occupancy_message(evidence, present[None], shadow, known[3][None, None], 0.05, 5.0)
     plain = jnp.sum(jnp.where(between, message, 0.0)[:, :count], (0, 1))
-    blame = blame_by_tubes(GRID, VIEWS, seen, jnp.array(count), known, radius)
-    asked = blame_all_voxels(GRID, VIEWS, seen, jnp.array(count), known, radius)
-    assert np.array_equal(blame != 0, asked != 0)
-    assert np.allclose(blame, asked, rtol=0, atol=1e-12)  # sums in another order
-    assert np.allclose(blame, plain, rtol=0, atol=1e-12)
+    by_tubes = messages_by_tubes(GRID, VIEWS, seen, jnp.array(count), known, radius)
+    asked = messages_to_all_voxels(GRID, VIEWS, seen, jnp.array(count), known, radius)
+    assert np.array_equal(by_tubes != 0, asked != 0)
+    assert np.allclose(by_tubes, asked, rtol=0, atol=1e-12)  # sums in another order
+    assert np.allclose(by_tubes, plain, rtol=0, atol=1e-12)
 
 
 def test_shadows_can_be_taken_back():
@@ -113,7 +118,7 @@ def test_shadows_can_be_taken_back():
 
 def test_the_rule_in_numpy_agrees():
     occupied = listed(7, 15)
-    seen = open_legs(GRID, np.asarray(VIEWS), occupied, 0.45)
+    seen = open_segments(GRID, np.asarray(VIEWS), occupied, 0.45)
     pairs = np.asarray(hidden_by_pairs(GRID, VIEWS, jnp.asarray(occupied), 0.45))
     assert np.array_equal(seen, pairs == 0)
 
@@ -121,15 +126,15 @@ def test_the_rule_in_numpy_agrees():
 def test_large_grids_are_simulated_by_the_same_rule():
     grid = VoxelGrid((-1.5, 2.0, 0.5), (21, 19, 17), 0.9)
     occupied = np.array([77, 1234, 4001, 6543])
-    seen = open_legs(grid, np.asarray(VIEWS), occupied, 0.45)
+    seen = open_segments(grid, np.asarray(VIEWS), occupied, 0.45)
     assert np.array_equal(seen, hidden_by_pairs(grid, VIEWS, jnp.asarray(occupied), 0.45) == 0)
 
 
 def test_cubes_hide_more_than_their_cores():
     occupied = listed(7, 15)
-    cores = open_legs(GRID, np.asarray(VIEWS), occupied, 0.2 * GRID.edge)
-    cubes = open_legs(GRID, np.asarray(VIEWS), occupied, 0.45, as_cubes=True)
-    balls = open_legs(GRID, np.asarray(VIEWS), occupied, 0.87 * GRID.edge)
+    cores = open_segments(GRID, np.asarray(VIEWS), occupied, 0.2 * GRID.edge)
+    cubes = open_segments(GRID, np.asarray(VIEWS), occupied, 0.45, as_cubes=True)
+    balls = open_segments(GRID, np.asarray(VIEWS), occupied, 0.87 * GRID.edge)
     assert cores.mean() > cubes.mean() > balls.mean()
 
 
@@ -137,9 +142,9 @@ def test_an_open_leg_clears_the_voxels_on_it_and_a_closed_one_accuses_them():
     seen = jnp.array([200])
     nothing = jnp.zeros((len(VIEWS), GRID.voxels))
 
-    def blame(odds):
+    def occupancy_message(odds):
         evidence = jnp.full((len(VIEWS), 1), odds)
-        return lay_blame(
+        return occupancy_messages(
             GRID, VIEWS, seen, 1, evidence, jnp.ones(1), nothing[:, seen],
             jnp.zeros(GRID.voxels), 0.05, 5.0, 0.45,
         )  # fmt: skip
@@ -147,6 +152,6 @@ def test_an_open_leg_clears_the_voxels_on_it_and_a_closed_one_accuses_them():
     centre = jnp.asarray(GRID.centres())
     on_a_leg = np.asarray(hides(VIEWS[:, None], centre[200], centre[None], 0.45)).any(0)
     assert on_a_leg.sum() > 5
-    assert np.all(np.asarray(blame(20.0))[on_a_leg] <= -5.0)
-    assert np.all(np.asarray(blame(-20.0))[on_a_leg] > 2.0)
-    assert np.all(np.asarray(blame(20.0))[~on_a_leg] == 0)
+    assert np.all(np.asarray(occupancy_message(20.0))[on_a_leg] <= -5.0)
+    assert np.all(np.asarray(occupancy_message(-20.0))[on_a_leg] > 2.0)
+    assert np.all(np.asarray(occupancy_message(20.0))[~on_a_leg] == 0)

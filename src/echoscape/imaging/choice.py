@@ -1,0 +1,96 @@
+"""Which solver suits what is known: coherent where phases can be predicted, else without phases.
+
+A coherent image needs every path's phase to a fraction of a turn, so positions to hundredths of a
+wavelength; a wide band gives delays instead.  What is unknown is stated as deviations in the
+snapshots, or named.
+
+Takes `Snapshots`, a grid and names of what is unknown.
+Gives a solver, the snapshots with a deviation for everything unknown, and a sentence that says why.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from echoscape.checks import InputError
+from echoscape.imaging.field.solver import NoncoherentPoints
+from echoscape.imaging.snapshots import Snapshots
+from echoscape.imaging.solver import Solver
+from echoscape.imaging.support_search.solver import VisibilityGamp
+from echoscape.units import SPEED_OF_LIGHT
+
+UNKNOWN = ("gain", "phase", "position", "clock")
+"""What can be named as unknown."""
+COHERENT_SHARE = 0.02
+"""Largest deviation of a path's length, in wavelengths, at which a coherent image is tried: at 0.03
+of a wavelength false voxels explain the error and F1 falls to 0.6."""
+POSITION_STD = 0.1
+"""Deviation of users' positions that are unknown but not stated, a good indoor fix [m]."""
+CLOCK_STD = 1e-9
+"""Deviation of users' clocks that are unknown but not stated [s]."""
+
+
+def with_unknowns(snapshots: Snapshots, unknown: Sequence[str]) -> Snapshots:
+    """Give everything that is named as unknown a deviation, unless it has one.
+
+    Raises:
+        InputError: A name is none, or gains cannot be told from coefficients.
+    """
+    for name in unknown:
+        if name not in UNKNOWN:
+            raise InputError(f"unknown may name {', '.join(UNKNOWN)}; got {name!r}")
+    users, stations = len(snapshots.user_position), len(snapshots.antenna_position)
+    if "gain" in unknown and users == 1 and stations == 1:
+        raise InputError(
+            "the gain of a single user seen by a single station cannot be told from the "
+            "coefficients: use more users or stations, or do not name gain as unknown"
+        )
+    changes = {}
+    for name, field, value in (
+        ("position", "user_position_std", POSITION_STD),
+        ("clock", "user_clock_std", CLOCK_STD),
+    ):
+        if name in unknown and getattr(snapshots, field) is None:
+            changes[field] = np.full(users, value)
+    return dataclasses.replace(snapshots, **changes)
+
+
+def choose_solver(snapshots: Snapshots, unknown: Sequence[str] = ()) -> tuple[Solver, str]:
+    """Choose by the stated deviations and the band.
+
+    Args:
+        snapshots: With the deviations of everything unknown, see `with_unknowns`.
+        unknown: Names of what is unknown besides.
+
+    Returns:
+        The solver, and a sentence that says why.
+    """
+    wavelength = SPEED_OF_LIGHT / float(snapshots.frequency.mean())
+    place, clock = snapshots.deviations()
+    station = snapshots.antenna_position_std
+    largest = max(
+        float(np.max(place)),
+        float(np.max(clock)),
+        0.0 if station is None else float(np.max(station)),
+    )
+    reasons = [f"{name}s are unknown" for name in ("gain", "phase") if name in unknown]
+    if largest > COHERENT_SHARE * wavelength:
+        reasons.append(
+            f"path lengths are known to {1e3 * largest:.3g} mm only, {largest / wavelength:.2g} "
+            "wavelengths"
+        )
+    if not reasons:
+        return VisibilityGamp(), "coherent: no deviation is stated that would turn phases"
+    why = " and ".join(reasons)
+    if len(snapshots.frequency) < 2:
+        return VisibilityGamp(), (
+            f"coherent, although {why}: with one subcarrier there is nothing else; expect no "
+            "certificate, or send pilots over several hundred MHz"
+        )
+    band = float(np.ptp(snapshots.frequency)) * len(snapshots.frequency)
+    band /= len(snapshots.frequency) - 1
+    return NoncoherentPoints(), (
+        f"without phases, for {why}; neighbours nearer than {SPEED_OF_LIGHT / (2 * band):.2g} m, "
+        "c over twice the bandwidth, are not resolved"
+    )

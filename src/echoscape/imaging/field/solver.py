@@ -1,0 +1,212 @@
+"""The solver for the field: link-free, wideband, points off the grid, users refined with them.
+
+Takes `Snapshots` of several subcarriers and a grid.
+Gives a `VoxelImage` with positions of points, their covariances, and refined users.
+"""
+
+import math
+
+import numpy as np
+
+from echoscape.checks import InputError
+from echoscape.imaging.field.links import Nuisance, Scene, factors_of
+from echoscape.imaging.field.places import Places, prior_open
+from echoscape.imaging.field.refine import Priors
+from echoscape.imaging.field.search import Cloud, Settings, empty, search
+from echoscape.imaging.problem import estimate_channels
+from echoscape.imaging.snapshots import Snapshots
+from echoscape.imaging.solver import Solver, limit_of
+from echoscape.imaging.voxel_image import Certificate, ImageStatus, VoxelImage
+from echoscape.progress import Progress
+from echoscape.scene.voxel_grid import VoxelGrid
+from echoscape.units import SPEED_OF_LIGHT
+
+LEAST_LOG_ODDS = 100.0
+"""A certified image has no point of smaller log-odds: where the model is wrong, points that are
+not there reach tens (tuned with `LARGEST_MODEL_ERROR` on worlds of their own)."""
+LEAST_REPEAT = 0.15
+"""Path lengths repeat after c over the spacing of subcarriers.  Ten users and four stations resolve
+repeats after a fifth of the region (F1 0.9), after a tenth no more (0.2)."""
+LARGEST_MODEL_ERROR = 10**-2.5
+"""A certified image leaves the noise within this share of the received power."""
+
+
+class NoncoherentPoints(Solver):
+    """Wideband, phases unknown, points off the grid, users' positions and clocks refined."""
+
+    occupied_share: float = 0.02
+    """Share of voxels taken to be occupied before anything is seen."""
+    margin: float = 6.0
+    """Log-odds that a point must bring beyond its prior, for its position was chosen to fit."""
+    points: int = 400
+    """The most points."""
+    steps: int = 3
+    """Gauss-Newton steps after every addition; one only is too few for users off by decimetres."""
+    together: int = 5
+    """The most points added at once, each at least half as probable as the best."""
+    restarts: int = 3
+    """Restarts from no point, with users where they were found, while the misfit is too large."""
+    least_noise: float = 0.1
+    """The noise is learnt from the residual, but never below this share of the stated one."""
+
+    def __check_init__(self):
+        for name in ("points", "steps", "together"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least one; got {getattr(self, name)}")
+        if not 0 < self.occupied_share < 1:
+            raise ValueError(f"occupied_share must lie between 0 and 1; got {self.occupied_share}")
+
+    def image(
+        self,
+        snapshots: Snapshots,
+        grid: VoxelGrid,
+        *,
+        radius: float | None = None,
+        is_complex: bool = False,
+        progress: Progress | None = None,
+    ) -> VoxelImage:
+        """Make an image.
+
+        Raises:
+            InputError: There are fewer than two subcarriers, or they are too far apart for the
+                region: delays repeat within it.
+        """
+        del is_complex  # coefficients are magnitudes: the phases are free
+        _check_band(snapshots, grid)
+        radius = 0.5 * grid.edge if radius is None else radius
+        if not (radius > 0 and math.isfinite(radius)):
+            raise InputError(
+                f"the occlusion radius must be finite and above zero, in m; got {radius:g}"
+            )
+        scene, unit, noise = make_scene(snapshots, grid)
+        power = float(np.mean(np.abs(scene.channel) ** 2))
+        settings = Settings(
+            edge=grid.edge,
+            radius=radius,
+            rate=self.occupied_share,
+            margin=self.margin,
+            points=self.points,
+            steps=self.steps,
+            together=self.together,
+            floor=1e-6 * power if noise is None else self.least_noise * noise,
+        )
+        priors = Priors(0.35 * grid.edge, *snapshots.deviations())
+        places = Places(scene, grid)
+        best = search(scene, empty(scene), places, settings, priors)
+        for number in range(self.restarts):
+            if progress is not None:
+                progress(number + 1, self.restarts + 1, "points")
+            if noise is not None and best.noise.mean() < 1.1 * noise:
+                break
+            again = search(scene, empty(scene, best.nuisance), places, settings, priors)
+            gain = again.score - best.score
+            best = again if gain > 0 else best
+            if gain < 1.0:
+                break
+        if progress is not None:
+            progress(self.restarts + 1, self.restarts + 1, "points")
+        return _assemble(self, scene, best, places, settings, snapshots, unit, noise)
+
+
+def _check_band(snapshots: Snapshots, grid: VoxelGrid) -> None:
+    count = len(snapshots.frequency)
+    if count < 2:
+        raise InputError(
+            "images without phases need at least two subcarriers, better eight over several "
+            f"hundred MHz, to tell places by delay; got {count}: choose another solver"
+        )
+    spacing = float(np.min(np.diff(np.sort(snapshots.frequency))))
+    if not spacing > 0:
+        raise InputError("subcarriers must differ in frequency; two are the same")
+    repeat, across = SPEED_OF_LIGHT / spacing, grid.edge * float(np.linalg.norm(grid.shape))
+    if repeat < LEAST_REPEAT * across:
+        raise InputError(
+            f"subcarriers {1e-6 * spacing:g} MHz apart let path lengths repeat after {repeat:.3g} "
+            f"m, which many views cannot tell apart in a region {across:.3g} m across: use closer "
+            "subcarriers or a smaller region"
+        )
+
+
+def make_scene(snapshots: Snapshots, grid: VoxelGrid) -> tuple[Scene, float, float | None]:
+    """Undo the pilots and scale channels so that a column of the region has elements of size one.
+
+    Returns:
+        The scene, what a power of one is in a received sample, and the stated noise if any.
+    """
+    channel, energy, outside = estimate_channels(snapshots)
+    amplitude = np.sqrt(energy / energy.mean())
+    raw = Scene(
+        channel * amplitude[:, None, None],
+        snapshots.frequency,
+        snapshots.user_position,
+        snapshots.antenna_position,
+        amplitude,
+    )
+    some = grid.centre_of(np.linspace(0, grid.voxels - 1, min(grid.voxels, 500)).astype(int))
+    users = len(amplitude)
+    still = Nuisance(np.zeros((users, 3)), np.zeros(users))
+    factors = factors_of(raw, still, some)
+    power = float(np.mean(np.abs(factors.user) ** 2) * np.mean(np.abs(factors.antenna) ** 2))
+    scale = math.sqrt(power)
+    scene = raw._replace(channel=raw.channel / scale, amplitude=amplitude / scale)
+    stated = snapshots.noise_variance if snapshots.noise_variance is not None else outside
+    unit = power * float(energy.mean())
+    return scene, unit, None if stated is None else stated / unit
+
+
+def _assemble(solver, scene, cloud: Cloud, places, settings, snapshots, unit, noise) -> VoxelImage:
+    grid, users = places.grid, len(scene.user)
+    voxel = grid.index_of(cloud.point)
+    size = np.sqrt(np.maximum(cloud.power, 0))
+    mean, variance, occupancy = (np.zeros(grid.voxels) for _ in range(3))
+    occupancy += settings.rate
+    open_links = np.maximum(cloud.is_open.sum((0, 1)), 1)
+    np.maximum.at(mean, voxel, size)
+    variance[voxel] = cloud.power / open_links
+    certain = 1 / (1 + np.exp(-np.clip(cloud.log_odds, -30, 30)))
+    np.maximum.at(occupancy, voxel, certain)
+    centre = grid.centres()
+    free = prior_open(scene, cloud.nuisance, cloud.point, centre, settings.radius) > 0.5
+    seen_user, seen_station = np.array(np.any(free, axis=1)), np.array(np.any(free, axis=0))
+    seen_user[:, voxel], seen_station[:, voxel] = cloud.is_open.any(1), cloud.is_open.any(0)
+    unseen = np.array(~(seen_user.any(0) & seen_station.any(0)))
+    unseen[voxel] = False
+    learnt, power = float(cloud.noise.mean()), float(np.mean(np.abs(scene.channel) ** 2))
+    stated = learnt if noise is None else noise
+    residual = cloud.links.residual.sum() if cloud.links is not None else power * scene.channel.size
+    least = float(np.min(cloud.log_odds, initial=math.inf)) if len(cloud.point) else -math.inf
+    span = 3 * len(cloud.point)
+    covariance = np.zeros((len(cloud.point), 3, 3))
+    if cloud.covariance is not None and len(cloud.covariance) == span + 4 * users:
+        whole = cloud.covariance[:span, :span].reshape(-1, 3, len(cloud.point), 3)
+        covariance = np.einsum("iaib->iab", whole)
+    certificate = Certificate(
+        misfit=learnt / stated,
+        limit=max(limit_of(scene.channel.size), 1 + LARGEST_MODEL_ERROR * power / stated),
+        noise_known=noise is not None,
+        least_log_odds=least,
+        explained=float(np.clip(1 - residual / (power * scene.channel.size), 0, 1)),
+        lowest=min(0.5, 1 - LARGEST_MODEL_ERROR * power / stated),
+        needed_log_odds=LEAST_LOG_ODDS,
+    )
+    full = len(cloud.point) >= settings.points
+    return VoxelImage(
+        grid=grid,
+        mean=mean.reshape(grid.shape),
+        variance=variance.reshape(grid.shape),
+        occupancy=occupancy.reshape(grid.shape),
+        unseen=unseen.reshape(grid.shape),
+        visibility=np.concatenate([seen_user, seen_station]).reshape(-1, *grid.shape),
+        noise_variance=learnt * unit,
+        iterations=len(cloud.point),
+        status=ImageStatus.ITERATION_LIMIT if full else ImageStatus.CONVERGED,
+        certificate=certificate,
+        settings=solver.settings(),
+        point_position=cloud.point,
+        point_covariance=covariance,
+        point_coefficient=size,
+        user_position=scene.user + cloud.nuisance.offset,
+        user_clock=cloud.nuisance.clock / SPEED_OF_LIGHT,
+        model_error=max(0.0, learnt - (noise or 0.0)) / power,
+        frequency=float(snapshots.frequency.mean()),
+    )

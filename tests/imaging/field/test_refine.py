@@ -1,0 +1,86 @@
+"""Refinement: the step's gradient against finite differences, users and clocks brought back."""
+
+import numpy as np
+import pytest
+
+from echoscape.imaging.field.links import (
+    Nuisance,
+    Scene,
+    blocks_of,
+    columns_of,
+    factors_of,
+    gram_of,
+    links_of,
+)
+from echoscape.imaging.field.refine import Priors, gauss_newton
+
+TONES = 28e9 + 300e6 * ((np.arange(6) + 0.5) / 6 - 0.5)
+
+
+def world(seed=2, users=4, points=3):
+    """A scene without noise: points, users, two arrays at random, every link's phase its own."""
+    generator = np.random.default_rng(seed)
+    user, point = generator.uniform(0, 8, (users, 3)), generator.uniform(1, 6, (points, 3))
+    centre = np.array([[-4.0, 2.0, 5.0], [10.0, 7.0, 3.0], [3.0, -6.0, 4.5]])
+    antenna = centre[:, None] + generator.uniform(-0.02, 0.02, (3, 9, 3))
+    empty = np.zeros((6, users, 3, 9), complex)
+    nuisance = Nuisance(0.03 * generator.standard_normal((users, 3)), np.zeros(users))
+    scene = Scene(empty, TONES, user, antenna, np.full(users, 1e4))
+    link = generator.standard_normal((2, users, 3, points))
+    factors = factors_of(scene, nuisance, point)
+    received = np.einsum(
+        "fks,kbs,fbas->fkba", factors.user, link[0] + 1j * link[1], factors.antenna
+    )
+    return scene._replace(channel=received), point, nuisance
+
+
+def posterior(scene, nuisance, point, noise):
+    factors = factors_of(scene, nuisance, point)
+    gram = gram_of(columns_of(factors), blocks_of(scene.channel))
+    is_open = np.ones(gram.towards.shape, bool)
+    return factors, links_of(gram, is_open, np.full(len(point), 2.0), noise)
+
+
+def test_the_step_is_zero_at_the_truth_and_its_gradient_that_of_the_evidence():
+    scene, point, nuisance = world()
+    size = np.mean(np.abs(scene.channel) ** 2)
+    noise = np.full((4, 3), 1e-3 * size)
+    priors = Priors(1e3, np.full(4, 1e3), np.full(4, 1e3))
+    moved = point + 0.004 * np.random.default_rng(5).standard_normal(point.shape)
+    factors, links = posterior(scene, nuisance, moved, noise)
+    step = gauss_newton(scene, moved, moved, nuisance, factors, links, noise, priors)
+    flat = np.concatenate([step.point.ravel(), step.offset.ravel(), step.clock])
+    gradient = np.linalg.solve(step.covariance, flat)
+
+    def evidence(delta):
+        at, offset = delta[:9].reshape(3, 3), delta[9:21].reshape(4, 3)
+        shifted = Nuisance(nuisance.offset + offset, nuisance.clock + delta[21:])
+        return posterior(scene, shifted, moved + at, noise)[1].evidence.sum()
+
+    for index in (0, 4, 8, 11, 16, 22):
+        delta = np.zeros(25)
+        delta[index] = 1e-5
+        slope = (evidence(delta) - evidence(-delta)) / 2e-5
+        # Amplitudes are held while positions move, which is some per mille of the slope.
+        assert np.isclose(gradient[index], slope, rtol=0.02, atol=0.005 * np.abs(gradient).max())
+
+
+@pytest.mark.parametrize("clock", [0.0, 0.2])
+def test_steps_lead_back_to_points_users_and_clocks(clock):
+    scene, point, nuisance = world(3, users=6, points=5)
+    noise = np.full((6, 3), 1e-5 * np.mean(np.abs(scene.channel) ** 2))
+    generator = np.random.default_rng(1)
+    priors = Priors(0.3, np.full(6, 0.1), np.full(6, clock))
+    at = point + 0.02 * generator.standard_normal(point.shape)
+    state = Nuisance(np.zeros((6, 3)), np.zeros(6))
+    for _ in range(12):
+        factors, links = posterior(scene, state, at, noise)
+        step = gauss_newton(scene, at, point, state, factors, links, noise, priors)
+        at = at + step.point
+        state = Nuisance(state.offset + step.offset, state.clock + step.clock)
+    wrong = np.concatenate([at - point, state.offset - nuisance.offset])
+    deviation = np.sqrt(np.diagonal(step.covariance))[: wrong.size].reshape(-1, 3)
+    # The samples hold no noise: what is left is the priors' pull, within the claimed deviation.
+    assert np.all(np.abs(wrong) < 3 * deviation)
+    assert np.median(np.abs(wrong)) < 0.004
+    assert np.all(state.clock == 0) == (clock == 0)

@@ -1,0 +1,106 @@
+"""What all solvers share: settings saved, degrees of freedom, and how often programs compile."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+
+import jax
+import numpy as np
+import pytest
+
+from echoscape.imaging import OcclusionAwareGamp, VisibilityGamp, image, make_problem
+from echoscape.imaging.solver import degrees_of_freedom, limit_of
+from echoscape.scene.voxel_grid import VoxelGrid
+from tests.worlds.voxel_scenes import GRID, scene
+
+
+@contextlib.contextmanager
+def compilations():
+    """Collect the names of the programs that JAX compiles."""
+    found = []
+
+    class Listener(logging.Handler):
+        def emit(self, record):
+            text = record.getMessage()
+            if "Finished XLA compilation" in text:
+                found.append(text)
+
+    logger, listener = logging.getLogger("jax._src.dispatch"), Listener()
+    logger.addHandler(listener)
+    jax.config.update("jax_log_compiles", True)
+    try:
+        yield found
+    finally:
+        jax.config.update("jax_log_compiles", False)
+        logger.removeHandler(listener)
+
+
+def moved(snapshots, by, scale):
+    """The same scene elsewhere, louder."""
+    return dataclasses.replace(
+        snapshots,
+        user_position=snapshots.user_position + by,
+        antenna_position=snapshots.antenna_position + by,
+        received=scale * snapshots.received,
+        noise_variance=3.0 * scale**2 * snapshots.noise_variance,
+    )
+
+
+def test_a_grid_elsewhere_in_other_noise_with_other_settings_compiles_nothing():
+    """Origin, radius, noise, iterations and thresholds are arrays; only sizes are compiled."""
+    snapshots, _ = scene(users=3, station_count=2, occupied=4)
+    image(snapshots, GRID, solver=OcclusionAwareGamp(iterations=7))
+    by = np.array([100.0, -30.0, 7.0])
+    x, y, z = (float(value) for value in np.asarray(GRID.origin) + by)
+    other = VoxelGrid((x, y, z), GRID.shape, GRID.edge)
+    with compilations() as found:
+        image(
+            moved(snapshots, by, 2.0),
+            other,
+            solver=OcclusionAwareGamp(iterations=9, threshold=0.25),
+            radius=0.47 * GRID.edge,
+        )
+    assert found == []
+
+
+def test_the_listener_notices_what_is_compiled():
+    with compilations() as found:
+        jax.jit(lambda x: x * 3.25 + 0.125)(np.ones(17)).block_until_ready()
+    assert found
+
+
+@pytest.mark.parametrize(("is_complex", "share"), [(False, 0.5), (True, 1.0)])
+def test_a_real_coefficient_takes_half_a_sample(is_complex, share):
+    """Least squares on noise alone leaves a mean squared residual of (n - share p) / n."""
+    snapshots, _ = scene(users=4, station_count=2)
+    problem = make_problem(snapshots, GRID, is_complex=is_complex)
+    samples, fitted = problem.received.size, 40
+    left = degrees_of_freedom(problem, float(fitted))
+    generator = np.random.default_rng(4)
+    shape = (samples, fitted)
+    columns = generator.standard_normal(shape) + 1j * generator.standard_normal(shape)
+    draws = generator.standard_normal((400, samples)) + 1j * generator.standard_normal(
+        (400, samples)
+    )
+    if not is_complex:  # stack parts: real unknowns, twice as many real samples
+        columns = np.concatenate([columns.real, columns.imag])
+        draws = np.concatenate([draws.real, draws.imag], 1)
+    q, _ = np.linalg.qr(columns)
+    residual = draws - (draws @ q.conj()) @ q.T
+    mean = np.sum(np.abs(residual) ** 2) / np.sum(np.abs(draws) ** 2) * samples
+    assert left == samples - share * fitted
+    # 400 draws of 96 complex samples: a standard error of 0.5 % of the samples, times four.
+    assert np.isclose(mean, left, rtol=0.02)
+
+
+def test_the_limits_lie_about_one_by_the_deviation_of_a_mean_of_squares():
+    draws = np.random.default_rng(1).standard_normal((4000, 2, 50))
+    mean = np.mean(np.sum(draws**2, 1) / 2, 1)  # complex samples of variance one
+    assert np.isclose(limit_of(50, 1.0) - 1, mean.std(), rtol=0.05)  # 1.1 % standard error
+    assert limit_of(50, -2.0) < 1 < limit_of(50)
+
+
+def test_settings_are_saved_as_they_were():
+    stored = json.loads(VisibilityGamp(iterations=17, starts=2).settings())
+    assert stored == {"solver": "VisibilityGamp", "iterations": 17, "starts": 2, "slots": None}
