@@ -2,6 +2,7 @@
 #   make demo    see the whole thing in two minutes         make test   run the default test suite
 #   make lint    style and types                            make bench  run the benchmarks
 #   make docs    write docs/commands.md, build the pages    make lock   resolve the locks again (needs uv)
+#   make mutation   break core terms on purpose and count what the tests notice (long)
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGE := --no-deps --no-build-isolation --editable .
 
-.PHONY: demo test lint bench docs lock develop clean
+.PHONY: demo test lint bench docs mutation lock develop clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/echoscape demo
@@ -25,6 +26,9 @@ lint: develop
 
 bench: develop
 	@set -e; for file in $(sort $(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file; done
+
+mutation: develop
+	$(BIN)/python tools/mutate.py --rows docs/mutation_rows.json
 
 docs: develop
 	$(BIN)/python tools/write_commands.py
@@ -59,4 +63,4 @@ lock:
 	@! grep -nE '://|^-|file:' requirements.lock requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) build dist docs/_build
+	rm -rf $(VENV) .venv-peers build dist docs/_build
