@@ -15,6 +15,7 @@ from echoscape.cli.application import app
 from echoscape.cli.console import compiled_folder, print_json, progress
 from echoscape.reports import read_reports
 from echoscape.sample import load_sample
+from tests.worlds import ray_traced
 
 SITE = """
 carrier_frequency = 28e9
@@ -110,12 +111,14 @@ def test_convert_keeps_columns_and_values(capsys, tmp_path, file, table):
             assert one == other or one == pytest.approx(other, rel=1e-6), name
 
 
-def test_convert_takes_a_ray_traced_table(capsys, tmp_path, shared):
-    source = shared / "data/rt_ckm/ckm_train.npz"
+def test_convert_takes_a_ray_traced_table(capsys, tmp_path):
+    np.savez(tmp_path / "traced.npz", **ray_traced.tables())
     out = tmp_path / "u.parquet"
-    assert run(capsys, "reports", "convert", source, out, "--strongest", "3")[0] == 0
-    reports = read_reports(out)
-    assert reports.estimates.valid.shape == (10_000, 3)
+    code, _, err = run(
+        capsys, "reports", "convert", tmp_path / "traced.npz", out, "--strongest", "3"
+    )
+    assert code == 0, err
+    assert read_reports(out).estimates.valid.shape == (ray_traced.USERS, 3)
 
 
 def test_a_site_places_the_stations(capsys, tmp_path, table):

@@ -9,6 +9,7 @@ import pytest
 from echoscape.checks import InputError
 from echoscape.reports import reports_from_ray_traced, reports_from_sionna, summarize_reports
 from echoscape.units import SPEED_OF_LIGHT
+from tests.worlds import ray_traced
 
 TABLE = {
     "pos": np.array([[10.0, 20.0, 1.5], [11.0, 25.0, 1.5], [-30.0, 7.0, 1.2]], dtype=np.float32),
@@ -39,10 +40,10 @@ def test_flat_tables_become_reports_with_the_strongest_first():
     assert not any(leaf[2].any() for leaf in (paths.delay, paths.departure_zenith, paths.power))
 
 
-def test_real_data_obeys_the_geometry_of_line_of_sight(shared):
-    file = shared / "data/rt_ckm/ckm_train.npz"
-    sees = np.load(file)["los"][:300]
-    reports = reports_from_ray_traced(file, users=np.arange(300))
+def test_what_was_traced_obeys_the_geometry_of_line_of_sight(tmp_path):
+    np.savez(tmp_path / "traced.npz", **ray_traced.tables())
+    sees = ray_traced.in_sight()
+    reports = reports_from_ray_traced(tmp_path / "traced.npz", users=np.arange(len(sees)))
     offset = reports.position - reports.station_position[0]
     first = np.argmin(np.where(reports.estimates.valid, reports.estimates.delay, 1), axis=1)
     at = (np.flatnonzero(sees), first[sees])

@@ -9,7 +9,12 @@ from echoscape.channel_model.spread import NAMES
 from echoscape.cli import main
 from echoscape.scene.mesh import read_mesh
 from echoscape.studies.isac_channel.study import IsacChannel, _cut, seen_again, track_powers
-from echoscape.studies.isac_channel.world import CARRIER, read_route, spreads_over_time
+from echoscape.studies.isac_channel.world import (
+    CARRIER,
+    read_route,
+    sample_route,
+    spreads_over_time,
+)
 from echoscape.tracking import track
 from echoscape.tracking.map_forecast import forecast_with_map, prepare_map
 
@@ -33,6 +38,21 @@ def test_every_specular_path_comes_from_a_point_that_stands_still(shared):
     ]
     assert len(long) > 200
     assert np.mean(np.array(worst) <= 5e-3) >= 0.98
+
+
+def test_a_path_of_our_own_tracing_comes_from_a_point_that_stands_still():
+    route, _ = sample_route(2.0, rate=5.0)
+    instant, path = np.nonzero(route.power > 0)
+    length, azimuth, zenith, *_ = route.path[instant, path].T
+    across = np.sin(zenith)
+    ahead = [across * np.cos(azimuth), across * np.sin(azimuth), np.cos(zenith)]
+    image = route.position[instant] + length[:, None] * np.stack(ahead, axis=1)
+    # Of every image at the first instant another is found within a millimetre at the last one,
+    # except where the walls' ends let a path go meanwhile.
+    first, last = image[instant == 0], image[instant == instant.max()]
+    nearest = np.linalg.norm(first[:, None] - last[None], axis=-1).min(axis=1)
+    assert len(first) >= 5
+    assert np.mean(nearest < 1e-3) > 0.7
 
 
 @pytest.mark.slow
