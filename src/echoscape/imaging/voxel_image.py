@@ -9,10 +9,11 @@ import os
 
 import equinox as eqx
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Bool, Complex, Float, Inexact
 
 from echoscape.checks import InputError
-from echoscape.display import Status
+from echoscape.display import Displayed, Status, span
 from echoscape.files.npz import Kind
 from echoscape.reports.archive import open_arrays, write_arrays
 from echoscape.scene.static_points import StaticPoints
@@ -91,7 +92,7 @@ class Certificate(eqx.Module):
         return status
 
 
-class VoxelImage(eqx.Module):
+class VoxelImage(Displayed, eqx.Module):
     """An image over a grid; arrays of numpy, axes x, y, z."""
 
     grid: VoxelGrid
@@ -132,6 +133,30 @@ class VoxelImage(eqx.Module):
     """Clock errors of users [s]."""
     model_error: float | None = None
     """Share of the received power that is left beyond the stated noise [1]."""
+
+    def to_arrow(self) -> pa.Table:
+        """Lay the voxels out as an Arrow table, one row each, x slowest."""
+        centre = self.grid.centres()
+        columns = {axis: centre[:, i] for i, axis in enumerate("xyz")}
+        columns |= {"mean": np.real(self.mean).ravel()}
+        if np.iscomplexobj(self.mean):
+            columns |= {"mean_imaginary": np.imag(self.mean).ravel()}
+        names = ("variance", "occupancy", "unseen")
+        return pa.table(columns | {name: getattr(self, name).ravel() for name in names})
+
+    def summary_rows(self) -> dict[str, str]:
+        """Give the grid, the counts of voxels and how the solver ended."""
+        occupied = int(self.occupied().sum())
+        centre = self.grid.centres()
+        trusted = "can be trusted" if self.certificate.holds else "cannot be trusted"
+        return {
+            "voxels": f"{self.grid.voxels:,} of {self.grid.edge:g} m, {occupied:,} occupied, "
+            f"{int(self.unseen.sum()):,} out of sight",
+            **{axis: span(centre[:, i], "m") for i, axis in enumerate("xyz")},
+            str(self.status): self.status.advice,
+            "certificate": f"{trusted}: misfit {self.certificate.misfit:.3g}, at most "
+            f"{self.certificate.limit:.3g}",
+        }
 
     def static_points(self) -> StaticPoints:
         """Give the occupied voxels as scatterers, for a channel map or a tracker to start from.
