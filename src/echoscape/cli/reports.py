@@ -19,12 +19,12 @@ from echoscape.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from echoscape.reports import Summary
+    from echoscape.reports import ImportOptions, Summary
     from echoscape.scene import Site
 
-_TURNED, _LATE = 0.2, 0.5  # what direct paths may be off by, in the median [rad], [m]
-
-app = cyclopts.App(name="reports", help="Check users' reports and convert their format.")
+app = cyclopts.App(
+    name="reports", help="Check users' reports, convert their format, import foreign ones."
+)
 
 
 @app.command
@@ -64,14 +64,63 @@ def convert(
         site: TOML file that places the stations where the reports do not.
         strongest: How many paths of each user to take from a ray-traced table.
     """
+    from echoscape.reports import check_geometry
     from echoscape.reports.importing.convert import convert_reports
 
     reports = convert_reports(source, destination, read_site(site), strongest)
     count = int(reports.estimates.valid.sum())
     print_line(f"{destination}: {len(reports.report)} reports with {count} paths")
+    for finding in check_geometry(reports):
+        print_warning(finding.sentence)
 
 
-@app.command(name="import-measured")
+@app.command(name="import")
+def import_foreign(
+    source: Path,
+    /,
+    *,
+    out: Path,
+    layout: str | None = None,
+    station: Annotated[list[str] | None, cyclopts.Parameter(negative="")] = None,
+    column: Annotated[list[str] | None, cyclopts.Parameter(negative="")] = None,
+    transmit_power: Annotated[float | None, cyclopts.Parameter(allow_leading_hyphen=True)] = None,
+    strongest: Annotated[
+        int | None, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1))
+    ] = None,
+    angle_std: float | None = None,
+    length_std: float | None = None,
+    clockwise: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Bring in the paths of a ray tracer, a channel sounder or a spreadsheet as reports.
+
+    Says what each quantity was taken from, and whether the direct paths agree with the positions.
+
+    Args:
+        source: A file or a folder.
+        layout: deepmimo, wireless-insite, sionna, aodt, point-data, ray-traced or measured; found
+            by itself if not given.
+        station: Name of a station, once for each, in the order of the source.
+        column: What a column means, as COLUMN=QUANTITY or COLUMN=QUANTITY:UNIT, such as
+            aod_el=departure_zenith:deg, or COLUMN=ignore.
+        transmit_power: What was transmitted, where powers are received powers [dBm].
+        out: Reports to write, .parquet or .csv.
+        strongest: How many paths of each report to keep; all if not given.
+        angle_std: Standard deviation of every angle [rad]; not stated if not given.
+        length_std: Standard deviation of every path's length [m]; not stated if not given.
+        clockwise: The angles run clockwise from the headings.
+        json: Print JSON for programs.
+    """
+    from echoscape.reports import ImportOptions
+
+    options = ImportOptions(
+        tuple(station or ()), strongest, angle_std, length_std, clockwise, transmit_power,
+        tuple(column or ()),
+    )  # fmt: skip
+    _import(source, out, layout, options, json)
+
+
+@app.command(name="import-measured", show=False)
 def import_measured(
     source: Path,
     destination: Path,
@@ -80,13 +129,13 @@ def import_measured(
     angle_std: float | None = None,
     length_std: float | None = None,
     clockwise: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    station: str = "bs",
+    station: str | None = None,
     json: Json = False,
 ) -> None:
-    """Write the multipath lists of a measurement campaign as reports.
+    """Write the multipath lists of a measurement campaign as reports; use `reports import`.
 
     Args:
-        source: The lists as .csv or MATLAB .mat.
+        source: The lists as a table or MATLAB .mat.
         destination: Reports to write, .parquet or .csv.
         angle_std: Standard deviation of every angle [rad]; not stated if not given.
         length_std: Standard deviation of every path's length [m]; not stated if not given.
@@ -94,44 +143,46 @@ def import_measured(
         station: Name of the base station.
         json: Print JSON for programs.
     """
-    from echoscape.cli.options import check_table, refuse_same
+    from echoscape.reports import ImportOptions
 
-    check_table(destination)
-    refuse_same(source, destination)
-    from echoscape.reports import direct_path_offsets, read_measured, write_reports
-
-    reports = read_measured(
-        source, angle_std=angle_std, length_std=length_std, clockwise=clockwise, station=station
+    print_warning(
+        "echoscape reports import-measured is deprecated and will be removed in the next version; "
+        "use echoscape reports import SOURCE --out FILE"
     )
-    write_reports(reports, destination)
-    offset = direct_path_offsets(reports)
-    count = int(reports.estimates.valid.sum())
+    options = ImportOptions(
+        (station,) if station else (), None, angle_std, length_std, clockwise
+    )  # fmt: skip
+    _import(source, destination, None, options, json)
+
+
+def _import(
+    source: Path, destination: Path, layout: str | None, options: "ImportOptions", json: bool
+) -> None:
+    from echoscape.cli.options import check_table, refuse_same
+    from echoscape.reports import import_reports
+    from echoscape.reports.importing.convert import write_imported
+
+    refuse_same(source, destination)
+    check_table(destination)
+    found = import_reports(source, layout, options)
+    write_imported(found, destination)
+    findings = found.findings()
+    count = int(found.reports.estimates.valid.sum())
     if json:
-        print_json({"poses": len(reports.report), "paths": count, "direct": offset})
+        print_json({
+            "layout": found.layout,
+            "reports": len(found.reports.report),
+            "paths": count,
+            "stations": list(found.reports.station),
+            "taken": {note.quantity: note.taken for note in found.notes},
+            "warnings": [finding.sentence for finding in findings],
+        })  # fmt: skip
     else:
-        print_line(f"{destination}: {len(reports.report)} poses with {count} paths")
-        if offset["poses"]:
-            print_line(
-                f"{offset['poses']:.0f} poses with a direct path: its length is off by "
-                f"{offset['length']:.2f} m, its angle by {offset['azimuth']:.3f} rad (medians)"
-            )
-    if offset["poses"] >= 5 and offset["scatter"] > 0.1:
-        if offset["scatter_mirrored"] < 0.5 * offset["scatter"]:
-            print_warning(
-                "the direct paths fit far better mirrored: try with --clockwise, or without"
-            )
-        else:
-            print_warning("the direct paths' angles do not fit the positions: check the headings")
-    elif offset["poses"] >= 5 and abs(offset["azimuth"]) > _TURNED:
-        print_warning(
-            f"the direct paths are all turned by {offset['azimuth']:.2f} rad: check the station's "
-            "heading and its unit"
-        )
-    if offset["poses"] >= 5 and abs(offset["length"]) > _LATE:
-        print_warning(
-            f"the direct paths are off by {offset['length']:.2f} m: check the clock, and the unit "
-            "of lengths and positions"
-        )
+        rows = {note.quantity: note.taken for note in found.notes}
+        print_table(f"{source}: layout {found.layout}", rows)
+        print_line(f"{destination}: {len(found.reports.report)} reports with {count} paths")
+    for finding in findings:
+        print_warning(finding.sentence)
 
 
 def read_site(file: Path | None) -> "Site | None":

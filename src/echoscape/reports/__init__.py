@@ -6,9 +6,14 @@ Gives `Reports`, `Echoes` and `Observations`.
 
 from echoscape.files import atomic_folder, atomic_path
 from echoscape.reports.echo import Echoes
+from echoscape.reports.finding import Finding
 from echoscape.reports.fix_table import read_fixes, write_fixes
+from echoscape.reports.geometry import check_geometry
+from echoscape.reports.importing.importer import import_reports
+from echoscape.reports.importing.layout import ImportOptions
 from echoscape.reports.importing.measured import direct_path_offsets, read_measured
-from echoscape.reports.importing.ray_traced import reports_from_ray_traced, reports_from_sionna
+from echoscape.reports.importing.ray_traced import reports_from_ray_traced
+from echoscape.reports.importing.sionna import reports_from_sionna
 from echoscape.reports.observation import Observations
 from echoscape.reports.observation_table import read_observations, write_observations
 from echoscape.reports.report import Reports
@@ -22,12 +27,16 @@ from echoscape.reports.table import (
 
 __all__ = [
     "Echoes",
+    "Finding",
+    "ImportOptions",
     "Observations",
     "Reports",
     "Summary",
     "atomic_folder",
     "atomic_path",
+    "check_geometry",
     "direct_path_offsets",
+    "import_reports",
     "read_echoes",
     "read_fixes",
     "read_measured",

@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from echoscape.reports.files import read_table, write_table
-from echoscape.reports.importing.ray_traced import reports_from_ray_traced
+from echoscape.reports.importing.importer import import_reports
+from echoscape.reports.importing.layout import Imported, ImportOptions
 from echoscape.reports.report import Reports
 from echoscape.reports.schema import REPORTS, STATION_POSITION
 from echoscape.reports.table import reports_from_table, table_from_reports
@@ -37,7 +38,7 @@ def convert_reports(
         The reports, as they were read.
     """
     if Path(source).suffix.lower() == ".npz":
-        reports = reports_from_ray_traced(source, strongest=strongest)
+        reports = import_reports(source, None, ImportOptions(strongest=strongest)).reports
         table = table_from_reports(reports)
     else:
         table = read_table(source, REPORTS)
@@ -46,6 +47,13 @@ def convert_reports(
             table = _with_stations(table, reports)
     write_table(table, destination, REPORTS)
     return reports
+
+
+def write_imported(imported: Imported, destination: str | Path) -> None:
+    """Write imported reports, unless what was read would be refused on reading it again."""
+    table = table_from_reports(imported.reports)
+    reports_from_table(table, None, "what was imported")
+    write_table(table, destination, REPORTS)
 
 
 def _with_stations(table: pa.Table, reports: Reports) -> pa.Table:

@@ -1,33 +1,65 @@
-"""Reports out of ray-traced paths: exact, as a perfect receiver would have sent them.
+"""Flat tables of ray-traced paths (``.npz``) as reports, exact as a perfect receiver has them.
 
-Two layouts are known: flat tables of ``.npz`` files (elevations and nanoseconds), and the `Paths`
-object of Sionna RT, read by its attributes so that Sionna need not be installed.
-
-Takes paths of a ray tracer.
+Takes rows of paths and, for each user, where its rows begin.
 Gives `Reports` with the strongest paths of every user, in radians and seconds.
 """
 
-import math
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from echoscape.checks import InputError
-from echoscape.estimation import PathEstimates
+from echoscape.files.npz import open_npz
 from echoscape.propagation.traced_table import traced_arrays
+from echoscape.reports.importing.column_names import Meaning
+from echoscape.reports.importing.columns_to_rows import Choices, rows_of_columns
+from echoscape.reports.importing.layout import Imported, ImportOptions, Layout
+from echoscape.reports.importing.path_rows import reports_from_rows
 from echoscape.reports.report import Reports
-from echoscape.units import wrap_angle
 
 FIELDS = ("pos", "bs_pos", "offset", "a_re", "a_im", "tau_ns", "aod", "eod", "aoa", "eoa")
+_CLAIMS = {
+    "tau_ns": Meaning("delay", "ns"),
+    "aod": Meaning("departure_azimuth", "rad"),
+    "eod": Meaning("departure_elevation", "rad"),
+    "aoa": Meaning("arrival_azimuth", "rad"),
+    "eoa": Meaning("arrival_elevation", "rad"),
+    "a_re": Meaning("amplitude_real"),
+    "a_im": Meaning("amplitude_imaginary"),
+}
+STRONGEST = 12
+"""Paths of each user that a ray tracer's table is cut to, unless stated."""
+
+
+class RayTraced(Layout):
+    """Flat tables: rows of user k are ``offset[k]`` to ``offset[k + 1]``."""
+
+    name = "ray-traced"
+    files = "a .npz of the arrays " + ", ".join(FIELDS)
+
+    def recognises(self, source: Path) -> bool:
+        """Look for the arrays that no other layout has."""
+        if source.suffix.lower() != ".npz" or not source.is_file():
+            return False
+        try:
+            with zipfile.ZipFile(source) as archive:
+                names = {name.removesuffix(".npy") for name in archive.namelist()}
+        except (zipfile.BadZipFile, OSError):
+            return False
+        return {"offset", "tau_ns"} <= names
+
+    def read(self, source: Path, options: ImportOptions) -> Imported:
+        """Read a table."""
+        return _imported(_load(source), None, options, str(source))
 
 
 def reports_from_ray_traced(
     source: str | Path | Mapping[str, np.ndarray],
     users: Sequence[int] | Int[np.ndarray, " report"] | None = None,
-    strongest: int = 12,
+    strongest: int = STRONGEST,
     station: str = "bs",
 ) -> Reports:
     """Make reports of a flat table: rows of user k are ``offset[k]`` to ``offset[k + 1]``.
@@ -42,151 +74,66 @@ def reports_from_ray_traced(
 
     Raises:
         FileNotFoundError: There is no such file.
-        InputError: The layout is another one.
+        InputError: The layout is another one, or a number cannot be right.
     """
-    if strongest < 1:
-        raise InputError(f"strongest must be at least 1 path; got {strongest}")
-    table = traced_arrays(source, FIELDS)
+    table = source if isinstance(source, Mapping) else _load(Path(source))
+    name = "the ray-traced table" if isinstance(source, Mapping) else str(source)
+    return _imported(table, users, ImportOptions((station,), strongest), name).reports
+
+
+def _load(source: Path) -> dict[str, np.ndarray]:
+    with open_npz(source, "a ray-traced .npz table") as archive:
+        return {name: archive[name] for name in FIELDS if name in archive}
+
+
+def _imported(
+    table: Mapping[str, np.ndarray],
+    users: Sequence[int] | Int[np.ndarray, " report"] | None,
+    options: ImportOptions,
+    source: str,
+) -> Imported:
+    # Vertical angles may be elevations or polar, as the direct paths say below.
+    flat = {n: np.zeros(np.shape(table[n])) for n in ("eod", "eoa") if n in table}
+    checked = traced_arrays({**table, **flat}, FIELDS)
+    table = {**checked, **{name: np.asarray(table[name], np.float64) for name in flat}}
     offset = table["offset"].astype(np.int64)
     users = np.arange(len(offset) - 1) if users is None else np.asarray(users, dtype=np.int64)
     if len(users) and not (users.min() >= 0 and users.max() < len(offset) - 1):
         raise InputError(f"users must lie between 0 and {len(offset) - 2}, the table has no others")
-    power = table["a_re"].astype(float) ** 2 + table["a_im"].astype(float) ** 2
-    owner = np.repeat(np.arange(len(offset) - 1), np.diff(offset))
-    order = np.lexsort((-power, owner))  # rows stay with their user, strongest first
-    count = np.minimum(np.diff(offset)[users], strongest)
-    slot = np.arange(max(1, int(count.max(initial=0))))
-    valid = slot < count[:, None]
-    row = np.where(valid, offset[users][:, None] + slot, 0)
-
-    def column(values: np.ndarray) -> Float[np.ndarray, "report path"]:
-        values = values.astype(float)
-        return np.where(valid, values[order][row] if len(values) else 0.0, 0.0)
-
-    return Reports(
-        estimates=_estimates(
-            departure=(column(table["aod"]), math.pi / 2 - column(table["eod"])),
-            arrival=(column(table["aoa"]), math.pi / 2 - column(table["eoa"])),
-            delay=column(table["tau_ns"]) * 1e-9,
-            power=column(power),
-            valid=valid,
-            strongest=strongest,
-        ),
-        position=np.asarray(table["pos"], dtype=np.float64)[users],
-        position_std=np.zeros(len(users)),
-        time=np.zeros(len(users)),
-        report=users,
-        station_index=np.zeros(len(users), dtype=np.int64),
-        station_position=np.asarray(table["bs_pos"], dtype=np.float64).reshape(1, 3),
-        station=(station,),
+    count = (offset[1:] - offset[:-1])[users]
+    taken = np.maximum(count, 1)  # a user without a path keeps one row
+    owner = np.repeat(np.arange(len(users)), taken)
+    slot = np.arange(len(owner)) - np.repeat(np.cumsum(taken) - taken, taken)
+    present = slot < count[owner]
+    row = np.where(present, offset[users][owner] + slot, 0)
+    place = np.asarray(table["pos"], np.float64)
+    station = np.asarray(table["bs_pos"], np.float64)
+    if options.strongest is not None and options.strongest < 1:
+        raise InputError(f"strongest must be at least 1 path; got {options.strongest}")
+    columns: dict[str, np.ndarray] = {"pose": users[owner]}
+    for k, axis in enumerate("xyz"):
+        columns[f"user_{axis}"] = place[users][owner, k]
+        columns[f"station_{axis}"] = np.full(len(owner), station[k])
+    for name in _CLAIMS:
+        values = np.asarray(table[name], np.float64)
+        laid = values[row] if len(values) else np.zeros(len(row))
+        bad = present & ~np.isfinite(laid)
+        if bad.any():
+            raise InputError(
+                f"{source}: array {name!r} must be finite, but row {row[np.argmax(bad)]} has "
+                f"{laid[np.argmax(bad)]}; trace it again or leave the row out"
+            )
+        columns[name] = np.where(present, laid, np.nan)
+    stated = options.choices()
+    choices = Choices(
+        {**_CLAIMS, **stated.column}, stated.station or ("bs",), stated.clockwise, None
     )
-
-
-def reports_from_sionna(
-    paths: Any, strongest: int = 12, station: Sequence[str] | None = None
-) -> Reports:
-    """Make reports of a Sionna RT `Paths` object: one for each receiver and transmitter.
-
-    The delays are those of ``paths.tau``.  The delays that ``paths.cir()`` returns start at zero
-    unless it was called with ``normalize_delays=False``, and without the absolute delay there is
-    nothing to locate.  Of traced arrays (``synthetic_array=False``) the paths of the first
-    elements are taken, since those of other elements come in another order; power is averaged
-    over synthetic elements and polarisations.
-
-    Args:
-        paths: The object, or one with its attributes `a` (real and imaginary part), `tau`,
-            `theta_t`, `phi_t`, `theta_r`, `phi_r`, `valid`, `sources`, `targets`, `num_rx`,
-            `num_tx`.
-        strongest: How many paths of each report to keep.
-        station: Names of the transmitters, ``tx-0`` and so on by default.
-    """
-    receivers, transmitters = int(paths.num_rx), int(paths.num_tx)
-    source, target = _points(paths.sources), _points(paths.targets)
-    elements = len(target) // receivers, len(source) // transmitters
-    real, imaginary = (np.asarray(part, dtype=np.float64) for part in paths.a)
-    power = real**2 + imaginary**2  # [rx, polarisation x element, tx, ..., path]
-    shape = power.shape
-    if np.asarray(paths.tau).ndim == 5:  # traced arrays: polarisations outside, elements inside
-        power = power.reshape(
-            receivers, -1, elements[0], transmitters, shape[3] // elements[1], elements[1], shape[4]
-        )[:, :, 0, :, :, 0]
-    power = power.mean(axis=(1, 3)).reshape(receivers * transmitters, shape[4])
-
-    def pairs(name: str) -> np.ndarray:
-        values = np.asarray(getattr(paths, name))
-        values = values[:, 0, :, 0] if values.ndim == 5 else values
-        return values.reshape(receivers * transmitters, -1)
-
-    names = tuple(station or (f"tx-{i}" for i in range(transmitters)))
-    if len(names) != transmitters:
-        raise InputError(f"{len(names)} names of stations came for {transmitters} transmitters")
-    valid = pairs("valid").astype(bool)
-    delay = np.where(valid, pairs("tau"), 0.0)
-    if valid.shape[1] == 0:  # nothing found anywhere
-        valid, delay, power = (np.zeros((len(valid), 1), t) for t in (bool, float, float))
-
-    def angle(name: str) -> np.ndarray:
-        values = pairs(name)
-        return np.where(valid, values if values.shape[1] else 0.0, 0.0).astype(np.float64)
-
-    station_position = source[:: elements[1]]
-    receiver, transmitter = np.divmod(np.arange(receivers * transmitters), transmitters)
-    return Reports(
-        estimates=_estimates(
-            departure=(angle("phi_t"), angle("theta_t")),
-            arrival=(angle("phi_r"), angle("theta_r")),
-            delay=delay.astype(np.float64),
-            power=np.where(valid, power, 0.0),
-            valid=valid,
-            strongest=strongest,
-        ),
-        position=target[:: elements[0]][receiver],
-        position_std=np.zeros(len(receiver)),
-        time=np.zeros(len(receiver)),
-        report=receiver,
-        station_index=transmitter,
-        station_position=station_position,
-        station=names,
+    rows, notes = rows_of_columns(columns, choices, source)
+    reports = reports_from_rows(
+        rows,
+        STRONGEST if options.strongest is None else options.strongest,
+        options.angle_std,
+        options.length_std,
     )
+    return Imported(reports, tuple(notes), RayTraced.name)
 
-
-def _estimates(
-    departure: tuple[np.ndarray, np.ndarray],
-    arrival: tuple[np.ndarray, np.ndarray],
-    delay: np.ndarray,
-    power: np.ndarray,
-    valid: np.ndarray,
-    strongest: int,
-) -> PathEstimates:
-    """Keep the strongest paths, in falling power, and state no error."""
-    if strongest < 1:
-        raise InputError(f"strongest must be at least 1 path; got {strongest}")
-    order = np.argsort(np.where(valid, -power, np.inf), axis=1, kind="stable")[:, :strongest]
-    order = order[:, : max(1, int(valid.sum(axis=1).max(initial=0)))]
-    valid = np.take_along_axis(valid, order, axis=1)
-
-    def kept(values: np.ndarray) -> np.ndarray:
-        return np.where(valid, np.take_along_axis(values, order, axis=1), 0.0)
-
-    exact = np.zeros(valid.shape)
-    return PathEstimates.from_delays(
-        departure_azimuth=wrap_angle(kept(departure[0])),
-        departure_zenith=kept(departure[1]),
-        arrival_azimuth=wrap_angle(kept(arrival[0])),
-        arrival_zenith=kept(arrival[1]),
-        delay=kept(delay),
-        power=kept(power),
-        departure_azimuth_std=exact,
-        departure_zenith_std=exact,
-        arrival_azimuth_std=exact,
-        arrival_zenith_std=exact,
-        delay_std=exact,
-        valid=valid,
-    )
-
-
-def _points(points: Any) -> Float[np.ndarray, "point 3"]:
-    """Read points that are stored one a row or, as Mitsuba does, one a column."""
-    points = np.asarray(points, dtype=np.float64)
-    points = points.reshape(3, -1).T if points.shape[0] == 3 else points
-    return np.ascontiguousarray(points)
