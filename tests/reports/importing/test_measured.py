@@ -220,7 +220,7 @@ def test_files_of_another_kind_are_refused(tmp_path, file):
         read_measured(file(name="a.xlsx"))
     with pytest.raises(InputError, match="cannot be read as a MATLAB file"):
         read_measured(file(name="a.mat"))
-    with pytest.raises(InputError, match="cannot be read as a MATLAB file"):
+    with pytest.raises(InputError, match="is empty; a MATLAB file of paths was needed"):
         read_measured(file("", name="empty.mat"))
     savemat(tmp_path / "b.mat", {"foo": 1.0})
     with pytest.raises(InputError, match="no struct with a user's position; it has the fields foo"):

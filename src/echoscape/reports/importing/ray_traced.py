@@ -136,4 +136,3 @@ def _imported(
         options.length_std,
     )
     return Imported(reports, tuple(notes), RayTraced.name)
-

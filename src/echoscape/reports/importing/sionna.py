@@ -6,7 +6,10 @@ Takes `Paths`, or an ``.npz`` file of its arrays.
 Gives `Reports`.
 """
 
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
