@@ -20,7 +20,7 @@ import numpy as np
 from network_fit import square
 from scipy.optimize import minimize
 
-from echoscape.channel_map import NetworkSettings, fit_network
+from echoscape.channel_map import Network, fit_map
 from echoscape.localization import PairedEchoes, localize_paired, prepare_paired
 from echoscape.localization.associated.by_rank_likelihood import log_likelihood, ranked_paths
 
@@ -69,9 +69,9 @@ def main():
     rng = np.random.default_rng(1)
     everyone = square(options.reports + options.targets)
     place = everyone.position[options.reports :]
-    settings = NetworkSettings(epochs=options.epochs, batch=128, planar=True)
-    learnt = fit_network(
-        everyone, loss="likelihood", settings=settings, key=jax.random.key(0)
+    settings = Network(epochs=options.epochs, batch=128, planar=True)
+    learnt = fit_map(
+        everyone, settings, key=jax.random.key(0)
     )  # the targets are among the reports: speed is measured here, not accuracy
     echo = echoes_of(everyone, np.arange(options.reports, len(everyone.position)), rng)
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from known_pairing import timed
 
-from echoscape.channel_map import fit_nearest, fit_virtual_anchors
+from echoscape.channel_map import NearestReports, VirtualAnchors, fit_map
 from echoscape.localization import localize
 from echoscape.reports.echo_making import make_echoes
 from echoscape.sample import load_sample
@@ -34,20 +34,20 @@ def main():
     place = jnp.asarray(near + [5.0, 5.0, 0.0] * rng.normal(size=near.shape))
     made = make_echoes(targets, jax.random.key(0), angle_std=0.05, delay_std=5e-9)
     print(f"{len(reports.position)} reports; processor seconds, one thread")
-    for name, fit in (("anchors", fit_virtual_anchors), ("nearest", fit_nearest)):
-        channel_map, first, warm = timed(lambda fit=fit: fit(reports), 3)
-        print(f"{name}: fit                    {warm:9.2f} s (first {first:.1f} s)")
+    for model in (VirtualAnchors(), NearestReports()):
+        channel_map, first, warm = timed(lambda model=model: fit_map(reports, model), 3)
+        print(f"{model.name}: fit                    {warm:9.2f} s (first {first:.1f} s)")
         ask = jax.jit(channel_map.__call__)
         together = jax.jit(jax.vmap(channel_map.__call__))
         _, first, batch = timed(lambda: jax.block_until_ready(together(place)))  # noqa: B023
         each = list(place[:LOOPED])
         _, _, loop = timed(lambda: jax.block_until_ready([ask(one) for one in each]))  # noqa: B023
         loop *= options.places / LOOPED
-        print(f"{name}: {options.places} places at once  {batch:9.3f} s (first {first:.1f} s)")
-        print(f"{name}: place by place         {loop:9.3f} s, ratio {loop / batch:.0f}")
+        print(f"{model.name}: {options.places} places at once {batch:9.3f} s (first {first:.1f} s)")
+        print(f"{model.name}: place by place         {loop:9.3f} s, ratio {loop / batch:.0f}")
         _, first, warm = timed(lambda: localize(made.echoes, channel_map), 3)  # noqa: B023
         count = len(targets.position)
-        print(f"{name}: {count} targets, no labels {warm:9.2f} s (first {first:.1f} s), "
+        print(f"{model.name}: {count} targets, no labels {warm:9.2f} s (first {first:.1f} s), "
               f"{1e3 * warm / count:.0f} ms a target")  # fmt: skip
 
 

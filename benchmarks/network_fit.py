@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from echoscape.channel_map import NetworkSettings, fit_network
+from echoscape.channel_map import Network, fit_map
 from echoscape.channel_map.learned.losses import Lesson, squared_loss
 from echoscape.channel_map.learned.network import PLANAR_HEADS, SlotScale, forward, read_slots
 from echoscape.propagation import Paths
@@ -124,14 +124,13 @@ def main():
     parser.add_argument("--loss", choices=("squared", "likelihood", "set"), default="squared")
     options = parser.parse_args()
     reports = square(options.reports)
-    settings = NetworkSettings(
+    settings = Network(
         epochs=options.epochs, batch=options.batch, planar=options.loss != "set", held_out=0.2
     )
     marks = [time.perf_counter()]
-    fit_network(
+    fit_map(
         reports,
-        loss=options.loss,
-        settings=settings,
+        settings.model_copy(update={"loss": options.loss}),
         key=jax.random.key(0),
         progress=lambda *_: marks.append(time.perf_counter()),
     )

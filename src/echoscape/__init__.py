@@ -22,13 +22,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from echoscape.channel_map import (
         ChannelMap,
-        fit_nearest,
-        fit_network,
-        fit_virtual_anchors,
+        Extrapolated,
+        NearestReports,
+        Network,
+        Scatterers,
+        VirtualAnchors,
+        fit_map,
         load_maps,
         save_maps,
     )
-    from echoscape.channel_map.fitting import fit_map
     from echoscape.imaging import image, read_snapshots
     from echoscape.localization import Fix, FixStatus, localize
     from echoscape.localization.scores import score
@@ -55,17 +57,19 @@ __version__ = "0.1.0"
 __all__ = [
     "ChannelMap",
     "Echoes",
+    "Extrapolated",
     "Fix",
     "FixStatus",
+    "NearestReports",
+    "Network",
     "Observations",
     "Paths",
     "Reports",
+    "Scatterers",
     "Site",
     "StaticPoints",
+    "VirtualAnchors",
     "fit_map",
-    "fit_nearest",
-    "fit_network",
-    "fit_virtual_anchors",
     "image",
     "load_maps",
     "load_sample",
@@ -86,9 +90,9 @@ __all__ = [
 
 _HOMES = {
     "channel_map": (
-        "ChannelMap", "fit_virtual_anchors", "fit_nearest", "fit_network", "load_maps", "save_maps",
+        "ChannelMap", "Extrapolated", "NearestReports", "Network", "Scatterers", "VirtualAnchors",
+        "fit_map", "load_maps", "save_maps",
     ),
-    "channel_map.fitting": ("fit_map",),
     "imaging": ("image", "read_snapshots"),
     "localization": ("Fix", "FixStatus", "localize"),
     "localization.scores": ("score",),
@@ -113,6 +117,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 def __getattr__(name: str) -> Any:
     if name in _STAGES:
         return importlib.import_module(f"echoscape.{name}")
+    if name in ("fit_anchors", "fit_nearest", "fit_network"):  # of version 0.1
+        return getattr(importlib.import_module("echoscape.channel_map"), name)
     if name not in _HOME_OF:
         raise AttributeError(f"module 'echoscape' has no attribute {name!r}")
     return getattr(importlib.import_module(f"echoscape.{_HOME_OF[name]}"), name)

@@ -11,7 +11,7 @@ Progress = Callable[[float | int, float | int, str], None]
 done, such as "compiling", "grid" or "refining".  ``print`` will do."""
 
 
-def silent(done: float | int, total: float | int, stage: str) -> None:
+def silent(done: float | int, total: float | int, stage: str = "") -> None:
     """Show nothing: stands for a progress that was not given."""
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array, Float
 
-from echoscape.channel_map import ChannelMap, PathPrior, fit_nearest
+from echoscape.channel_map import ChannelMap, NearestReports, PathPrior, fit_map
 from echoscape.channel_map.evaluation import evaluate, predict, spatial_split
 from tests.worlds.mirrors import LOSS, SEQUENCES, STATION, street_reports, users
 
@@ -97,7 +97,7 @@ def test_held_out_blocks_are_whole_and_a_fitted_map_predicts_them():
     assert not inside & {tuple(each) for each in block[~held]}
     assert (held == spatial_split(reports.position, 0.2, 5.0, seed=1)).all()
     learnt = jax.tree.map(lambda leaf: leaf[~held] if leaf.shape[0] == len(held) else leaf, reports)
-    found = evaluate(fit_nearest(learnt), jax.tree.map(
+    found = evaluate(fit_map(learnt, NearestReports()), jax.tree.map(
         lambda leaf: leaf[held] if leaf.shape[0] == len(held) else leaf, reports
     ))  # fmt: skip
     assert found.explained > 0.9

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.channel_map.nearest_neighbours import NearestSettings, fit_nearest
+from echoscape.channel_map import fit_map
+from echoscape.channel_map.nearest_neighbours import NearestReports
 from echoscape.channel_map.station_reports import reports_of_station, unfolded_point
 from tests.worlds.mirrors import STATION, C, paths_at, street_reports, two_stations, users
 
@@ -37,7 +38,7 @@ def errors_of_paths(prior, position):
 
 @pytest.fixture(scope="module")
 def street():
-    return fit_nearest(street_reports(200), settings=NearestSettings(listed=6))
+    return fit_map(street_reports(200), NearestReports(reported_paths=6))
 
 
 def test_between_exact_reports_every_path_is_exact_though_ranks_and_azimuths_cross(street):
@@ -53,9 +54,9 @@ def test_between_exact_reports_every_path_is_exact_though_ranks_and_azimuths_cro
 
 def test_the_plain_nearest_report_is_returned_with_an_error_of_its_distance():
     reports = street_reports(50)
-    settings = NearestSettings(neighbours=1, model_error=0.01)
+    settings = NearestReports(neighbours=1, model_error=0.01)
     place = np.array([-11.0, 6.0, 1.5])
-    prior = asked(fit_nearest(reports, settings=settings), place[None])
+    prior = asked(fit_map(reports, settings), place[None])
     prior = jax.tree.map(lambda leaf: leaf[0], prior)
     away = np.linalg.norm(reports.position - place, axis=1)
     row = away.argmin()
@@ -73,7 +74,7 @@ def test_the_plain_nearest_report_is_returned_with_an_error_of_its_distance():
 
 def test_claimed_errors_are_those_made():
     noise = dict(position_std=0.5, angle_std=0.004, delay_std=1e-9)
-    noisy = fit_nearest(street_reports(400, **noise), settings=NearestSettings(listed=6))
+    noisy = fit_map(street_reports(400, **noise), NearestReports(reported_paths=6))
     place = users(300, seed=9, corner=(-36.0, -16.0), size=(52.0, 47.0))
     prior = asked(noisy, place)
     apart, slot, late = errors_of_paths(prior, place)
@@ -117,7 +118,7 @@ def test_gradients_match_finite_differences(street):
 
 
 def test_one_report_in_ten_at_a_wrong_place_does_not_ruin_the_map():
-    spoilt = fit_nearest(street_reports(200, wrong=0.1), settings=NearestSettings(listed=6))
+    spoilt = fit_map(street_reports(200, wrong=0.1), NearestReports(reported_paths=6))
     place = users(200, seed=5, corner=(-36.0, -16.0), size=(52.0, 47.0))
     apart, _, _ = errors_of_paths(asked(spoilt, place), place)
     assert np.median(apart) < 0.02
@@ -128,7 +129,7 @@ def test_probability_is_the_share_of_reports_that_list_a_path():
     reports = street_reports(200)
     gone = reports.estimates.valid & (reports.position[:, :1] < -10.0)  # nothing is heard east
     reports = eqx.tree_at(lambda item: item.estimates.valid, reports, gone)
-    part = fit_nearest(reports)
+    part = fit_map(reports, NearestReports())
     prior = asked(part, np.array([[-30.0, 4.0, 1.5], [10.0, 4.0, 1.5], [-10.0, 4.0, 1.5]]))
     assert (prior.probability[0, :5] > 0.5).all()
     assert prior.probability[1].max() == 0.0
@@ -151,7 +152,7 @@ def test_an_unmeasured_zenith_is_known_to_nobody(street):
         (zero, zero + np.inf),
     )
     place = np.array([[-12.0, 3.0, 1.5]])
-    prior, known = asked(fit_nearest(silent), place), asked(street, place)
+    prior, known = asked(fit_map(silent, NearestReports()), place), asked(street, place)
     assert prior.covariance[0, 0, 1, 1] > 1.0
     assert known.covariance[0, 0, 1, 1] < 1e-3
     turn = prior.departure_azimuth[0, :, None] - known.departure_azimuth[0]
@@ -169,16 +170,16 @@ def test_the_raster_finds_the_nearest_report(street):
 
 def test_stations_are_told_apart():
     reports = two_stations(street_reports(30))
-    assert fit_nearest(reports, station="tower").report_position.shape == (10, 3)
+    assert fit_map(reports, NearestReports(), station="tower").report_position.shape == (10, 3)
     with pytest.raises(ValueError, match="name one station; these reports have roof, tower"):
-        fit_nearest(reports)
+        fit_map(reports, NearestReports())
     with pytest.raises(ValueError, match="station 'mast' has no reports"):
-        fit_nearest(reports, station="mast")
+        fit_map(reports, NearestReports(), station="mast")
     nobody = eqx.tree_at(
         lambda item: item.estimates.valid, reports, np.zeros_like(reports.estimates.valid)
     )
     with pytest.raises(ValueError, match="hold no path to learn from"):
-        fit_nearest(nobody, station="roof")
+        fit_map(nobody, NearestReports(), station="roof")
 
 
 def test_unfolded_points_of_a_mirror_move_as_far_as_the_user():
@@ -201,8 +202,8 @@ def test_a_report_s_own_errors_come_back_on_their_own_axes():
         reports,
         stated,
     )
-    settings = NearestSettings(neighbours=1, model_error=1e-3)
-    prior = asked(fit_nearest(reports, settings=settings), reports.position)
+    settings = NearestReports(neighbours=1, model_error=1e-3)
+    prior = asked(fit_map(reports, settings), reports.position)
     std = np.sqrt(np.diagonal(prior.covariance, axis1=-2, axis2=-1))[:, :5]
     assert np.allclose(std, [0.02, 0.05, 0.9], rtol=1e-3)
     scaled = prior.covariance[:, :5] / np.einsum("...i,...j->...ij", std, std)
@@ -212,7 +213,7 @@ def test_a_report_s_own_errors_come_back_on_their_own_axes():
 def test_only_listed_paths_count_but_all_paths_tell_where_they_are():
     reports = street_reports(200)
     place = users(100, seed=5, corner=(-36.0, -16.0), size=(52.0, 47.0))
-    prior = asked(fit_nearest(reports, settings=NearestSettings(listed=2)), place)
+    prior = asked(fit_map(reports, NearestReports(reported_paths=2)), place)
     # Every report lists two; the cap of one slot's probability takes a little.
     assert np.allclose(prior.probability.sum(axis=1), 2.0, atol=0.05)
     apart, _, _ = errors_of_paths(prior, place)
@@ -224,7 +225,7 @@ def test_errors_that_no_report_states_still_widen_the_claim():
     noisy = street_reports(200, position_std=1.0)
     mute = eqx.tree_at(lambda item: item.position_std, noisy, np.zeros(200))
     place = users(100, seed=5, corner=(-36.0, -16.0), size=(52.0, 47.0))
-    prior = asked(fit_nearest(mute, settings=NearestSettings(tolerance=4.0)), place)
+    prior = asked(fit_map(mute, NearestReports(tolerance=4.0)), place)
     claimed = np.sqrt(prior.covariance[:, :3, 2, 2])
     assert np.median(claimed) > 0.2  # ten centimetres over a dozen reports would claim 0.04
 
@@ -234,7 +235,7 @@ def test_directions_that_nobody_measured_are_unknown_and_no_warning():
     reports.estimates.valid[::3, -1] = False
     reports.estimates.length[::3, -1] = 0.0  # as a file's padding
     reports.estimates.departure_zenith_std[:] = np.inf
-    prior = asked(fit_nearest(reports), reports.position)
+    prior = asked(fit_map(reports, NearestReports()), reports.position)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(prior))
     heard = prior.probability > 0.3
     assert np.sqrt(prior.covariance[heard][:, 1, 1]).min() > 100.0

@@ -11,17 +11,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from echoscape.channel_map import storage
-from echoscape.channel_map.learned.training import NetworkSettings, fit_network
-from echoscape.channel_map.nearest_neighbours import NearestSettings, fit_nearest
+from echoscape.channel_map import fit_map, storage
+from echoscape.channel_map.learned.training import Network
+from echoscape.channel_map.nearest_neighbours import NearestReports
 from echoscape.channel_map.prior import ChannelMap
-from echoscape.channel_map.storage import (
-    MANIFEST,
-    data_hash,
-    load_manifest,
-    load_maps,
-    save_maps,
-)
+from echoscape.channel_map.storage import MANIFEST, data_hash, load_manifest, load_maps, save_maps
 from echoscape.checks import InputError
 from tests.worlds.mirrors import street_reports, two_stations
 
@@ -33,13 +27,13 @@ def reports():
 
 @pytest.fixture(scope="module")
 def nearest(reports):
-    return fit_nearest(reports)
+    return fit_map(reports, NearestReports())
 
 
 @pytest.fixture(scope="module")
 def network(reports):
-    settings = NetworkSettings(hidden=(8,), epochs=2)
-    return fit_network(reports, settings=settings, key=jax.random.key(1))
+    settings = Network(hidden=(8,), epochs=2)
+    return fit_map(reports, settings, key=jax.random.key(1))
 
 
 def same(one, other):
@@ -63,11 +57,11 @@ def test_a_map_comes_back_bit_for_bit(kind, request, tmp_path):
 
 
 def test_maps_of_several_stations_share_a_folder(reports, nearest, network, tmp_path):
-    tower = fit_nearest(two_stations(reports), station="tower")
+    tower = fit_map(two_stations(reports), NearestReports(), station="tower")
     folder = save_maps(
         {"roof": network, "tower": tower},
         tmp_path / "map",
-        settings=NearestSettings(neighbours=3),
+        settings=NearestReports(neighbours=3),
         seed=7,
         data_sha256=data_hash(reports),
         scores={"median": 0.5},
@@ -178,7 +172,7 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(nearest, tmp_path):
     (folder / MANIFEST).write_text(text.replace('"kind": "nearest"', '"kind": "nearst"'))
     with pytest.raises(InputError, match="no kind of map 'nearst'; did you mean 'nearest'"):
         load_maps(folder)
-    (folder / MANIFEST).write_text(text.replace('"listed"', '"lister"'))
+    (folder / MANIFEST).write_text(text.replace('"reported_paths"', '"reported"'))
     with pytest.raises(InputError, match="is damaged at station 'roof'"):
         load_maps(folder)
 

@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from echoscape.channel_map.virtual_anchors.table import AnchorSet, shines_from
-from echoscape.channel_map.visibility import (
-    NOT_LISTED,
-    Presence,
-    learn_presence,
-    presence_raster,
-)
+from echoscape.channel_map.visibility import NOT_LISTED, Presence, learn_presence, presence_raster
 
 SOURCE = np.array([[-31.0, -17.0], [90.0, 140.0], [np.nan, np.nan]])
 EDGE = np.array([0.7, -2.2, 0.0])  # direction of each shadow's edge from its source [rad]
@@ -105,20 +99,3 @@ def test_one_report_or_none_heard_is_no_failure():
         neighbours=8,
     )  # fmt: skip
     assert not empty.probability.any()
-
-
-def test_a_path_is_as_long_as_its_source_is_far():
-    angle = 0.6
-    matrix = np.array([[[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]])
-    zero = np.zeros(1)
-    table = AnchorSet(
-        np.concatenate([matrix, np.zeros((2, 2, 2))]), np.array([[7.0, -3.0], [4.0, 9.0], [1, 1]]),
-        np.array([0.0, 1.0, 0.0]), *(np.repeat(zero, 3) for _ in range(2)), np.zeros((3, 2)),
-        *(np.repeat(zero, 3) for _ in range(5)),
-    )  # fmt: skip
-    source = shines_from(table)
-    place = np.array([11.3, -5.2])
-    length = np.linalg.norm(matrix[0] @ place + table.offset[0])
-    assert np.linalg.norm(place - source[0]) == pytest.approx(length, rel=1e-12)
-    np.testing.assert_array_equal(source[1], [4.0, 9.0])
-    assert np.isnan(source[2]).all()

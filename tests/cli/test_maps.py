@@ -35,7 +35,16 @@ def made(tmp_path_factory):
     write_reports(select_reports(sample.targets, chosen), folder / "t.parquet")
     words = ["map", "fit", folder / "r.csv", "--quiet"]
     assert main([*map(str, words), "--out", str(folder / "anchors")]) == 0
-    nearest = [*map(str, words), "--model", "nearest", "--score", "--out", str(folder / "near")]
+    nearest = [
+        *map(str, words),
+        "--model",
+        "nearest-reports",
+        "--set",
+        "slots=9",
+        "--score",
+        "--out",
+        str(folder / "near"),
+    ]
     assert main(nearest) == 0
     echoes = ["echoes", "make", str(folder / "t.parquet"), "--out", str(folder / "e.parquet")]
     assert main([*echoes, *ERRORS]) == 0
@@ -55,12 +64,33 @@ def files(folder):
 
 def test_a_map_says_what_it_was_made_of(made):
     manifest = load_manifest(made / "near")
-    assert manifest.settings["model"] == "nearest"
+    assert manifest.settings["model"] == "nearest-reports"
+    assert manifest.settings["slots"] == 9
     assert manifest.seed == 0
     assert len(manifest.data_sha256 or "") == 64
     assert 0.2 < manifest.scores["bs"]["explained"] <= 1.0
     assert load_manifest(made / "anchors").scores == {}
     assert list(load_maps(made / "anchors")) == ["bs"]
+
+
+def test_an_old_name_of_a_model_works_and_says_so(capsys, here):
+    words = ("map", "fit", here / "r.csv", "--model", "nearest", "--quiet", "--out", here / "old")
+    code, _, told = run(capsys, *words)
+    assert code == 0
+    assert "model 'nearest' is deprecated and will be removed in the next version" in told
+    assert load_manifest(here / "old").settings["model"] == "nearest-reports"
+
+
+def test_models_lists_every_setting_of_every_model(capsys):
+    code, out, _ = run(capsys, "map", "models", "--json")
+    assert code == 0
+    listed = json.loads(out)
+    assert listed["scatterers"]["position_jitter"]["default"] == 0.5
+    assert "virtual-anchor-network" in listed
+    assert all(field["meaning"] for model in listed.values() for field in model.values())
+    code, out, _ = run(capsys, "map", "models")
+    assert code == 0
+    assert "position_jitter" in out
 
 
 def test_evaluate_prints_a_table_or_json(capsys, made):
@@ -112,7 +142,7 @@ def test_targets_are_located_and_drawn(capsys, here):
         for t, x, y in zip(*(fixes[name][best] for name in ("target", "x", "y")), strict=True)
     ]
     assert np.median(error) < 3.0  # 250 reports: some are ambiguous, most are not
-    assert set(fixes["method"]) == {"anchors"}
+    assert set(fixes["method"]) == {"virtual-anchors"}
     for suffix in (".png", ".pdf"):
         assert out.with_suffix(suffix).stat().st_size > 5000
 
@@ -179,7 +209,10 @@ REFUSED = [
     (("bound", "--map", "near", *ERRORS, "--out", "f.csv", "--step", "1e-4"), "a larger step"),
     (("map", "fit", "r.csv", "--out", "e.parquet"), "is a file; give the name of a folder"),
     (("map", "fit", "r.csv", "--out", "."), "is no map folder; give another folder"),
-    (("map", "fit", "r.csv", "--out", "m", "--model", "magic"), "--model"),
+    (("map", "fit", "r.csv", "--out", "m", "--model", "magic"), "there is no model 'magic'"),
+    (("map", "fit", "r.csv", "--out", "m", "--set", "slot=3"), "did you mean 'slots'"),
+    (("map", "fit", "r.csv", "--out", "m", "--set", "slots"), "--set takes name=value"),
+    (("map", "fit", "r.csv", "--out", "m", "--set", "slots=many"), "'slots'"),
 ]  # fmt: skip
 
 

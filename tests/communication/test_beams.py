@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.channel_map.nearest_neighbours import fit_nearest
+from echoscape.channel_map import fit_map
+from echoscape.channel_map.nearest_neighbours import NearestReports
 from echoscape.channel_map.prior import PathPrior
 from echoscape.communication.beams import (
     expected_covariance,
@@ -99,7 +100,7 @@ def test_doubt_about_the_place_has_its_mean_and_spread():
 
 
 def test_beams_of_an_exact_map_are_those_of_an_exhaustive_search():
-    channel_map = fit_nearest(street_reports(200))
+    channel_map = fit_map(street_reports(200), NearestReports())
     truth = street_reports(60, seed=8)
     measured = measured_powers(truth.estimates, ARRAY, CODEBOOK)
     a = steering_vector(

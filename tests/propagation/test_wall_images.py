@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from echoscape.propagation.ray_cast import build_tree
-from echoscape.propagation.wall_images import launch, trace, wall_planes
+from echoscape.propagation.wall_images import launch, trace, wall_planes, wall_points
+from echoscape.scene import compose, path_length
 from echoscape.scene.mesh import make_mesh
 
 STATION, PLACE = np.array([2.0, 3.0, 8.0]), np.array([41.0, -6.0, 1.5])
@@ -84,6 +85,26 @@ def test_all_paths_of_two_bounces_are_found_and_no_other(street):
         assert paths.length[got[sequence]] == pytest.approx(length, abs=1e-9)
         assert paths.last[got[sequence]] == pytest.approx(points[1], abs=1e-9)
         assert paths.first[got[sequence]] == pytest.approx(points[-2], abs=1e-9)
+
+
+def test_composed_walls_are_the_static_points_of_the_paths(street):
+    walls = wall_points(wall_planes(street))
+    paths = trace(street, STATION, PLACE[None], 28e9, rays=4000, depth=2)
+    tried = set()
+    for sequence, length in zip(paths.sequence, paths.length):
+        used = [int(wall) for wall in sequence if wall >= 0]
+        point = walls[used[:1]]
+        for wall in used[1:]:  # counted from the station
+            point = compose(point, walls[[wall]])
+        assert path_length(point, PLACE, STATION) == pytest.approx([length], abs=1e-9)
+        tried.add(len(used))
+    assert tried == {1, 2}
+
+
+def test_tilted_walls_have_no_static_point():
+    ramp = np.array([[0.0, 0, 0], [10, 0, 0], [10, 10, 3], [0, 10, 3]])
+    mesh = make_mesh(ramp, np.array([[0, 1, 2], [0, 2, 3]]))
+    assert len(wall_points(wall_planes(mesh))) == 0
 
 
 def test_launched_sequences_alternate_and_have_no_gaps(street):

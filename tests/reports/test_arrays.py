@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from echoscape.channel_map import fit_nearest
+from echoscape.channel_map import NearestReports, fit_map
 from echoscape.checks import InputError
 from echoscape.propagation import Paths
 from echoscape.reports import Echoes, Observations, Reports, summarize_reports, write_reports
@@ -249,7 +249,7 @@ def test_reports_cannot_be_made_under_a_transformation():
         jax.jit(inside)(jnp.ones((4, 3)))
 
 
-@pytest.mark.parametrize("verb", [make_echoes, summarize_reports, fit_nearest, write_reports])
+@pytest.mark.parametrize("verb", [make_echoes, summarize_reports, fit_map, write_reports])
 def test_what_needs_values_cannot_run_under_a_transformation(verb):
     def inside(reports):
         verb(reports, *{make_echoes: [jax.random.key(0)], write_reports: ["r.csv"]}.get(verb, []))
@@ -260,7 +260,7 @@ def test_what_needs_values_cannot_run_under_a_transformation(verb):
         jax.jit(inside)(made)
 
 
-@pytest.mark.parametrize("verb", [summarize_reports, fit_nearest, write_reports])
+@pytest.mark.parametrize("verb", [summarize_reports, fit_map, write_reports])
 def test_verbs_say_how_reports_are_made(verb):
     more = ["r.csv"] if verb is write_reports else []
     with refused(
@@ -272,7 +272,7 @@ def test_verbs_say_how_reports_are_made(verb):
 
 
 def test_a_map_of_reports_runs_under_every_transformation():
-    channel_map = fit_nearest(Reports.from_arrays(**REPORTS))
+    channel_map = fit_map(Reports.from_arrays(**REPORTS), NearestReports())
 
     def length(position):
         return channel_map(position).length[0]

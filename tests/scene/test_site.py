@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from echoscape.checks import InputError
-from echoscape.scene import PlanarArray, Site
+from echoscape.scene import PlanarArray, Site, scatterer_position
 
 GOOD = """
 carrier_frequency = 28e9
@@ -127,3 +127,12 @@ def test_values_that_cannot_be_are_refused():
     ]:
         with pytest.raises(ValueError, match=sentence):
             Site(**{**good, **change})
+
+
+def test_static_points_are_the_scatterers_with_radar_gains(site):
+    points = site.static_points()
+    np.testing.assert_array_equal(scatterer_position(points), [[31.0, 80.0, 4.0]])
+    wavelength = 299_792_458.0 / 28e9
+    expected = wavelength**2 * 10.0 / (4 * np.pi) ** 3  # the bistatic radar equation at 1 m each
+    np.testing.assert_allclose(np.exp(points.log_gain), [expected], rtol=1e-6)
+    assert points.provenance == ("site",)

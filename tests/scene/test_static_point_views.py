@@ -17,14 +17,10 @@ from echoscape.scene import (
     path_length,
     scatterer_position,
 )
-from tests.scene.test_static_points import DISTANCES, NORMALS, USER, drawn, mirror
+from tests.scene.test_static_points import DISTANCES, NORMALS, USER, drawn, mirror, of_kind
 
 STATION = np.array([-12.0, 21.5, 9.0])
 EXACT = {"rtol": 0, "atol": 1e-12}  # round-off of metres
-
-
-def of_kind(points, kind):
-    return StaticPoints(**{**vars(points), "kind": np.full(len(points), int(kind))})
 
 
 def test_image_of_the_user_and_image_of_the_station_are_inverse():
@@ -93,8 +89,10 @@ def test_the_path_by_way_of_an_edge_is_the_shortest_over_its_height():
 def test_an_undetermined_point_keeps_its_image_and_has_no_anchor():
     points = of_kind(drawn(), PointKind.UNDETERMINED)
     images = image_of_user(points, USER, STATION)
-    np.testing.assert_array_equal(images, image_of_user(points, 2 * USER, STATION))
-    np.testing.assert_array_equal(images, scatterer_position(points))
+    moved = image_of_user(points, USER + np.array([4.0, 7.0, 0.0]), STATION)
+    np.testing.assert_array_equal(images, moved)
+    np.testing.assert_array_equal(images[:, :2], points.offset)
+    np.testing.assert_array_equal(images[:, 2], isometry(points, USER)[:, 2])
     assert np.isnan(image_of_station(points, STATION)).all()
 
 

@@ -1,136 +1,173 @@
-"""One door to every kind of map: by name, for all stations of a file, scored if wanted.
+"""Fit any kind of map: one verb, the model is an object; for all stations, scored if wanted.
 
 The score is honest in space: whole blocks of the area are left out, a map is fitted without them
 and evaluated on them.  The map that is kept is fitted on everything.
 
-Takes `Reports` and the name of a model.
+Takes `Reports` and a `MapModel`.
 Gives a map for each station, and scores.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Literal
+import warnings
+from typing import Any
 
 import jax
 import numpy as np
-import pydantic
+from jaxtyping import PRNGKeyArray
 
 from echoscape.channel_map.evaluation import evaluate, spatial_split
-from echoscape.channel_map.extrapolated.map import ExtrapolatedSettings, fit_extrapolated
-from echoscape.channel_map.learned.training import NetworkSettings, fit_network
-from echoscape.channel_map.nearest_neighbours import NearestSettings, fit_nearest
+from echoscape.channel_map.extrapolated.map import Extrapolated
+from echoscape.channel_map.learned.scatterer_network import ScattererNetwork
+from echoscape.channel_map.learned.training import Network
+from echoscape.channel_map.learned.virtual_anchor_network import VirtualAnchorNetwork
+from echoscape.channel_map.model import MapModel
+from echoscape.channel_map.nearest_neighbours import NearestReports
 from echoscape.channel_map.prior import ChannelMap
-from echoscape.channel_map.scatterers.search import ScattererSettings, fit_scatterers
-from echoscape.channel_map.virtual_anchors.map import VirtualAnchorSettings, fit_virtual_anchors
-from echoscape.checks import InputError
+from echoscape.channel_map.scatterers.search import Scatterers
+from echoscape.channel_map.station_reports import canonical_order, reports_of_station
+from echoscape.channel_map.virtual_anchors.model import VirtualAnchors
+from echoscape.checks import InputError, unknown_name
+from echoscape.progress import Progress, within
 from echoscape.reports import Reports
+from echoscape.scene import StaticPoints
 
-Model = Literal["anchors", "scatterers", "nearest", "carried", "network", "network-mse"]
-"""Names of models: geometry of walls and points, points alone for a world of single bounces,
-interpolation, small campaigns, networks by likelihood or error."""
+MODELS: dict[str, type[MapModel]] = {
+    model.name: model
+    for model in (
+        VirtualAnchors,
+        Scatterers,
+        NearestReports,
+        Extrapolated,
+        Network,
+        VirtualAnchorNetwork,
+        ScattererNetwork,
+    )
+}
+"""Every model by its name."""
 
-Progress = Callable[..., None]
-"""Called with what is done, how much there is, and a few words."""
+OLD_NAMES: dict[str, tuple[str, dict[str, Any]]] = {
+    "anchors": ("virtual-anchors", {}),
+    "nearest": ("nearest-reports", {}),
+    "carried": ("extrapolated", {}),
+    "network-mse": ("network", {"loss": "squared"}),
+}
+"""Names of version 0.1, and what stands for them."""
+
+
+def model_named(name: str, **settings: Any) -> MapModel:
+    """Make a model by its name; a name of version 0.1 works and warns.
+
+    Args:
+        name: One of `MODELS`.
+        settings: Fields of the model.
+
+    Raises:
+        InputError: The name is unknown, or a setting is.
+    """
+    from echoscape.checks import make_settings
+
+    if name in OLD_NAMES:
+        new, fixed = OLD_NAMES[name]
+        shown = new + "".join(f" with {key} {value!r}" for key, value in fixed.items())
+        warnings.warn(
+            f"model {name!r} is deprecated and will be removed in the next version; use {shown}",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        name, settings = new, fixed | settings
+    if name not in MODELS:
+        raise unknown_name("model", name, MODELS)
+    return make_settings(MODELS[name], settings)
 
 
 def fit_map(
     reports: Reports,
-    model: Model = "anchors",
+    model: MapModel | str | None = None,
     *,
     station: str | None = None,
-    seed: int = 0,
+    key: PRNGKeyArray | None = None,
+    start: StaticPoints | None = None,
     progress: Progress | None = None,
 ) -> ChannelMap:
-    """Fit a map of one station by the name of its model, with default settings.
+    """Fit a map of one station.
+
+    The order of the reports does not matter, nor that of paths with different powers.
 
     Args:
         reports: Reports of one or several stations.
-        model: Which model.
+        model: Which model, with its settings; virtual anchors unless given.
         station: Which station; may be left out if there is only one.
-        seed: Seed of the fit.
-        progress: Called with epochs done and epochs in all, by the models that have epochs.
+        key: Random key of the fit; the same key gives the same map.
+        start: Static points to begin with, in the site's frame: of another map, of tracks, of an
+            image, or of a site.
+        progress: Called with what is done, how much there is, and the stage, where it takes long.
     """
-    if model == "anchors":
-        return fit_virtual_anchors(reports, station=station, seed=seed)
-    if model == "scatterers":
-        return fit_scatterers(reports, station=station, seed=seed)
-    if model == "nearest":
-        return fit_nearest(reports, station=station)
-    if model == "carried":
-        return fit_extrapolated(reports, station=station)
-
-    def tell(done: int, total: int, loss: float) -> None:
-        del loss
-        if progress is not None:
-            progress(done, total)
-
-    return fit_network(
-        reports,
-        loss="squared" if model == "network-mse" else "likelihood",
-        station=station,
-        key=jax.random.key(seed),
-        progress=tell,
+    if isinstance(model, str):
+        model = model_named(model)
+    return (model or VirtualAnchors()).fit(
+        canonical_order(reports_of_station(reports, station)),
+        key=jax.random.key(0) if key is None else key,
+        start=start,
+        progress=progress,
     )
 
 
-def model_settings(model: Model) -> dict[str, Any]:
-    """Spell out the settings that `fit_map` uses, with the model's name."""
-    settings: dict[Model, type[pydantic.BaseModel]] = {
-        "anchors": VirtualAnchorSettings,
-        "scatterers": ScattererSettings,
-        "nearest": NearestSettings,
-        "carried": ExtrapolatedSettings,
-        "network": NetworkSettings,
-        "network-mse": NetworkSettings,
-    }
-    return {"model": model, **settings[model]().model_dump(mode="json")}
+def model_settings(model: MapModel) -> dict[str, Any]:
+    """Spell out a model for a map's manifest: its name and every setting."""
+    return {"model": model.name, **model.model_dump(mode="json")}
 
 
-def stations_heard(reports: Reports) -> tuple[str, ...]:
+def stations_reported(reports: Reports) -> tuple[str, ...]:
     """Name the stations that have any path, or refuse reports that have none at all."""
     some = np.asarray(reports.estimates.valid).any(axis=1)
-    heard = {reports.station[index] for index in np.unique(reports.station_index[some])}
-    if not heard:
+    present = {reports.station[index] for index in np.unique(reports.station_index[some])}
+    if not present:
         raise InputError("these reports hold no path at all; a map is learnt from paths")
-    return tuple(name for name in reports.station if name in heard)
+    return tuple(name for name in reports.station if name in present)
 
 
 def fit_maps(
     reports: Reports,
-    model: Model = "anchors",
+    model: MapModel | None = None,
     *,
-    seed: int = 0,
+    key: PRNGKeyArray | None = None,
+    start: StaticPoints | None = None,
     progress: Progress | None = None,
 ) -> dict[str, ChannelMap]:
-    """Fit a map for each station that was heard.
+    """Fit a map for each station that has paths.
 
     Args:
         reports: Reports of one or several stations.
-        model: Which model.
-        seed: Seed of every fit.
+        model: Which model, with its settings; virtual anchors unless given.
+        key: Random key of every fit.
+        start: Static points to begin with.
         progress: Called with what is done, how much there is, and the station's name.
     """
     return {
-        name: fit_map(reports, model, station=name, seed=seed, progress=_named(progress, name))
-        for name in stations_heard(reports)
+        name: fit_map(
+            reports, model, station=name, key=key, start=start, progress=within(progress, name)
+        )
+        for name in stations_reported(reports)
     }
 
 
 def held_out_scores(
     reports: Reports,
-    model: Model = "anchors",
+    model: MapModel | None = None,
     *,
     share: float = 0.2,
     seed: int = 0,
+    key: PRNGKeyArray | None = None,
     progress: Progress | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Fit without whole blocks of the area and evaluate there, station by station.
 
     Args:
         reports: Reports of one or several stations.
-        model: Which model.
+        model: Which model, with its settings; virtual anchors unless given.
         share: Share of the reports to hold out.
-        seed: Seed of the split and of every fit.
+        seed: Seed of the split.
+        key: Random key of every fit.
         progress: As of `fit_maps`.
 
     Returns:
@@ -140,12 +177,12 @@ def held_out_scores(
     held = spatial_split(reports.position, share, seed=seed)
     some = np.asarray(reports.estimates.valid).any(axis=1)
     scores = {}
-    for name in stations_heard(reports):
+    for name in stations_reported(reports):
         mine = some & (reports.station_index == reports.station.index(name))
         if (mine & held).any() and (mine & ~held).any():
-            tell = _named(progress, f"{name}, scored")
             rest = select_reports(reports, ~held)
-            fitted = fit_map(rest, model, station=name, seed=seed, progress=tell)
+            report = within(progress, f"{name}, scored")
+            fitted = fit_map(rest, model, station=name, key=key, progress=report)
             found = evaluate(fitted, select_reports(reports, held))
             scores[name] = dataclasses.asdict(found)
     return scores
@@ -163,9 +200,3 @@ def select_reports(reports: Reports, keep: np.ndarray) -> Reports:
         station_position=reports.station_position,
         station=reports.station,
     )
-
-
-def _named(progress: Progress | None, name: str) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(done, total, name)

@@ -10,6 +10,8 @@ Takes `Reports`.
 Gives a `NearestMap`.
 """
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -18,36 +20,12 @@ import pydantic
 from jaxtyping import Array, Float, Int
 from scipy.spatial import KDTree
 
+from echoscape.channel_map.model import MapModel
 from echoscape.channel_map.prior import ChannelMap, PathPrior
-from echoscape.channel_map.station_reports import (
-    reports_of_station,
-    unfolded_point,
-)
-from echoscape.channel_map.storage import storable
+from echoscape.channel_map.station_reports import unfolded_point
+from echoscape.channel_map.storage import storable, upgraded
 from echoscape.estimation import AnyArray
 from echoscape.reports import Reports
-
-
-class NearestSettings(pydantic.BaseModel):
-    """How neighbouring reports are joined."""
-
-    model_config = pydantic.ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-    neighbours: int = pydantic.Field(default=12, ge=1)
-    """Reports joined at a place; 1 gives the plain nearest report."""
-    listed: int = pydantic.Field(default=5, ge=1)
-    """Strongest paths that a receiver lists: a path's probability is that of being among them."""
-    slots: int = pydantic.Field(default=10, ge=1)
-    """Most paths predicted at a place."""
-    tolerance: float = pydantic.Field(default=0.5, gt=0)
-    """How much farther than the users the points of one path may move [m]."""
-    bandwidth: float = pydantic.Field(default=0.5, gt=0)
-    """Width of the neighbours' weights, in distances to the last of them."""
-    model_error: float = pydantic.Field(default=0.1, gt=0)
-    """Standard deviation of unfolded points about the local plane, without any other error [m]."""
-
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
@@ -80,8 +58,8 @@ class NearestMap(ChannelMap):
     """Where the base station is [m]."""
     station: str = eqx.field(static=True)
     """Name of the base station."""
-    listed: int = eqx.field(static=True)
-    """Strongest paths that a receiver lists."""
+    reported_paths: int = eqx.field(static=True)
+    """Strongest paths that a receiver reports."""
 
     def __call__(self, position: Float[Array, "3"]) -> PathPrior:
         """Predict the paths at one position [m]."""
@@ -103,13 +81,13 @@ class NearestMap(ChannelMap):
         power = jnp.asarray(self.power, dtype)[index]
 
         share = weight[None] * joined
-        listed = jnp.sum(share * (member < self.listed), axis=-1) / jnp.sum(weight)
+        reported = jnp.sum(share * (member < self.reported_paths), axis=-1) / jnp.sum(weight)
         predict = jax.vmap(_predict_path, in_axes=(None, None, 0, 0, 0))
         azimuth, zenith, length, covariance = predict(place, offset, point, precision, share)
         total = jnp.sum(share, axis=-1)
         total = jnp.where(total > 0, total, 1.0)
         prior = PathPrior(
-            probability=jnp.clip(listed, 0.0, 0.98),
+            probability=jnp.clip(reported, 0.0, 0.98),
             departure_azimuth=azimuth,
             departure_zenith=zenith,
             length=length,
@@ -205,46 +183,12 @@ def _inverse(matrix: Float[Array, "axis 6"]) -> Float[Array, "axis 3 3"]:
     return minors / (a * first + b * second + c * third)[:, None, None]
 
 
-def fit_nearest(
-    reports: Reports, *, station: str | None = None, settings: NearestSettings | None = None
-) -> NearestMap:
-    """Join the paths of neighbouring reports of one station.
-
-    Args:
-        reports: Reports of one or several stations.
-        station: Which station; may be left out if there is only one.
-        settings: How to join.
-    """
-    settings = settings or NearestSettings()
-    reports = reports_of_station(reports, station)
-    paths = reports.estimates
-    position = np.asarray(reports.position, dtype=float)
-    count = min(settings.neighbours, len(position))
-    found = KDTree(position).query(position, k=count)
-    distance, neighbour = (np.reshape(item, (-1, count)) for item in found)
-    point = unfolded_point(paths, np.zeros(3))
-    variance = _point_variance(reports, settings.model_error)
-    # A path without azimuth or length is nowhere.
-    placed = np.isfinite(paths.departure_azimuth_std) & np.isfinite(paths.length_std)
-    valid = np.asarray(paths.valid) & placed
-    error = np.where(valid, np.sqrt(variance.min(axis=-1)), 0.0)
-    member = _join(position, point, error, valid, neighbour, settings)
-    corner, cell, candidate = _raster(position)
-    return NearestMap(
-        report_position=position,
-        point=point,
-        precision=np.where(valid[..., None], 1.0 / variance, 0.0),
-        power=paths.power,
-        neighbour=neighbour.astype(np.int32),
-        member=member.astype(np.int32),
-        width=np.maximum(settings.bandwidth * distance[:, -1], 0.1),
-        corner=corner,
-        cell=cell,
-        candidate=candidate,
-        station_position=reports.station_position[0],
-        station=reports.station[0],
-        listed=settings.listed,
-    )
+@upgraded("nearest")
+def _read(fields: dict) -> NearestMap:
+    """Read a map of version 0.1, or of today's fields."""
+    if "listed" in fields:
+        fields["reported_paths"] = fields.pop("listed")
+    return NearestMap(**fields)
 
 
 def _raster(position: Float[np.ndarray, "report 3"]):
@@ -284,22 +228,22 @@ def _point_variance(reports: Reports, model_error: float) -> Float[np.ndarray, "
     return std**2 + reports.position_std[:, None, None] ** 2 + model_error**2
 
 
-def _join(position, point, error, valid, neighbour, settings: NearestSettings):
+def _join(position, point, error, valid, neighbour, model: "NearestReports"):
     """Gather, for each report, the paths of its neighbours into slots of one path each."""
     reports, paths = valid.shape
     rows = np.arange(reports)
-    member = np.full((reports, settings.slots, neighbour.shape[1]), -1)
-    seed_point = np.zeros((reports, settings.slots, 3))
-    seed_position = np.zeros((reports, settings.slots, 3))
-    seed_error = np.zeros((reports, settings.slots))
+    member = np.full((reports, model.slots, neighbour.shape[1]), -1)
+    seed_point = np.zeros((reports, model.slots, 3))
+    seed_position = np.zeros((reports, model.slots, 3))
+    seed_error = np.zeros((reports, model.slots))
     used = np.zeros(reports, dtype=int)
     for column in range(neighbour.shape[1]):
         other = neighbour[:, column]
         moved = np.linalg.norm(position[other][:, None] - seed_position, axis=-1)[:, :, None]
         apart = np.linalg.norm(point[other][:, None] - seed_point[:, :, None], axis=-1)
-        allowed = settings.tolerance + 3.0 * np.hypot(seed_error[:, :, None], error[other][:, None])
+        allowed = model.tolerance + 3.0 * np.hypot(seed_error[:, :, None], error[other][:, None])
         excess = (apart - moved) / allowed
-        filled = np.arange(settings.slots) < used[:, None]
+        filled = np.arange(model.slots) < used[:, None]
         possible = filled[:, :, None] & valid[other][:, None] & (excess < 1.0)
         # Mirrors keep distances exactly, scatterers shrink them: prefer the first, allow both.
         cost = np.where(possible, np.abs(apart - moved) / allowed, np.inf)
@@ -314,11 +258,63 @@ def _join(position, point, error, valid, neighbour, settings: NearestSettings):
             free[take, path[take]] = False
             cost[take, slot[take], :] = np.inf
             cost[take, :, path[take]] = np.inf
-        for path in range(min(settings.listed, paths)):
-            new = np.flatnonzero(free[:, path] & (used < settings.slots))
+        for path in range(min(model.reported_paths, paths)):
+            new = np.flatnonzero(free[:, path] & (used < model.slots))
             member[new, used[new], column] = path
             seed_point[new, used[new]] = point[other[new], path]
             seed_position[new, used[new]] = position[other[new]]
             seed_error[new, used[new]] = error[other[new], path]
             used[new] += 1
     return member
+
+
+class NearestReports(MapModel):
+    """Paths of the nearest reports, joined where they can be one: assumes no geometry."""
+
+    name: ClassVar[str] = "nearest-reports"
+
+    neighbours: int = pydantic.Field(default=12, ge=1)
+    """Reports joined at a place; 1 gives the plain nearest report."""
+    reported_paths: int = pydantic.Field(default=5, ge=1)
+    """Strongest paths that a receiver reports; a slot's probability is that of being among them."""
+    slots: int = pydantic.Field(default=10, ge=1)
+    """Most paths predicted at a place."""
+    tolerance: float = pydantic.Field(default=0.5, gt=0)
+    """How much farther than the users the points of one path may move [m]."""
+    bandwidth: float = pydantic.Field(default=0.5, gt=0)
+    """Width of the neighbours' weights, in distances to the last of them."""
+    model_error: float = pydantic.Field(default=0.1, gt=0)
+    """Standard deviation of unfolded points about the local plane, without any other error [m]."""
+
+    def fit(self, reports, *, key, start=None, progress=None) -> NearestMap:
+        """Join the paths of neighbouring reports of one station."""
+        del key, progress
+        self.refuse_start(start)
+        paths = reports.estimates
+        position = np.asarray(reports.position, dtype=float)
+        count = min(self.neighbours, len(position))
+        found = KDTree(position).query(position, k=count)
+        distance, neighbour = (np.reshape(item, (-1, count)) for item in found)
+        point = unfolded_point(paths, np.zeros(3))
+        variance = _point_variance(reports, self.model_error)
+        # A path without azimuth or length is nowhere.
+        placed = np.isfinite(paths.departure_azimuth_std) & np.isfinite(paths.length_std)
+        valid = np.asarray(paths.valid) & placed
+        error = np.where(valid, np.sqrt(variance.min(axis=-1)), 0.0)
+        member = _join(position, point, error, valid, neighbour, self)
+        corner, cell, candidate = _raster(position)
+        return NearestMap(
+            report_position=position,
+            point=point,
+            precision=np.where(valid[..., None], 1.0 / variance, 0.0),
+            power=paths.power,
+            neighbour=neighbour.astype(np.int32),
+            member=member.astype(np.int32),
+            width=np.maximum(self.bandwidth * distance[:, -1], 0.1),
+            corner=corner,
+            cell=cell,
+            candidate=candidate,
+            station_position=reports.station_position[0],
+            station=reports.station[0],
+            reported_paths=self.reported_paths,
+        )

@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from echoscape.channel_map.station_reports import distance_to_nearest
+from echoscape.checks import InputError
 from echoscape.propagation.path import AnyArray, Paths
+from echoscape.scene import StaticPoints
 
 PathPrior = Paths
 """Paths that a map predicts: with probability, covariance and power, in falling probability.
@@ -54,3 +56,14 @@ class ChannelMap(eqx.Module):
         """
         del position
         return self
+
+    def static_points(self) -> StaticPoints:
+        """Give the virtual anchors and scatterers that the map knows, in the site's frame.
+
+        Raises:
+            InputError: The map knows angles and lengths only.
+        """
+        raise InputError(
+            f"a {type(self).__name__} holds no static points; fit the model 'virtual-anchors' or "
+            "'scatterers' to get them"
+        )

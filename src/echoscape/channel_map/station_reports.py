@@ -9,6 +9,7 @@ Takes `Reports`.
 Gives the `Reports` of one station, and points in metres.
 """
 
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Float
@@ -50,6 +51,27 @@ def reports_of_station(reports: Reports, station: str | None = None) -> Reports:
         station_index=np.zeros(len(heard), dtype=int),
         station_position=reports.station_position[index : index + 1],
         station=(station,),
+    )
+
+
+def canonical_order(reports: Reports) -> Reports:
+    """Sort reports, and the paths of each by falling power, by what they hold alone.
+
+    What is fitted to the result does not depend on the order that reports came in.  Paths of equal
+    power, or of none, keep their order.
+    """
+    power = np.where(reports.estimates.valid, reports.estimates.power, -np.inf)
+    order = np.argsort(-power, axis=1, kind="stable")
+    estimates = jax.tree.map(
+        lambda leaf: np.take_along_axis(np.asarray(leaf), order, axis=1), reports.estimates
+    )
+    first = [leaf[:, 0] for leaf in (estimates.length, estimates.departure_azimuth)]
+    rows = np.lexsort((*first, reports.time, *np.asarray(reports.position).T[::-1]))
+    reports = eqx.tree_at(lambda r: r.estimates, reports, estimates)
+    return eqx.tree_at(
+        lambda r: (r.estimates, r.position, r.position_std, r.time, r.report, r.station_index),
+        reports,
+        replace_fn=lambda item: jax.tree.map(lambda leaf: np.asarray(leaf)[rows], item),
     )
 
 

@@ -35,13 +35,16 @@ import echoscape
 from echoscape.channel_map.prior import ChannelMap
 from echoscape.checks import InputError, unknown_name
 from echoscape.reports import Reports
+from echoscape.scene import StaticPoints
 
 FORMAT = "echoscape channel map"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 MANIFEST = "manifest.json"
 
 _Class = TypeVar("_Class", bound=type)
-_REGISTERED: dict[str, type] = {}
+_REGISTERED: dict[str, type] = {"static-points": StaticPoints}
+_UPGRADES: dict[str, Callable[[dict[str, Any]], Any]] = {}
 
 
 def storable(kind: str) -> Callable[[_Class], _Class]:
@@ -50,6 +53,16 @@ def storable(kind: str) -> Callable[[_Class], _Class]:
     def register(cls: _Class) -> _Class:
         _REGISTERED[kind] = cls
         return cls
+
+    return register
+
+
+def upgraded(kind: str) -> Callable[[Callable], Callable]:
+    """Register a function that turns the fields of an old kind into what replaces it."""
+
+    def register(upgrade: Callable[[dict[str, Any]], Any]) -> Callable:
+        _UPGRADES[kind] = upgrade
+        return upgrade
 
     return register
 
@@ -171,11 +184,11 @@ def load_manifest(folder: str | os.PathLike) -> Manifest:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{folder} is no map folder: its {MANIFEST} is of something else")
     version = content.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         raise InputError(
-            f"{folder} holds maps of format version {version}, this package reads {FORMAT_VERSION};"
-            " fit the map again or use the package version "
-            f"{content.get('package_version')} that wrote it"
+            f"{folder} holds maps of format version {version}, this package reads"
+            f" {' and '.join(map(str, READABLE_VERSIONS))}; fit the map again or use the package"
+            f" version {content.get('package_version')} that wrote it"
         )
     try:
         return Manifest.model_validate(content)
@@ -212,7 +225,9 @@ def load_maps(folder: str | os.PathLike) -> dict[str, ChannelMap]:
     for station, structure in manifest.maps.items():
         try:
             item = _decode(structure, arrays)
-        except (KeyError, TypeError, AttributeError):
+        except InputError:
+            raise
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError):
             raise InputError(f"{folder / MANIFEST} is damaged at station {station!r}") from None
         if not isinstance(item, ChannelMap):
             raise InputError(f"{folder / MANIFEST} is damaged at station {station!r}")
@@ -251,10 +266,13 @@ def _decode(node: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
     if "items" in node:
         return tuple(_decode(item, arrays) for item in node["items"])
     if "kind" in node:
-        cls = _REGISTERED.get(node["kind"])
-        if cls is None:
-            raise unknown_name("kind of map", str(node["kind"]), _REGISTERED)
-        return cls(**{name: _decode(item, arrays) for name, item in node["fields"].items()})
+        kind = str(node["kind"])
+        upgrade = _UPGRADES.get(kind)
+        if kind not in _REGISTERED and upgrade is None:
+            raise unknown_name("kind of map", kind, _REGISTERED)
+        fields = {name: _decode(item, arrays) for name, item in node["fields"].items()}
+        build = upgrade or (lambda known: _REGISTERED[kind](**known))
+        return build(fields)
     return node["value"]
 
 

@@ -4,8 +4,9 @@ Takes files of reports, folders of maps.
 Gives folders of maps, scores.
 """
 
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
@@ -24,13 +25,60 @@ from echoscape.cli.options import check_map_folder, check_stations, check_table
 from echoscape.cli.reports import read_site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from echoscape.channel_map import ChannelMap
+    from echoscape.channel_map import ChannelMap, MapModel
     from echoscape.channel_map.evaluation import Evaluation
     from echoscape.reports import Reports
 
 app = cyclopts.App(name="map", help="Learn channel maps from users' reports, and score them.")
+
+
+Settings = Annotated[tuple[str, ...], cyclopts.Parameter(name="--set", negative="")]
+
+
+def _read_model(name: str, settings: "Iterable[str]") -> "MapModel":
+    """Make the model that the options name."""
+    from echoscape.channel_map.fitting import model_named
+    from echoscape.checks import InputError
+
+    values: dict[str, Any] = {}
+    for setting in settings:
+        field, equals, value = setting.partition("=")
+        if not (field and equals and value):
+            raise InputError(f"--set takes name=value, such as slots=20; got {setting!r}")
+        values[field] = value.split(",") if "," in value else value
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DeprecationWarning)
+        model = model_named(name, **values)
+    for warning in caught:
+        print_warning(str(warning.message))
+    return model
+
+
+@app.command
+def models(*, json: Json = False) -> None:
+    """Describe every kind of map and the settings that `map fit --set` takes.
+
+    Args:
+        json: Print JSON for programs.
+    """
+    from echoscape.channel_map.fitting import MODELS
+
+    fields = {
+        name: {
+            field: {"default": info.default, "meaning": " ".join((info.description or "").split())}
+            for field, info in model.model_fields.items()
+        }
+        for name, model in MODELS.items()
+    }
+    if json:
+        print_json(fields)
+        return
+    for name, each in fields.items():
+        summary = (MODELS[name].__doc__ or "").splitlines()[0]
+        rows = {key: f"{row['default']}: {row['meaning']}" for key, row in each.items()}
+        print_table(f"{name}: {summary}", rows)
 
 
 @app.command
@@ -39,47 +87,52 @@ def fit(
     /,
     *,
     out: Path,
-    model: Literal[
-        "anchors", "scatterers", "nearest", "carried", "network", "network-mse"
-    ] = "anchors",
+    model: str = "virtual-anchors",
+    set_: Settings = (),
     site: Path | None = None,
     score: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Learn a channel map for each station that the reports heard.
+    """Learn a channel map for each station that the reports are of.
 
     Args:
         reports: Reports as .parquet or .csv.
         out: Folder to write, or to replace the maps in.
-        model: The geometric map, the nearest reports, the map for small campaigns, or a network by
-            likelihood or squared error.
+        model: Kind of map; `echoscape map models` describes each and its settings.
+        set_: A setting of the model as name=value; may be given several times.
         site: TOML file that places the stations where the reports do not.
         score: Also fit without a fifth of the area, evaluate there, and store the scores.
         seed: Seed of everything random.
         quiet: Show no progress.
     """
     use_double_precision()
-    from echoscape.channel_map import data_hash, save_maps
-    from echoscape.channel_map.fitting import fit_maps, held_out_scores, model_settings
+    import jax
+
+    from echoscape.channel_map import data_hash, fit_maps, save_maps
+    from echoscape.channel_map.fitting import held_out_scores, model_settings
     from echoscape.reports import read_reports
 
     check_map_folder(out)
+    chosen = _read_model(model, set_)
     learnt = read_reports(reports, read_site(site))
-    with progress("fitting", quiet) as tell:
-        maps = fit_maps(learnt, model, seed=seed, progress=tell)
-        scores = held_out_scores(learnt, model, seed=seed, progress=tell) if score else {}
+    key = jax.random.key(seed)
+    with progress("fitting", quiet) as report:
+        maps = fit_maps(learnt, chosen, key=key, progress=report)
+        scores = {}
+        if score:
+            scores = held_out_scores(learnt, chosen, seed=seed, key=key, progress=report)
     save_maps(
         maps,
         out,
-        settings=model_settings(model),
+        settings=model_settings(chosen),
         seed=seed,
         data_sha256=data_hash(learnt),
         scores=scores,
     )
     for name in sorted(set(learnt.station) - set(maps)):
         print_warning(f"station {name!r} has no map: its reports hold no path")
-    print_line(f"{out}: {model} map of {', '.join(_learnt_from(learnt, maps))}")
+    print_line(f"{out}: {chosen.name} map of {', '.join(_learnt_from(learnt, maps))}")
     for name, found in scores.items():
         print_line(f"held-out fifth of {name}: {found['explained']:.1%} of the paths explained")
 
@@ -108,14 +161,14 @@ def evaluate(
     use_double_precision()
     from echoscape.channel_map import load_maps
     from echoscape.channel_map.evaluation import evaluate as score
-    from echoscape.channel_map.fitting import stations_heard
+    from echoscape.channel_map.fitting import stations_reported
     from echoscape.reports import read_reports
 
     maps = load_maps(folder)
     held_out = read_reports(reports, read_site(site))
-    heard = stations_heard(held_out)
-    check_stations(maps, heard, "reports", folder)
-    found = {name: score(maps[name], held_out) for name in heard}
+    present = stations_reported(held_out)
+    check_stations(maps, present, "reports", folder)
+    found = {name: score(maps[name], held_out) for name in present}
     if json:
         import dataclasses
 
@@ -131,7 +184,7 @@ def leave_one_out(
     /,
     *,
     out: Path,
-    model: Literal["anchors", "nearest", "carried", "network", "network-mse"] = "carried",
+    model: str = "extrapolated",
     without_arrival: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     site: Path | None = None,
     figure: Annotated[bool, cyclopts.Parameter(negative="")] = False,
@@ -148,7 +201,7 @@ def leave_one_out(
     Args:
         reports: Reports as .parquet or .csv.
         out: File of fixes to write, .parquet or .csv.
-        model: Which map, as for `echoscape map fit`, which says more of each.
+        model: Kind of map, as for `echoscape map fit`.
         without_arrival: Use the other reports' arrival angles no more than the pose's own.
         site: TOML file that places the station where the reports do not.
         figure: Also draw the fixes, as PNG and PDF beside the file.
@@ -163,17 +216,18 @@ def leave_one_out(
     from echoscape.localization.user.cross_validation import summarize
     from echoscape.reports import read_reports, write_fixes
 
+    chosen = _read_model(model, ())
     campaign = read_reports(reports, read_site(site))
     with progress("leaving out", quiet) as tell:
         found = leave(
-            campaign, model=model, use_arrival=not without_arrival, seed=seed, progress=tell
+            campaign, model=chosen, use_arrival=not without_arrival, seed=seed, progress=tell
         )
     if figure:
         from echoscape.plotting.campaign import draw_left_out
         from echoscape.plotting.fixes import save_figure
 
         drawing = draw_left_out(found, campaign.station_position)
-    write_fixes(fix_columns(found.fix, campaign.station, model), out)
+    write_fixes(fix_columns(found.fix, campaign.station, chosen.name), out)
     told = summarize(found)
     if json:
         print_json(told)
@@ -215,7 +269,7 @@ def signal_strength(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Map received power alone, and locate every reading by a map that was not told of its square.
+    """Map received power alone, and locate every reading by a map fitted without its square.
 
     Beside the map stand the readings whose levels match best.
 

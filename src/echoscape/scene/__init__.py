@@ -30,6 +30,7 @@ from echoscape.scene.static_points import (
     inverse,
     isometry,
     rotation_matrix,
+    translate,
 )
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "scatterer_position",
     "seen_from_array",
     "steering_vector",
+    "translate",
     "unit_vector",
 ]
 

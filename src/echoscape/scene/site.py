@@ -32,11 +32,13 @@ from typing import Annotated
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 import pydantic
 from jaxtyping import Array, Float
 
 from echoscape.checks import finite, positive, read_settings, unknown_name
 from echoscape.scene.antenna import PlanarArray
+from echoscape.scene.static_points import StaticPoints
 from echoscape.units import SPEED_OF_LIGHT
 
 
@@ -91,6 +93,14 @@ class Site(eqx.Module):
         if name not in self.station:
             raise unknown_name("station", name, self.station)
         return self.station.index(name)
+
+    def static_points(self) -> StaticPoints:
+        """Give the scatterers, with gains by the bistatic radar equation."""
+        gain = self.wavelength**2 * np.asarray(self.scatterer_cross_section) / (4 * math.pi) ** 3
+        position = np.asarray(self.scatterer_position, dtype=float)
+        return StaticPoints.scatterers(
+            position, log_gain=np.log(gain), origin=np.zeros(len(gain), int), provenance=("site",)
+        )
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> "Site":

@@ -46,7 +46,7 @@ def image_of_user(
     out = points.offset - station[:, :2]
     stretch = 1 + _norm(lib, user[:, :2] - points.offset) / _norm(lib, out)
     along = lib.concatenate([station[:, :2] + out * stretch, image[:, 2:]], axis=-1)
-    fixed = position + lib.zeros_like(image)
+    fixed = lib.concatenate([points.offset, image[:, 2:]], axis=-1)
     image = lib.where(kind == PointKind.SCATTERER, scattered, image)
     image = lib.where(kind == PointKind.EDGE, along, image)
     return lib.where(kind == PointKind.UNDETERMINED, fixed, image)

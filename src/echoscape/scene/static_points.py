@@ -39,7 +39,8 @@ class PointKind(enum.IntEnum):
     EDGE = 2
     """A vertical edge that diffracts: both legs end at it in the plane, the height unfolds."""
     UNDETERMINED = 3
-    """Observed from one place: the user's image there is known, how it moves is not."""
+    """Observed from one place: where the user's image is in the plane is known, not how it moves;
+    heights as for a virtual anchor."""
 
 
 class StaticPoints(eqx.Module):
@@ -66,7 +67,7 @@ class StaticPoints(eqx.Module):
     covariance: Float[AnyArray, "point 4 4"] | None = None
     """Of (offset, height_offset, rotation), as a path meets the point [m, m, m, rad]."""
     log_gain: Float[AnyArray, " point"] | None = None
-    """Natural logarithm of power times the squared length of the path, or, for a scatterer, times
+    """Natural logarithm of power times the squared length of the path, or, for a SCATTERER, times
     the squares of both legs."""
     log_gain_std: Float[AnyArray, " point"] | None = None
     """Standard deviation of `log_gain`."""
@@ -122,11 +123,24 @@ class StaticPoints(eqx.Module):
         return f"StaticPoints({told}{source})"
 
     @classmethod
-    def scatterers(cls, position: Float[AnyArray, "point 3"], **known) -> "StaticPoints":
-        """Make points that reradiate from their positions [m]; `known` are further fields."""
+    def scatterers(
+        cls,
+        position: Float[AnyArray, "point 3"],
+        covariance: Float[AnyArray, "point 3 3"] | None = None,
+        **known,
+    ) -> "StaticPoints":
+        """Make points that reradiate.
+
+        Args:
+            position: Where they stand [m].
+            covariance: Of the positions, as a path meets them [m^2].
+            known: Further fields.
+        """
         one = np.ones(len(position))
+        if covariance is not None:
+            covariance = np.pad(np.asarray(covariance, dtype=float), ((0, 0), (0, 1), (0, 1)))
         kind = np.full(len(position), PointKind.SCATTERER)
-        return cls(kind, 0.0 * one, one, position[:, :2], one, position[:, 2], **known)
+        return cls(kind, 0.0 * one, one, position[:, :2], one, position[:, 2], covariance, **known)
 
     @classmethod
     def from_walls(
@@ -206,6 +220,31 @@ def isometry(points: StaticPoints, place: Float[AnyArray, "3"]) -> Float[AnyArra
     level = rotation_matrix(points) @ place[:2] + points.offset
     height = points.vertical_reflection * place[2] + points.height_offset
     return lib.concatenate([level, height[:, None]], axis=-1)
+
+
+def translate(points: StaticPoints, origin: Float[AnyArray, "3"]) -> StaticPoints:
+    """Describe the same points in a frame whose origin lies at a position of the present one [m].
+
+    A channel map computes in the frame of its station, where numbers are small.
+    """
+    lib = library_of(points.rotation, origin)
+    moves = points.kind == PointKind.VIRTUAL_ANCHOR
+    shifted = rotation_matrix(points) @ origin[:2]
+    turned = points.offset + shifted
+    sign = lib.where(points.kind == PointKind.SCATTERER, 0.0, points.vertical_reflection)
+    covariance = points.covariance
+    if covariance is not None:
+        quarter = lib.stack([-shifted[:, 1], shifted[:, 0]], -1) * moves[:, None]
+        one = lib.ones_like(points.rotation)
+        eye = lib.broadcast_to(lib.eye(2), (len(points), 2, 2))
+        slope = _slope(lib, eye, quarter, one, one)
+        covariance = slope @ covariance @ lib.swapaxes(slope, -1, -2)
+    return dataclasses.replace(
+        points,
+        offset=lib.where(moves[:, None], turned, points.offset) - origin[None, :2],
+        height_offset=points.height_offset + sign * origin[2] - origin[2],
+        covariance=covariance,
+    )
 
 
 def inverse(points: StaticPoints) -> StaticPoints:

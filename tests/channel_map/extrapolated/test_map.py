@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.channel_map import ExtrapolatedSettings, fit_extrapolated, load_maps, save_maps
+from echoscape.channel_map import Extrapolated, fit_map, load_maps, save_maps
 from echoscape.channel_map.extrapolated.arrivals import Errors
 from echoscape.channel_map.extrapolated.map import _carry, _surprise
 from echoscape.propagation import Paths
@@ -46,7 +46,7 @@ def level_reports(count=60, seed=0, length_std=0.0, angle_std=0.0, arrival=True,
 
 def test_paths_are_carried_exactly_along_mirrors():
     reports, _ = level_reports(1)
-    found = fit_extrapolated(reports)
+    found = fit_map(reports, Extrapolated())
     step = np.array([0.7, -0.4, 0.0])
     place = reports.position[0] + step
     prior = found(jnp.asarray(place))
@@ -56,20 +56,20 @@ def test_paths_are_carried_exactly_along_mirrors():
 
 def test_the_errors_of_a_campaign_are_learnt_from_itself():
     reports, _ = level_reports(120, length_std=0.2, angle_std=0.04)
-    errors = fit_extrapolated(reports).errors
+    errors = fit_map(reports, Extrapolated()).errors
     # The neighbours' scatter does its part of the spreading: widths below the errors themselves.
     assert 0.4 * 0.2 < float(errors.length) < 0.2
     assert 0.4 * 0.04 < float(errors.azimuth) < 0.04
     twice, _ = level_reports(120, length_std=0.4, angle_std=0.04)
-    assert float(fit_extrapolated(twice).errors.length) > 1.5 * float(errors.length)
+    assert float(fit_map(twice, Extrapolated()).errors.length) > 1.5 * float(errors.length)
     assert float(errors.unshared) < 0.5
 
 
 def test_directions_are_read_off_the_neighbours():
     reports, _ = level_reports(60, arrival=False, length_std=0.02)
     truth, _ = level_reports(60, length_std=0.02)
-    found = fit_extrapolated(reports).paths
-    known = fit_extrapolated(truth).paths.arrival
+    found = fit_map(reports, Extrapolated()).paths
+    known = fit_map(truth, Extrapolated()).paths.arrival
     count = known.shape[1]
     agree = np.sum(found.arrival[:, :count] * known, axis=-1)
     assert np.median(agree) > np.cos(np.radians(5.0))  # the grid of directions
@@ -79,7 +79,7 @@ def test_directions_are_read_off_the_neighbours():
 
 def test_learning_maximises_the_likelihood_that_loops_give():
     reports, _ = level_reports(7, length_std=0.1, angle_std=0.03)
-    paths = fit_extrapolated(reports, settings=ExtrapolatedSettings(steps=0)).paths
+    paths = fit_map(reports, Extrapolated(steps=0)).paths
     numbers = np.array([0.05, 0.2, 1.3, 0.4, 0.2, 0.6])
     some = np.arange(7)
     near = np.stack([some[some != k][:4] for k in some])
@@ -130,7 +130,7 @@ def test_learning_maximises_the_likelihood_that_loops_give():
 
 def test_weights_sum_to_one_and_far_reports_claim_less():
     reports, _ = level_reports(12)
-    found = fit_extrapolated(reports, settings=ExtrapolatedSettings(steps=0))
+    found = fit_map(reports, Extrapolated(steps=0))
     near = _carry(
         jax.tree.map(jnp.asarray, found.paths),
         Errors(*(jnp.asarray(x) for x in (0.05, 0.1, 1.0, 0.5, 0.3, 0.5))),
@@ -144,7 +144,7 @@ def test_weights_sum_to_one_and_far_reports_claim_less():
 
 def test_it_survives_storage(tmp_path):
     reports, _ = level_reports(10)
-    found = fit_extrapolated(reports)
+    found = fit_map(reports, Extrapolated())
     save_maps({"bs": found}, tmp_path / "map")
     again = load_maps(tmp_path / "map")["bs"]
     place = jnp.asarray(reports.position[2] + np.array([0.3, 0.2, 0.0]))

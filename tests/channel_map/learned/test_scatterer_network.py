@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from echoscape.channel_map.learned.scatterer_network import fit_point_network, path_scores
+from echoscape.channel_map import fit_map
+from echoscape.channel_map.learned.scatterer_network import ScattererNetwork, path_scores
 from echoscape.checks import InputError
+from echoscape.scene import scatterer_position
 from echoscape.studies.nlos_ckm.world import SWAY, make_layout, reports_of
 from echoscape.units import SPEED_OF_LIGHT
 
@@ -17,18 +19,18 @@ from echoscape.units import SPEED_OF_LIGHT
 def learnt():
     layout = make_layout(0, users=300, targets=50)
     reports = reports_of(layout, 300)
-    return layout, fit_point_network(reports, slots=64, steps=1500, key=jax.random.key(0))
+    return layout, fit_map(reports, ScattererNetwork(slots=64, steps=1500), key=jax.random.key(0))
 
 
 @pytest.mark.slow
 def test_every_scatterer_is_a_slot_and_no_other(learnt):
     layout, found = learnt
     truth = np.asarray(layout.site.scatterer_position)
-    apart = np.linalg.norm(np.asarray(found.points.scatterer)[:, None] - truth, axis=-1)
+    apart = np.linalg.norm(scatterer_position(found.static_points())[:, None] - truth, axis=-1)
     assert len(apart) == len(truth)
     np.testing.assert_array_less(apart.min(axis=0), 0.4)
-    sway = np.sqrt(np.asarray(found.points.covariance)[:, 0, 0])
-    np.testing.assert_allclose(sway, SWAY, rtol=0.3)
+    jitter = np.sqrt(np.asarray(found.static_points().covariance)[:, 0, 0])
+    np.testing.assert_allclose(jitter, SWAY, rtol=0.3)
 
 
 @pytest.mark.slow
@@ -36,7 +38,8 @@ def test_paths_of_new_places_are_those_predicted(learnt):
     layout, found = learnt
     prior = jax.tree.map(np.asarray, jax.jit(jax.vmap(found))(jnp.asarray(layout.targets.position)))
     apart = np.linalg.norm(
-        np.asarray(found.points.scatterer)[:, None] - np.asarray(layout.site.scatterer_position),
+        scatterer_position(found.static_points())[:, None]
+        - np.asarray(layout.site.scatterer_position),
         axis=-1,
     )
     slot = apart.argmin(axis=0)[layout.targets.identity]
@@ -80,6 +83,8 @@ def test_reports_that_no_point_explains_are_refused():
     reports = reports_of(make_layout(0, users=20, targets=5), 20)
     early = np.zeros_like(reports.estimates.delay)
     with pytest.raises(InputError, match="none of the 100 paths reported inverts to one"):
-        fit_point_network(
-            eqx.tree_at(lambda r: r.estimates.length, reports, early), key=jax.random.key(0)
+        fit_map(
+            eqx.tree_at(lambda r: r.estimates.length, reports, early),
+            ScattererNetwork(),
+            key=jax.random.key(0),
         )

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.channel_map.learned.virtual_anchor_network import fit_geometry_network
+from echoscape.channel_map import fit_map
+from echoscape.channel_map.learned.virtual_anchor_network import VirtualAnchorNetwork
 from echoscape.checks import InputError
 from echoscape.sample import load_sample
 from echoscape.units import SPEED_OF_LIGHT, wrap_angle
@@ -15,7 +16,7 @@ from echoscape.units import SPEED_OF_LIGHT, wrap_angle
 @pytest.fixture(scope="module")
 def learnt():
     reports = load_sample().reports
-    return fit_geometry_network(reports, slots=600, steps=600, key=jax.random.key(1))
+    return fit_map(reports, VirtualAnchorNetwork(slots=600, steps=600), key=jax.random.key(1))
 
 
 @pytest.mark.slow
@@ -49,4 +50,4 @@ def test_without_directions_of_arrival_it_is_refused():
     unknown = np.full(reports.estimates.delay.shape, np.inf)
     reports = eqx.tree_at(lambda r: r.estimates.arrival_azimuth_std, reports, unknown)
     with pytest.raises(InputError, match="arrival angles of at least 50 paths; got 0"):
-        fit_geometry_network(reports, key=jax.random.key(0))
+        fit_map(reports, VirtualAnchorNetwork(), key=jax.random.key(0))

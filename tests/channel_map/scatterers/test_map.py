@@ -6,11 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.channel_map import ScattererMap, fit_scatterers, load_maps, save_maps
+from echoscape.channel_map import ScattererMap, Scatterers, fit_map, load_maps, save_maps
 from echoscape.channel_map.scatterers.search import arrange_paths, name_paths
 from echoscape.checks import InputError
 from echoscape.estimation import PathEstimates
 from echoscape.reports import Reports
+from echoscape.scene import StaticPoints, scatterer_position
 from echoscape.studies.nlos_ckm.world import make_layout, reports_of
 from echoscape.units import SPEED_OF_LIGHT, wrap_angle
 
@@ -20,17 +21,19 @@ PLACE = np.array([18.0, 27.0, 1.5])
 
 
 def _map(planar=False, listed=3) -> ScattererMap:
-    sway = np.array([0.2, 0.35, 0.1, 0.25, 0.3])
+    jitter = np.array([0.2, 0.35, 0.1, 0.25, 0.3])
     return ScattererMap(
-        scatterer=POINTS,
-        covariance=sway[:, None, None] ** 2 * np.diag([1.0, 1.0, 0.0 if planar else 1.0]),
-        log_gain=np.array([0.3, -0.4, 0.9, 0.1, 0.5]),
-        log_power_std=np.full(5, 0.01),
-        seen=np.array([0.9, 0.8, 0.95, 0.7, 0.99]),
+        points=StaticPoints.scatterers(
+            POINTS,
+            jitter[:, None, None] ** 2 * np.diag([1.0, 1.0, 0.0 if planar else 1.0]),
+            log_gain=np.array([0.3, -0.4, 0.9, 0.1, 0.5]),
+            log_gain_std=np.full(5, 0.01),
+            visibility=np.array([0.9, 0.8, 0.95, 0.7, 0.99]),
+        ),
         report_position=PLACE[None],
         station_position=STATION,
         station="mast",
-        listed=listed,
+        reported_paths=listed,
         planar=planar,
     )
 
@@ -56,7 +59,7 @@ def test_the_covariance_is_that_of_the_sway_seen_through_angle_and_delay():
     prior = _predict(channel_map, jnp.asarray(PLACE))
     rng, draws = np.random.default_rng(3), 40_000
     for k in range(5):
-        std = np.sqrt(channel_map.covariance[k, 0, 0])
+        std = np.sqrt(channel_map.points.covariance[k, 0, 0])
         moved = POINTS[k] + std * rng.normal(size=(draws, 3))
         out = moved - STATION
         first = np.linalg.norm(out, axis=1)
@@ -76,11 +79,11 @@ def test_the_covariance_is_that_of_the_sway_seen_through_angle_and_delay():
 
 
 def test_presence_is_being_among_the_strongest():
-    still = 1e-8 * np.ones((5, 3, 3))
-    channel_map = eqx.tree_at(lambda m: m.covariance, _map(listed=2), still)
+    still = 1e-8 * np.ones((5, 4, 4))
+    channel_map = eqx.tree_at(lambda m: m.points.covariance, _map(listed=2), still)
     prior = _predict(channel_map, jnp.asarray(PLACE))
     rank = np.argsort(np.argsort(-np.asarray(prior.power)))
-    expected = np.where(rank < 2, channel_map.seen, 0)
+    expected = np.where(rank < 2, channel_map.points.visibility, 0)
     np.testing.assert_allclose(prior.probability, expected, atol=1e-6)
 
 
@@ -119,15 +122,17 @@ def test_a_saved_map_predicts_the_same(tmp_path):
 
 def _nearest(found: ScattererMap, layout):
     true = np.asarray(layout.site.scatterer_position)
-    return np.linalg.norm(found.scatterer[:, None] - true[None], axis=2).min(axis=0)
+    return np.linalg.norm(scatterer_position(found.points)[:, None] - true[None], axis=2).min(
+        axis=0
+    )
 
 
 @pytest.mark.parametrize("number", [1, 7])
 def test_a_hundred_misread_reports_of_which_ten_are_wrong_find_every_scatterer(number):
     layout = make_layout(number, users=100, targets=1)
-    found = fit_scatterers(reports_of(layout, 100, position_std=2.0, wrong=0.1))
+    found = fit_map(reports_of(layout, 100, position_std=2.0, wrong=0.1), Scatterers())
     true = len(layout.site.scatterer_position)
-    assert true <= len(found.scatterer) <= true + 1
+    assert true <= len(found.points) <= true + 1
     # Two metres of error, a hundred reports: a scatterer is known to some 0.1 m all the same.
     assert np.median(_nearest(found, layout)) < 0.12
     assert _nearest(found, layout).max() < 0.5
@@ -135,8 +140,8 @@ def test_a_hundred_misread_reports_of_which_ten_are_wrong_find_every_scatterer(n
 
 def test_the_sway_is_learnt():
     layout = make_layout(2, users=600, targets=1)
-    found = fit_scatterers(reports_of(layout, 600))
-    sway = np.sqrt(found.covariance[:, 0, 0])
+    found = fit_map(reports_of(layout, 600), Scatterers())
+    sway = np.sqrt(found.points.covariance[:, 0, 0])
     np.testing.assert_allclose(sway, 0.3, rtol=0.15)
     assert np.all(found.seen > 0.9)
 
@@ -169,9 +174,9 @@ def _reports_in_space(count: int) -> tuple[Reports, np.ndarray]:
 
 def test_heights_are_found_where_zeniths_are_measured():
     reports, order = _reports_in_space(300)
-    found = fit_scatterers(reports)
-    away = np.linalg.norm(found.scatterer[:, None] - POINTS[None], axis=2)
-    assert len(found.scatterer) == 5
+    found = fit_map(reports, Scatterers())
+    away = np.linalg.norm(scatterer_position(found.points)[:, None] - POINTS[None], axis=2)
+    assert len(found.points) == 5
     assert not found.planar
     assert away.min(axis=0).max() < 0.1
     name = name_paths(reports, found)
@@ -197,5 +202,5 @@ def test_paths_without_any_agreement_are_refused():
         reports.position, reports.position_std, reports.time, reports.report,
         reports.station_index, reports.station_position, reports.station,
     )  # fmt: skip
-    with pytest.raises(InputError, match="single bounces; fit the model 'anchors'"):
-        fit_scatterers(shuffled)
+    with pytest.raises(InputError, match="single bounces; fit the model 'virtual-anchors'"):
+        fit_map(shuffled, Scatterers())

@@ -5,15 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.channel_map import VirtualAnchorSettings, fit_virtual_anchors, load_maps, save_maps
-from echoscape.channel_map.virtual_anchors.search import find_anchors
+from echoscape.channel_map import VirtualAnchorMap, VirtualAnchors, fit_map, load_maps, save_maps
+from echoscape.channel_map.virtual_anchors.search import find_points
 from echoscape.channel_map.virtual_anchors.unfolded import unfold
+from echoscape.scene import PointKind
 from tests.worlds.mirrors import LOSS, C, paths_at, street_reports, users
 
 
 @pytest.fixture(scope="module")
 def exact_map():
-    return fit_virtual_anchors(street_reports(count=150, seed=3))
+    return fit_map(street_reports(count=150, seed=3), VirtualAnchors())
 
 
 def _nearest_slot(channel_map, place):
@@ -44,15 +45,15 @@ def test_every_wall_sequence_is_predicted_exactly_at_new_places(exact_map):
 def test_anchors_are_few_and_hold_their_paths():
     reports = street_reports(count=150, seed=3)
     paths = unfold(reports, reports.position - reports.station_position[0], 0.1)
-    anchors, free = find_anchors(paths, np.random.default_rng(0))
+    anchors, free = find_points(paths, np.random.default_rng(0))
     assert len(anchors) == len(LOSS)
     assert not free.any()
-    assert sorted(anchor.parity for anchor in anchors) == [-1, -1, -1, 1, 1, 1]
+    assert sorted(anchor.reflection for anchor in anchors) == [-1, -1, -1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("options", [{"wrong": 0.1}, {"position_std": 1.0, "angle_std": 0.002}])
 def test_wrong_and_blurred_reports_do_not_ruin_the_map(options):
-    channel_map = fit_virtual_anchors(street_reports(count=200, seed=5, **options))
+    channel_map = fit_map(street_reports(count=200, seed=5, **options), VirtualAnchors())
     length, turn, _, _ = _nearest_slot(channel_map, users(40, seed=12))
     assert np.median(np.abs(length)) < 0.3  # a third of one report's error
     assert np.median(np.abs(turn)) < 5e-3
@@ -81,27 +82,29 @@ def _scattered_reports(place, moved):
 
 
 def test_point_scatterers_are_found_where_they_stand():
-    channel_map = fit_virtual_anchors(_scattered_reports(users(80, seed=4), SCATTERER[None]))
-    found = np.asarray(channel_map.anchors.offset)[np.asarray(channel_map.anchors.scatters) > 0]
+    channel_map = fit_map(_scattered_reports(users(80, seed=4), SCATTERER[None]), VirtualAnchors())
+    assert isinstance(channel_map, VirtualAnchorMap)
+    points = channel_map.static_points()
+    found = points.offset[points.kind == PointKind.EDGE]
     assert len(found) == 3
-    apart = np.linalg.norm(found[:, None] + STATION[:2] - SCATTERER[None], axis=-1)
+    apart = np.linalg.norm(found[:, None] - SCATTERER[None], axis=-1)
     assert apart.min(axis=0).max() < 1e-3
 
 
-def test_scatterers_that_sway_stay_whole_and_their_paths_err_as_claimed():
-    def sway(count, seed):
+def test_scatterers_that_jitter_stay_whole_and_their_paths_err_as_claimed():
+    def jitter(count, seed):
         noise = np.random.default_rng(seed).normal(scale=0.3, size=(count, 3, 2))
         return SCATTERER + noise
 
-    reports = _scattered_reports(users(300, seed=4), sway(300, 5))
-    channel_map = fit_virtual_anchors(reports)  # the sway is not told
-    anchors = channel_map.anchors
-    variance = np.asarray(anchors.variance)[np.asarray(anchors.scatters) > 0]
+    reports = _scattered_reports(users(300, seed=4), jitter(300, 5))
+    channel_map = fit_map(reports, VirtualAnchors())  # the jitter is unknown to it
+    points = channel_map.static_points()
+    variance = points.covariance[points.kind == PointKind.EDGE, 0, 0]
     assert len(variance) == 3  # ten if gathered as if they stood still
     assert np.sum(np.abs(variance - 0.09) < 0.02) == 3
 
     place = users(400, seed=12)
-    azimuth, length = _scattered(place, sway(400, 13))
+    azimuth, length = _scattered(place, jitter(400, 13))
     prior = jax.jit(lambda m, x: jax.vmap(m)(x))(channel_map, jnp.asarray(place))
     turn = np.angle(np.exp(1j * (azimuth[..., None] - prior.departure_azimuth[:, None])))
     late = length[..., None] - prior.length[:, None]
@@ -109,7 +112,7 @@ def test_scatterers_that_sway_stay_whole_and_their_paths_err_as_claimed():
     covariance = np.asarray(prior.covariance)[:, None, :, ::2, ::2]
     square = np.einsum("usli,uslij,uslj->usl", gap, np.linalg.inv(covariance), gap)
     square = np.where(np.asarray(prior.probability)[:, None] > 0.5, square, np.inf).min(axis=-1)
-    # Two degrees of freedom: mean 2, 90 % below 4.6; a sway of the wrong sign gives far more.
+    # Two degrees of freedom: mean 2, 90 % below 4.6; a jitter of the wrong sign gives far more.
     assert np.isfinite(square).mean() > 0.98
     assert 1.7 < np.mean(square[np.isfinite(square)]) < 2.4
     assert 0.87 < np.mean(square < 4.605) < 0.94
@@ -130,7 +133,7 @@ def test_a_path_seen_once_is_kept_and_less_certain_afar():
     reports = jax.tree.map(np.array, street_reports(count=60, seed=3))
     reports.estimates.length[7, 2] += 40.0  # follows nothing
     reports.position_std[:] = 0.0
-    channel_map = fit_virtual_anchors(reports)
+    channel_map = fit_map(reports, VirtualAnchors())
     here = jnp.asarray(reports.position[7])
     kept = channel_map(here).length
     nearest = jnp.argmin(jnp.abs(kept - reports.estimates.length[7, 2]))
@@ -141,7 +144,7 @@ def test_a_path_seen_once_is_kept_and_less_certain_afar():
 
 
 def test_a_saved_map_predicts_the_same(exact_map, tmp_path):
-    save_maps(exact_map, tmp_path / "map", settings=VirtualAnchorSettings())
+    save_maps(exact_map, tmp_path / "map", settings=VirtualAnchors())
     (loaded,) = load_maps(tmp_path / "map").values()
     place = jnp.asarray(users(3, seed=2))
     old, new = jax.vmap(exact_map)(place), jax.vmap(loaded)(place)
@@ -151,6 +154,9 @@ def test_a_saved_map_predicts_the_same(exact_map, tmp_path):
 
 def test_the_same_seed_gives_the_same_map():
     reports = street_reports(count=60, seed=9)
-    one, two = fit_virtual_anchors(reports, seed=4), fit_virtual_anchors(reports, seed=4)
-    assert np.array_equal(one.anchors.offset, two.anchors.offset)
+    one, two = (
+        fit_map(reports, VirtualAnchors(), key=jax.random.key(4)),
+        fit_map(reports, VirtualAnchors(), key=jax.random.key(4)),
+    )
+    assert np.array_equal(one.points.offset, two.points.offset)
     assert np.array_equal(one.probability, two.probability)

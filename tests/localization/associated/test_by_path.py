@@ -25,6 +25,7 @@ from echoscape.localization.associated.by_path_likelihood import (
     near_paths,
     one_way_target,
 )
+from echoscape.scene import StaticPoints
 from echoscape.studies.nlos_ckm.world import echoes_of, exact_bound, exact_map, make_layout
 from echoscape.units import SPEED_OF_LIGHT
 
@@ -34,17 +35,19 @@ POINTS = np.array([[12.0, 61, 0], [83, 22, 0], [35, 88, 0], [67, 45, 0], [91, 93
 
 
 def _map(listed=3) -> ScattererMap:
-    sway = np.array([0.9, 0.4, 1.3, 0.7, 0.5])
+    jitter = np.array([0.9, 0.4, 1.3, 0.7, 0.5])
     return ScattererMap(
-        scatterer=POINTS,
-        covariance=sway[:, None, None] ** 2 * np.array([[1, 0.4, 0], [0.4, 0.8, 0], [0, 0, 0]]),
-        log_gain=np.array([0.3, -0.4, 0.9, 0.1, 0.5]),
-        log_power_std=np.full(5, 0.05),
-        seen=np.full(5, 0.9),
+        points=StaticPoints.scatterers(
+            POINTS,
+            jitter[:, None, None] ** 2 * np.array([[1, 0.4, 0], [0.4, 0.8, 0], [0, 0, 0]]),
+            log_gain=np.array([0.3, -0.4, 0.9, 0.1, 0.5]),
+            log_gain_std=np.full(5, 0.05),
+            visibility=np.full(5, 0.9),
+        ),
         report_position=np.array([[40.0, 40.0, 0.0]]),
         station_position=STATION,
         station="bs",
-        listed=listed,
+        reported_paths=listed,
         planar=True,
     )
 
@@ -151,7 +154,7 @@ def test_scatterers_that_nobody_hears_do_not_take_the_gradient_away():
 
     filled = _map().predictor()
     assert isinstance(filled, ScattererMap)
-    assert len(filled.scatterer) > len(POINTS)
+    assert len(filled.points) > len(POINTS)
     expected, found = value(place, _map()), value(place, filled)
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-4)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.channel_map import ChannelMap, fit_virtual_anchors
+from echoscape.channel_map import ChannelMap, VirtualAnchors, fit_map
 from echoscape.checks import InputError
 from echoscape.estimation import PathEstimates
 from echoscape.localization import FixStatus, SearchSettings, localize
@@ -33,7 +33,7 @@ MODEL = EchoModel(*map(jnp.asarray, (0.9, 0.1, 0.3, 1.0)))
 
 @pytest.fixture(scope="module")
 def street():
-    return fit_virtual_anchors(mirrors.street_reports(count=150, seed=3))
+    return fit_map(mirrors.street_reports(count=150, seed=3), VirtualAnchors())
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.channel_map import fit_extrapolated
+from echoscape.channel_map import Extrapolated, fit_map
 from echoscape.checks import InputError
 from echoscape.cli import main
 from echoscape.cli.maps import _left_out_rows
@@ -115,7 +115,7 @@ def test_the_claimed_covariance_holds_the_truth(found):
 
 def test_a_pose_never_uses_its_own_arrival_angles_or_powers():
     reports = room(12)
-    channel_map = fit_extrapolated(reports)
+    channel_map = fit_map(reports, Extrapolated())
     pose = reports.estimates[[5]]
     other = eqx.tree_at(
         lambda e: (e.arrival_azimuth, e.power), pose, (pose.arrival_azimuth + 1.0, 5 * pose.power)
@@ -126,7 +126,7 @@ def test_a_pose_never_uses_its_own_arrival_angles_or_powers():
 
 def test_scores_are_those_of_a_loop():
     reports = room(9)
-    channel_map = fit_extrapolated(reports)
+    channel_map = fit_map(reports, Extrapolated())
     place = reports.position[2:4] + np.array([0.11, -0.2, 0.0])
     settings = PoseSettings(azimuth_std=0.07, length_std=0.2, unknown=0.4)
     score = score_places(reports.estimates[[1]], channel_map, place, settings)[0]
@@ -165,13 +165,13 @@ def test_outages_have_a_status_and_too_few_reports_a_refusal():
     with pytest.raises(InputError, match="at least 3 reports with a path; got 2"):
         leave_one_out(room(2))
     with pytest.raises(InputError, match="finite number in metres"):
-        locate_poses(reports.estimates, fit_extrapolated(reports), height=float("nan"))
+        locate_poses(reports.estimates, fit_map(reports, Extrapolated()), height=float("nan"))
 
 
 def test_spacing_and_sight():
     assert spacing_of(room().position) == pytest.approx(0.5)
     reports = room(hide=False)
-    assert not is_obstructed(reports, fit_extrapolated(reports).errors).any()
+    assert not is_obstructed(reports, fit_map(reports, Extrapolated()).errors).any()
 
 
 @pytest.mark.slow

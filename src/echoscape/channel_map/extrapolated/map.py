@@ -15,6 +15,7 @@ Gives a `ExtrapolatedMap`.
 """
 
 import functools
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -26,8 +27,8 @@ from scipy.optimize import minimize
 from scipy.spatial import KDTree
 
 from echoscape.channel_map.extrapolated.arrivals import Errors, ExtrapolatedPaths, guess_arrivals
+from echoscape.channel_map.model import MapModel
 from echoscape.channel_map.prior import ChannelMap, PathPrior
-from echoscape.channel_map.station_reports import reports_of_station
 from echoscape.channel_map.storage import storable
 from echoscape.estimation import AnyArray
 from echoscape.reports import Reports
@@ -36,21 +37,6 @@ from echoscape.units import wrap_angle
 
 _UNMEASURED = 2.5  # standard deviation of an angle that says nothing [rad]
 _LEARNT_FROM = 400  # reports, at most
-
-
-class ExtrapolatedSettings(pydantic.BaseModel):
-    """How many reports predict a place, and how long their errors are learnt."""
-
-    model_config = pydantic.ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-    neighbours: int = pydantic.Field(default=16, ge=1)
-    """Nearest reports that predict the paths at a place."""
-    steps: int = pydantic.Field(default=60, ge=0)
-    """Most steps of learning."""
-    use_arrival: bool = True
-    """Whether the reports' own arrival angles count; else they are read off the neighbours."""
 
 
 class _Near(eqx.Module):
@@ -142,39 +128,6 @@ class ExtrapolatedAround(eqx.Module):
             covariance=jax.vmap(jnp.diag)(flat(variance)),
             power=flat(self.paths.power),
         )
-
-
-def fit_extrapolated(
-    reports: Reports, *, station: str | None = None, settings: ExtrapolatedSettings | None = None
-) -> ExtrapolatedMap:
-    """Keep the reports of one station and learn how far and how surely their paths carry.
-
-    Args:
-        reports: Reports of one or several stations.
-        station: Which station; may be left out if there is only one.
-        settings: How to learn.
-    """
-    settings = settings or ExtrapolatedSettings()
-    reports = reports_of_station(reports, station)
-    paths = _lay_out(reports, settings.use_arrival)
-    neighbours = min(settings.neighbours, len(reports.report))
-    errors, spacing = _first_guess(paths)
-    errors = _learn(paths, errors, spacing, neighbours, settings.steps)
-    open_ = (np.sum(paths.arrival**2, axis=-1) < 0.5) & (paths.share > 0)
-    if open_.any() and len(paths.position) > 2:
-        paths = guess_arrivals(paths, open_, errors, spacing)
-        # Directions chosen to fit make the lengths look better than they were measured.
-        errors = _learn(
-            paths, errors, spacing, neighbours, settings.steps, 0.7 * float(errors.length)
-        )
-    return ExtrapolatedMap(
-        paths=paths,
-        errors=errors,
-        report_position=paths.position,
-        station_position=np.asarray(reports.station_position[0], float),
-        station=reports.station[0],
-        neighbours=neighbours,
-    )
 
 
 def _lay_out(reports: Reports, use_arrival: bool) -> ExtrapolatedPaths:
@@ -284,3 +237,40 @@ def _surprise(
         return jnp.sum(jnp.exp(carried.log_weight)) + errors.unshared - jnp.sum(told)
 
     return jnp.mean(jax.vmap(one)(some, near))
+
+
+class Extrapolated(MapModel):
+    """Every path of the nearest reports, extrapolated: for small campaigns and furnished rooms."""
+
+    name: ClassVar[str] = "extrapolated"
+
+    neighbours: int = pydantic.Field(default=16, ge=1)
+    """Nearest reports that predict the paths at a place."""
+    steps: int = pydantic.Field(default=60, ge=0)
+    """Most steps of learning."""
+    use_arrival: bool = True
+    """Whether the reports' own arrival angles count; else they are read off the neighbours."""
+
+    def fit(self, reports, *, key, start=None, progress=None) -> ExtrapolatedMap:
+        """Keep the reports and learn how far and how surely their paths extrapolate."""
+        del key, progress
+        self.refuse_start(start)
+        paths = _lay_out(reports, self.use_arrival)
+        neighbours = min(self.neighbours, len(reports.report))
+        errors, spacing = _first_guess(paths)
+        errors = _learn(paths, errors, spacing, neighbours, self.steps)
+        open_ = (np.sum(paths.arrival**2, axis=-1) < 0.5) & (paths.share > 0)
+        if open_.any() and len(paths.position) > 2:
+            paths = guess_arrivals(paths, open_, errors, spacing)
+            # Directions chosen to fit make the lengths look better than they were measured.
+            errors = _learn(
+                paths, errors, spacing, neighbours, self.steps, 0.7 * float(errors.length)
+            )
+        return ExtrapolatedMap(
+            paths=paths,
+            errors=errors,
+            report_position=paths.position,
+            station_position=np.asarray(reports.station_position[0], float),
+            station=reports.station[0],
+            neighbours=neighbours,
+        )

@@ -1,81 +1,113 @@
-"""A network that outputs geometry in a world of single bounces: points and who sees them.
+"""A network that outputs geometry in a world of single bounces: scatterers and their visibility.
 
-The counterpart of `geometry_network` where directions of arrival are unknown: every slot is a
-point scatterer that holds everywhere, and how far it sways; a network says from where it is among
+The counterpart of `virtual_anchor_network` where directions of arrival are unknown: every slot is
+a point scatterer that holds everywhere, with a position jitter; a network gives where it is among
 the strongest paths.  Slots start at points that single paths of reports invert to, far more
 than there are scatterers, and learn by the likelihood of the reports' paths as a set while the
 error allowed to them falls; those that explain too little, or the same as a better one, are let
 go, and the rest learn on.
 
 Takes `Reports` of one station.
-Gives a `ScattererNetwork`.
+Gives a `ScattererNetworkMap`.
 """
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pydantic
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from echoscape.channel_map import ChannelMap, PathPrior, ScattererMap
 from echoscape.channel_map.learned.network import forward
+from echoscape.channel_map.model import MapModel
+from echoscape.channel_map.prior import ChannelMap, PathPrior
+from echoscape.channel_map.scatterers.map import ScattererMap
 from echoscape.channel_map.scatterers.search import points_of, read_bounces
-from echoscape.channel_map.station_reports import reports_of_station
+from echoscape.channel_map.storage import storable
 from echoscape.checks import InputError
 from echoscape.estimation import AnyArray
 from echoscape.reports import Reports
+from echoscape.scene import StaticPoints
 
 LISTED = 5
 """Strongest paths of a report that are learnt."""
 _BATCH = 64
 _STAGES = ((0.3, 4.0, 0.3), (0.2, 0.3, 0.1), (0.3, 0.1, 0.01), (0.2, 0.01, 0.01))
-"""Share of the steps, and the error allowed beside the sway at its start and end [m]; between two
+"""Share of the steps, and the error allowed beside the jitter at its start and end [m]; between two
 stages slots are let go."""
-_CLUTTER = -10.0  # logarithm of the background's density per radian and metre
-_FEWEST = 4.0  # paths that a slot must explain to be kept,
-_LEAST = 0.03  # and as a share of what slots explain on average
-_DOUBLE = 3.0  # two slots so few deviations apart are one
+_CLUTTER = -10.0
+"""Logarithm of the background's density per radian and metre."""
+_FEWEST = 4.0
+"""Paths that a slot must explain to be kept."""
+_LEAST = 0.03
+"""What a slot must explain to be kept, as a share of what slots explain on average."""
+_DOUBLE = 3.0
+"""Distance in standard deviations below which two slots are one scatterer."""
 
 
-class ScattererNetwork(ChannelMap):
+@storable("scatterer-network")
+class ScattererNetworkMap(ChannelMap):
     """Points, and a network from place to which of them are among the strongest paths."""
 
     points: ScattererMap
+    """The scatterers, visible from everywhere."""
     weights: tuple[Float[AnyArray, "_ _"], ...]
+    """Weights of each layer, in single precision."""
     biases: tuple[Float[AnyArray, " _"], ...]
-    middle: Float[AnyArray, "3"]
-    size: Float[AnyArray, "3"]
+    """Offsets of each layer."""
+    position_mean: Float[AnyArray, "3"]
+    """Middle of the reports [m]."""
+    position_scale: Float[AnyArray, "3"]
+    """Scale of each coordinate [m]; infinite where all reports agree."""
     station_position: Float[AnyArray, "3"]
+    """Where the base station is [m]."""
     report_position: Float[AnyArray, "report 3"]
+    """Where the reports were [m]."""
     station: str = eqx.field(static=True)
+    """Name of the base station."""
 
     def __call__(self, position: Float[Array, "3"]) -> PathPrior:
         """Predict the paths at one position [m]."""
-        features = ((position - self.middle) / self.size).astype(jnp.float32)
+        features = ((position - self.position_mean) / self.position_scale).astype(jnp.float32)
         weights, biases = jax.tree.map(jnp.asarray, (self.weights, self.biases))
         presence = forward(weights, biases, features).astype(position.dtype)
         prior = self.points(position)
         return eqx.tree_at(lambda p: p.probability, prior, jax.nn.sigmoid(presence))
 
+    def predictor(self) -> ChannelMap:
+        """Leave the reports out."""
+        return eqx.tree_at(lambda m: m.report_position, self, np.zeros((1, 3)))
 
-def fit_point_network(
-    reports: Reports, *, slots: int = 256, steps: int = 10_000, key: PRNGKeyArray
-) -> ScattererNetwork:
-    """Train points and their visibility on one station's reports.
+    def static_points(self) -> StaticPoints:
+        """Give the scatterers."""
+        return self.points.static_points()
 
-    Args:
-        reports: Of one station; zenith angles count where they were measured.
-        slots: Most points to begin with, each at what one path inverts to.
-        steps: Steps of 64 reports each, fewer than a third of them with all slots.
-        key: Which paths the slots start at, and the order of the reports.
 
-    Raises:
-        InputError: No path inverts to a point.
-    """
-    reports = reports_of_station(reports)
+class ScattererNetwork(MapModel):
+    """Scatterers and their visibility trained by gradients: for worlds of single bounces."""
+
+    name: ClassVar[str] = "scatterer-network"
+
+    slots: int = pydantic.Field(default=256, ge=1)
+    """Most scatterers to begin with, each at what one path inverts to."""
+    steps: int = pydantic.Field(default=10_000, ge=1)
+    """Steps of 64 reports each, fewer than a third of them with all slots."""
+
+    def fit(self, reports, *, key, start=None, progress=None) -> ScattererNetworkMap:
+        """Train scatterers and their visibility on one station's reports.
+
+        Raises:
+            InputError: No path inverts to a point.
+        """
+        del progress
+        self.refuse_start(start)
+        return _fit(reports, self.slots, self.steps, key)
+
+
+def _fit(reports: Reports, slots: int, steps: int, key: PRNGKeyArray) -> ScattererNetworkMap:
     origin = np.asarray(reports.station_position[0], dtype=float)
     paths, planar = read_bounces(reports, origin)
     points = points_of(paths)
@@ -97,30 +129,32 @@ def fit_point_network(
         free = _train(free, data, errors, planar, jax.random.fold_in(shuffle, number))
         if number + 1 < len(_STAGES):
             used = _shares(free, data, last).sum((0, 1))
-            haze = float(np.hypot(np.exp(free.log_sway), last))
-            free = _keep(free, _distinct(np.asarray(free.point), used, _DOUBLE * haze))
+            spread = float(np.hypot(np.exp(free.log_jitter), last))
+            free = _keep(free, _distinct(np.asarray(free.point), used, _DOUBLE * spread))
     share = _shares(free, data, 0.0)
     free, share = jax.tree.map(lambda leaf: np.asarray(leaf, dtype=float), (free, share))
     gain, fluctuation = _strengths(free, share, data)
     at_place = np.eye(3) * [1.0, 1.0, 0.0 if planar else 1.0]
     known = ScattererMap(
-        scatterer=free.point + origin,
-        covariance=np.exp(2.0 * free.log_sway) * np.tile(at_place, (len(gain), 1, 1)),
-        log_gain=gain,
-        log_power_std=fluctuation,
-        seen=np.ones(len(gain)),
+        points=StaticPoints.scatterers(
+            free.point + origin,
+            np.exp(2.0 * free.log_jitter) * np.tile(at_place, (len(gain), 1, 1)),
+            log_gain=gain,
+            log_gain_std=fluctuation,
+            visibility=np.ones(len(gain)),
+        ),
         report_position=np.zeros((1, 3)),
         station_position=origin,
         station=reports.station[0],
-        listed=LISTED,
+        reported_paths=LISTED,
         planar=planar,
     )
-    return ScattererNetwork(
+    return ScattererNetworkMap(
         points=known,
         weights=tuple(np.asarray(leaf, np.float32) for leaf in free.weights),
         biases=tuple(np.asarray(leaf, np.float32) for leaf in free.biases),
-        middle=middle,
-        size=size,
+        position_mean=middle,
+        position_scale=size,
         station_position=origin,
         report_position=np.asarray(reports.position, dtype=float),
         station=reports.station[0],
@@ -131,7 +165,7 @@ class _Free(NamedTuple):
     """What is learnt; points as the station sees them."""
 
     point: Float[AnyArray, "slot 3"]
-    log_sway: Float[AnyArray, ""]
+    log_jitter: Float[AnyArray, ""]
     """One for all: a slot with its own would shrink on to a few paths."""
     weights: tuple[Float[AnyArray, "_ _"], ...]
     biases: tuple[Float[AnyArray, " _"], ...]
@@ -185,13 +219,13 @@ def _initial(points: np.ndarray, key: PRNGKeyArray) -> _Free:
     weights[-1] = 0.05 * weights[-1]
     biases = [jnp.zeros(b, jnp.float32) for b in sizes[1:]]
     biases[-1] = biases[-1] + np.log(LISTED / len(points))
-    sway = jnp.asarray(np.log(0.3), jnp.float32)
-    return _Free(jnp.asarray(points, jnp.float32), sway, tuple(weights), tuple(biases))
+    jitter = jnp.asarray(np.log(0.3), jnp.float32)
+    return _Free(jnp.asarray(points, jnp.float32), jitter, tuple(weights), tuple(biases))
 
 
 def path_scores(
     point: Float[AnyArray, "slot 3"],
-    log_sway: float | Float[AnyArray, ""],
+    log_jitter: float | Float[AnyArray, ""],
     place: Float[AnyArray, "report 3"],
     seen: Float[AnyArray, "report path 3"],
     variance: Float[AnyArray, "report path 3"],
@@ -201,19 +235,19 @@ def path_scores(
 
     Args:
         point: As the station sees it [m].
-        log_sway: Logarithm of how far each sways along each axis [m].
+        log_jitter: Logarithm of how far each jitters along each axis [m].
         place: Where the reports are, as the station sees them [m].
         seen: Azimuth [rad], zenith [rad] and length [m].
         variance: Of these, as reported; infinite where not measured.
-        error: A further sway that is allowed [m].
+        error: A further jitter that is allowed [m].
     """
     point, place = jnp.asarray(point)[None], jnp.asarray(place)[:, None]
     first = jnp.sqrt(jnp.sum(point**2, axis=-1) + 1e-4)
     level = jnp.sqrt(jnp.sum(point[..., :2] ** 2, axis=-1) + 1e-4)
     second = jnp.sqrt(jnp.sum((place - point) ** 2, axis=-1) + 1e-4)
     slope = point / first[..., None] - (place - point) / second[..., None]
-    sway = jnp.exp(2.0 * log_sway) + error**2
-    along = sway * jnp.sum(slope**2, axis=-1) + 0.5 * (sway * (1 / first + 1 / second)) ** 2
+    jitter = jnp.exp(2.0 * log_jitter) + error**2
+    along = jitter * jnp.sum(slope**2, axis=-1) + 0.5 * (jitter * (1 / first + 1 / second)) ** 2
     azimuth = jnp.arctan2(point[..., 1], point[..., 0])
     mean = [azimuth, jnp.arctan2(level, point[..., 2]), first + second]
     gap = [seen[:, :, None, each] - mean[each][:, None] for each in range(3)]
@@ -223,10 +257,10 @@ def path_scores(
     downwards = (east * slope[..., 0] + north * slope[..., 1]) * point[..., 2] / first - (
         slope[..., 2] * level / first
     )
-    own = [sway / level**2, sway / first**2, along]
+    own = [jitter / level**2, jitter / first**2, along]
     spread = [own[each][:, None] + variance[:, :, None, each] for each in range(3)]
-    # A sway that turns a path's angle changes its length too: judge the length given the angles.
-    for each, shared in ((0, sideways * sway / level), (1, downwards * sway / first)):
+    # A jitter that turns a path's angle changes its length too: judge the length given the angles.
+    for each, shared in ((0, sideways * jitter / level), (1, downwards * jitter / first)):
         per_angle = shared[:, None] / spread[each]
         gap[2] = gap[2] - per_angle * gap[each]
         spread[2] = spread[2] - per_angle * shared[:, None]
@@ -236,26 +270,26 @@ def path_scores(
 
 def _densities(free: _Free, some: _Lesson, error):
     """Log density of each reported path under each slot, and the slots' logits."""
-    score = path_scores(free.point, free.log_sway, some.place, some.seen, some.variance, error)
+    score = path_scores(free.point, free.log_jitter, some.place, some.seen, some.variance, error)
     weights, biases, feature = jax.tree.map(jnp.asarray, (free.weights, free.biases, some.feature))
     return score, forward(weights, biases, feature)
 
 
 def _train(free: _Free, data: _Lesson, errors: np.ndarray, planar: bool, key) -> _Free:
-    """Adam with falling rates while the error allowed beside the sway falls."""
+    """Adam with falling rates while the error allowed beside the jitter falls."""
     count, total = len(data.place), len(errors)
     falling = lambda rate: optax.adam(optax.cosine_decay_schedule(rate, total))  # noqa: E731
     groups = optax.multi_transform(
-        {"place": falling(1e-2), "sway": falling(1e-2), "net": falling(3e-3)},
-        _Free("place", "sway", "net", "net"),  # pyright: ignore[reportArgumentType]
+        {"place": falling(1e-2), "jitter": falling(1e-2), "net": falling(3e-3)},
+        _Free("place", "jitter", "net", "net"),  # pyright: ignore[reportArgumentType]
     )
     optimiser = optax.chain(optax.clip_by_global_norm(10.0), groups)
 
     def cost(free, some, error):
         score, logit = _densities(free, some, error)
         found = jax.nn.logsumexp(score + jax.nn.log_sigmoid(logit)[:, None], axis=-1)
-        told = -some.valid * jnp.logaddexp(found, _CLUTTER)
-        return jnp.mean(jnp.sum(told, axis=1) + jnp.sum(jax.nn.sigmoid(logit), axis=1))
+        explained = -some.valid * jnp.logaddexp(found, _CLUTTER)
+        return jnp.mean(jnp.sum(explained, axis=1) + jnp.sum(jax.nn.sigmoid(logit), axis=1))
 
     def step(carry, row):
         free, moments = carry
@@ -313,12 +347,12 @@ def _keep(free: _Free, kept: np.ndarray) -> _Free:
     *weights, last = free.weights
     *biases, offset = free.biases
     return _Free(
-        free.point[kept], free.log_sway, (*weights, last[:, kept]), (*biases, offset[kept])
+        free.point[kept], free.log_jitter, (*weights, last[:, kept]), (*biases, offset[kept])
     )
 
 
 def _strengths(free: _Free, share: np.ndarray, data: _Lesson):
-    """Gain of each slot by the law of distances, and how far powers scatter beyond the sway."""
+    """Gain of each slot by the law of distances, and how far powers scatter beyond the jitter."""
     first = np.linalg.norm(free.point, axis=-1)
     second = np.linalg.norm(data.place[:, None] - free.point, axis=-1)
     gain = data.log_power[..., None] + 2.0 * np.log(first * np.maximum(second, 1e-2))[:, None]
@@ -326,6 +360,6 @@ def _strengths(free: _Free, share: np.ndarray, data: _Lesson):
     gain = np.where(np.isfinite(gain), gain, 0.0)
     total = np.maximum(weight.sum((0, 1)), 1e-9)
     mean = (weight * gain).sum((0, 1)) / total
-    swayed = 4.0 * np.exp(2.0 * free.log_sway) * (first**-2 + np.maximum(second, 1.0) ** -2)
-    rest = (weight * ((gain - mean) ** 2 - swayed[:, None])).sum((0, 1)) / total
+    jittered = 4.0 * np.exp(2.0 * free.log_jitter) * (first**-2 + np.maximum(second, 1.0) ** -2)
+    rest = (weight * ((gain - mean) ** 2 - jittered[:, None])).sum((0, 1)) / total
     return mean, np.sqrt(np.clip(rest, 0.01**2, None))

@@ -10,7 +10,7 @@ Gives a `NetworkMap`.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -36,109 +36,12 @@ from echoscape.channel_map.learned.network import (
     forward,
     read_slots,
 )
-from echoscape.channel_map.station_reports import reports_of_station
+from echoscape.channel_map.model import MapModel
 from echoscape.estimation import PathEstimates
 from echoscape.reports import Reports
 from echoscape.units import SPEED_OF_LIGHT, wrap_angle
 
 EPOCHS_A_ROUND = 20  # between two looks at the held-out reports
-
-
-class NetworkSettings(pydantic.BaseModel):
-    """How the network is built and trained."""
-
-    model_config = pydantic.ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-    paths: int = pydantic.Field(default=5, ge=1)
-    """Strongest paths of a report to learn; in falling power there is one slot for each."""
-    set_slots: int = pydantic.Field(default=12, ge=1)
-    """Path slots when paths are learnt as a set."""
-    hidden: tuple[int, ...] = pydantic.Field(default=(128, 256, 128), min_length=1)
-    """Width of each hidden layer."""
-    planar: bool = False
-    """Predict azimuth and delay only, without wrap, as in the paper's square."""
-    epochs: int | None = pydantic.Field(default=None, ge=1)
-    """Passes over the reports; if not given as many as take 16,000 steps, but no more than 500."""
-    batch: int | None = pydantic.Field(default=None, ge=1)
-    """Reports in one step; if not given one in 32 of them, between 32 and 128."""
-    learning_rate: float = pydantic.Field(default=3e-3, gt=0)
-    """Adam's rate at the start; falls to zero along a cosine."""
-    jitter: float = pydantic.Field(default=1.0, ge=0)
-    """Standard deviation by which positions are shaken in training, against overfitting [m]."""
-    held_out: float = pydantic.Field(default=0.1, ge=0, lt=0.9)
-    """Share of the reports kept to choose among the weights, in whole blocks of the area."""
-    block: float = pydantic.Field(default=10.0, gt=0)
-    """Side of such a block [m]."""
-
-
-def fit_network(
-    reports: Reports,
-    *,
-    loss: Loss = "likelihood",
-    station: str | None = None,
-    settings: NetworkSettings | None = None,
-    key: PRNGKeyArray,
-    progress: Callable[[int, int, float], None] | None = None,
-) -> NetworkMap:
-    """Fit a network to the reports of one station; the same key gives the same map.
-
-    Args:
-        reports: Reports of one or several stations.
-        loss: What to minimise, see `losses`.
-        station: Which station; may be left out if there is only one.
-        settings: How to build and train.
-        key: Random key.
-        progress: Called with epochs done, epochs in all, loss on the held-out reports.
-
-    Raises:
-        ValueError: The planar form is asked for a set, or the station has no path.
-    """
-    settings = settings or NetworkSettings()
-    if settings.planar and loss == "set":
-        raise ValueError("the planar form learns paths in falling power, not as a set")
-    reports = reports_of_station(reports, station)
-    strongest = reports.estimates[:, : settings.paths]
-    strongest = jax.tree.map(lambda leaf: _pad(leaf, settings.paths), strongest)
-    slots = settings.set_slots if loss == "set" else settings.paths
-    heads = PLANAR_HEADS if settings.planar else HEADS
-    heads = LIKELIHOOD_HEADS if heads is HEADS and loss == "likelihood" else heads
-    scale = _scale(reports.position, strongest, slots, settings.planar)
-    lesson = _lesson(reports, strongest, scale)
-    scale = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), scale)
-
-    start, split, shuffle = jax.random.split(key, 3)
-    parameters = _initial((3, *settings.hidden, len(heads) * slots), start)
-    parameters = _point_slots(parameters, lesson, heads, slots, loss, start)
-    held = _held_out(reports.position, settings, split)
-    train = jax.tree.map(lambda leaf: jnp.asarray(leaf[~held]), lesson)
-    check = jax.tree.map(lambda leaf: jnp.asarray(leaf[held if held.any() else ~held]), lesson)
-    count = int((~held).sum())
-    batch = min(settings.batch or int(np.clip(count // 32, 32, 128)), count)
-    epochs = settings.epochs or min(500, -(-16_000 * batch // count))
-    course = Course(loss, heads, batch, epochs, settings.learning_rate)
-    shake = np.asarray(settings.jitter / scale.position_scale, np.float32)
-
-    state = (parameters, course.optimiser(count).init(parameters))
-    best, best_loss, done = parameters, np.inf, 0
-    for number in np.array_split(np.arange(epochs), max(1, epochs // EPOCHS_A_ROUND)):
-        keys = jax.vmap(lambda each: jax.random.fold_in(shuffle, each))(jnp.asarray(number))
-        state, score = _train(state, keys, train, check, scale, shake, course)
-        done += len(number)
-        if float(score) < best_loss:
-            best, best_loss = state[0], float(score)
-        if progress is not None:
-            progress(done, epochs, float(score))
-    return NetworkMap(
-        weights=tuple(np.asarray(weight) for weight in best[0]),
-        biases=tuple(np.asarray(bias) for bias in best[1]),
-        scale=scale,
-        station_position=reports.station_position[0],
-        report_position=reports.position,
-        station=reports.station[0],
-        heads=heads,
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -301,7 +204,7 @@ def _lesson(reports: Reports, paths: PathEstimates, scale: SlotScale) -> Lesson:
 
 
 def _held_out(
-    position: Float[np.ndarray, "report 3"], settings: NetworkSettings, key: PRNGKeyArray
+    position: Float[np.ndarray, "report 3"], settings: "Network", key: PRNGKeyArray
 ) -> Bool[np.ndarray, " report"]:
     """Choose whole blocks of the area until they hold the share of the reports to keep aside."""
     cell = np.floor(position[:, :2] / settings.block).astype(int)
@@ -309,3 +212,83 @@ def _held_out(
     order = np.asarray(jax.random.permutation(key, len(count)))
     enough = np.cumsum(count[order]) <= settings.held_out * len(position)
     return np.isin(block.ravel(), order[enough])
+
+
+class Network(MapModel):
+    """A fully connected network from place to the strongest paths."""
+
+    name: ClassVar[str] = "network"
+
+    loss: Loss = "likelihood"
+    """What training minimises: the negative log-likelihood of paths in falling power, their squared
+    error as in the paper, or the negative log-likelihood of paths as a set."""
+    paths: int = pydantic.Field(default=5, ge=1)
+    """Strongest paths of a report to learn; in falling power there is one slot for each."""
+    set_slots: int = pydantic.Field(default=12, ge=1)
+    """Path slots when paths are learnt as a set."""
+    hidden: tuple[int, ...] = pydantic.Field(default=(128, 256, 128), min_length=1)
+    """Width of each hidden layer."""
+    planar: bool = False
+    """Predict azimuth and delay only, without wrap, as in the paper's square."""
+    epochs: int | None = pydantic.Field(default=None, ge=1)
+    """Passes over the reports; if not given as many as take 16,000 steps, but no more than 500."""
+    batch: int | None = pydantic.Field(default=None, ge=1)
+    """Reports in one step; if not given one in 32 of them, between 32 and 128."""
+    learning_rate: float = pydantic.Field(default=3e-3, gt=0)
+    """Adam's rate at the start; falls to zero along a cosine."""
+    jitter: float = pydantic.Field(default=1.0, ge=0)
+    """Standard deviation by which positions are perturbed in training, against overfitting [m]."""
+    held_out: float = pydantic.Field(default=0.1, ge=0, lt=0.9)
+    """Share of the reports kept to choose among the weights, in whole blocks of the area."""
+    block: float = pydantic.Field(default=10.0, gt=0)
+    """Side of such a block [m]."""
+
+    @pydantic.model_validator(mode="after")
+    def _planar_has_an_order(self) -> "Network":
+        if self.planar and self.loss == "set":
+            raise ValueError("the planar form learns paths in falling power, not as a set")
+        return self
+
+    def fit(self, reports, *, key, start=None, progress=None) -> NetworkMap:
+        """Fit a network to the reports of one station; the same key gives the same map."""
+        self.refuse_start(start)
+        strongest = reports.estimates[:, : self.paths]
+        strongest = jax.tree.map(lambda leaf: _pad(leaf, self.paths), strongest)
+        slots = self.set_slots if self.loss == "set" else self.paths
+        heads = PLANAR_HEADS if self.planar else HEADS
+        heads = LIKELIHOOD_HEADS if heads is HEADS and self.loss == "likelihood" else heads
+        scale = _scale(reports.position, strongest, slots, self.planar)
+        lesson = _lesson(reports, strongest, scale)
+        scale = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), scale)
+
+        start, split, shuffle = jax.random.split(key, 3)
+        parameters = _initial((3, *self.hidden, len(heads) * slots), start)
+        parameters = _point_slots(parameters, lesson, heads, slots, self.loss, start)
+        held = _held_out(reports.position, self, split)
+        train = jax.tree.map(lambda leaf: jnp.asarray(leaf[~held]), lesson)
+        check = jax.tree.map(lambda leaf: jnp.asarray(leaf[held if held.any() else ~held]), lesson)
+        count = int((~held).sum())
+        batch = min(self.batch or int(np.clip(count // 32, 32, 128)), count)
+        epochs = self.epochs or min(500, -(-16_000 * batch // count))
+        course = Course(self.loss, heads, batch, epochs, self.learning_rate)
+        shake = np.asarray(self.jitter / scale.position_scale, np.float32)
+
+        state = (parameters, course.optimiser(count).init(parameters))
+        best, best_loss, done = parameters, np.inf, 0
+        for number in np.array_split(np.arange(epochs), max(1, epochs // EPOCHS_A_ROUND)):
+            keys = jax.vmap(lambda each: jax.random.fold_in(shuffle, each))(jnp.asarray(number))
+            state, score = _train(state, keys, train, check, scale, shake, course)
+            done += len(number)
+            if float(score) < best_loss:
+                best, best_loss = state[0], float(score)
+            if progress is not None:
+                progress(done, epochs, "training")
+        return NetworkMap(
+            weights=tuple(np.asarray(weight) for weight in best[0]),
+            biases=tuple(np.asarray(bias) for bias in best[1]),
+            scale=scale,
+            station_position=reports.station_position[0],
+            report_position=reports.position,
+            station=reports.station[0],
+            heads=heads,
+        )

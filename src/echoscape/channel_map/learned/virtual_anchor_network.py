@@ -1,79 +1,80 @@
-"""A network that outputs geometry: anchors and who sees them, trained by gradients alone.
+"""A network that outputs geometry: virtual anchors and where each is visible, by gradients alone.
 
 The usual network gives angles and delays of a place, which bend and jump over it.  Here every slot
-is an image of the station, two numbers of a rotation and a shift, that holds everywhere; a network
-says where it is seen.  Slots start at paths of reports (departure and arrival together fix a
-rotation, for either handedness) and learn by the likelihood of the reports' paths as a set.
+is a virtual anchor, a rotation and a shift that hold everywhere; a network gives its visibility.
+Slots start at paths of reports (departure and arrival together fix a rotation, for either
+reflection) and learn by the likelihood of the reports' paths as a set.
 
 Takes `Reports` with arrival angles.
-Gives a `VirtualAnchorNetwork`.
+Gives a `VirtualAnchorNetworkMap`.
 """
+
+import dataclasses
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pydantic
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from echoscape.channel_map import ChannelMap, PathPrior
 from echoscape.channel_map.learned.network import forward
+from echoscape.channel_map.model import MapModel
+from echoscape.channel_map.prior import ChannelMap, PathPrior
+from echoscape.channel_map.storage import storable
 from echoscape.checks import InputError
 from echoscape.estimation import AnyArray
 from echoscape.reports import Reports
+from echoscape.scene import PointKind, StaticPoints, isometry, rotation_matrix
 from echoscape.units import wrap_angle
 
 LISTED = 5
 """Strongest paths of a report that are learnt."""
 _WIDE, _SHARP = 4.0, 0.15
 """Error allowed to an image at the beginning and at the end of training [m]."""
-_CLUTTER = -14.0  # logarithm of the background's density per cubic metre
-_FEWEST = 1.5  # reports that a slot must explain to be kept
+_CLUTTER = -14.0
+"""Logarithm of the background's density per cubic metre: about one path in a street of 100 m."""
+_FEWEST = 1.5
+"""Reports that a slot must explain to be kept: one alone is the report it started from."""
 _FEWEST_PATHS = 50
+"""Paths with arrival angles below which nothing is learnt."""
 
 
-class Anchors(eqx.Module):
-    """Images of the station: what carries a user's place to where the station sees him."""
+@storable("virtual-anchor-network")
+class VirtualAnchorNetworkMap(ChannelMap):
+    """Virtual anchors, and a network from place to which of them are among the strongest paths."""
 
-    turn: Float[AnyArray, " slot"]
-    """Rotation about z [rad]."""
-    hand: Float[AnyArray, " slot"]
-    """-1 after an odd number of walls, else 1."""
-    flip: Float[AnyArray, " slot"]
-    """-1 after an odd number of ground bounces, else 1."""
-    shift: Float[AnyArray, "slot 3"]
-    """Where the origin goes [m]."""
-
-    def image(self, place: Float[Array, "3"]) -> Float[Array, "slot 3"]:
-        """See a user at a place through every anchor."""
-        cos, sin = jnp.cos(self.turn), jnp.sin(self.turn)
-        x, y, z = place
-        east, north = cos * x - self.hand * sin * y, sin * x + self.hand * cos * y
-        return jnp.stack([east, north, self.flip * z], axis=-1) + self.shift
-
-
-class VirtualAnchorNetwork(ChannelMap):
-    """Anchors, and a network from place to which of them are among the strongest paths."""
-
-    anchors: Anchors
+    points: StaticPoints
+    """Virtual anchors in the site's frame."""
     weights: tuple[Float[AnyArray, "_ _"], ...]
+    """Weights of each layer, in single precision."""
     biases: tuple[Float[AnyArray, " _"], ...]
-    log_power: Float[AnyArray, " slot"]
-    middle: Float[AnyArray, "3"]
-    size: Float[AnyArray, "3"]
+    """Offsets of each layer."""
+    log_power: Float[AnyArray, " point"]
+    """Natural logarithm of the power of the path each point started from."""
+    position_mean: Float[AnyArray, "3"]
+    """Middle of the reports [m]."""
+    position_scale: Float[AnyArray, "3"]
+    """Scale of each coordinate [m]; infinite where all reports agree."""
     error: Float[AnyArray, ""]
-    """Of an image, in each coordinate [m]."""
+    """Standard deviation of an image, in each coordinate [m]."""
     station_position: Float[AnyArray, "3"]
+    """Where the base station is [m]."""
     report_position: Float[AnyArray, "report 3"]
+    """Where the reports were [m]."""
     station: str = eqx.field(static=True)
+    """Name of the base station."""
 
     def __call__(self, position: Float[Array, "3"]) -> PathPrior:
         """Predict the paths at one position [m]."""
-        anchors = jax.tree.map(lambda leaf: jnp.asarray(leaf, position.dtype), self.anchors)
-        features = ((position - self.middle) / self.size).astype(jnp.float32)
+        points = jax.tree.map(jnp.asarray, self.points)
+        features = ((position - self.position_mean) / self.position_scale).astype(jnp.float32)
         weights, biases = jax.tree.map(jnp.asarray, (self.weights, self.biases))
         presence = forward(weights, biases, features).astype(position.dtype)
-        away = anchors.image(position) - jnp.asarray(self.station_position)[None]
+        away = isometry(points, position) - jnp.asarray(self.station_position)[None]
+        away = away.astype(position.dtype)
         length = jnp.linalg.norm(away, axis=-1)
         level = jnp.maximum(jnp.linalg.norm(away[:, :2], axis=-1), 1.0)
         std = jnp.stack([self.error / level, self.error / length,
@@ -87,21 +88,42 @@ class VirtualAnchorNetwork(ChannelMap):
             power=jnp.exp(jnp.asarray(self.log_power, position.dtype)),
         )
 
+    def predictor(self) -> ChannelMap:
+        """Leave the reports out."""
+        return eqx.tree_at(lambda m: m.report_position, self, np.zeros((1, 3)))
 
-def fit_geometry_network(
-    reports: Reports, *, slots: int = 4000, steps: int = 10_000, key: PRNGKeyArray
-) -> VirtualAnchorNetwork:
-    """Train anchors and their visibility on one station's reports.
+    def static_points(self) -> StaticPoints:
+        """Give the virtual anchors, with the error that training ended at."""
+        count = len(self.points)
+        covariance = np.diag([1.0, 1.0, 1.0, 0.0]) * float(self.error) ** 2
+        return dataclasses.replace(
+            self.points, covariance=np.tile(covariance, (count, 1, 1)),
+            origin=np.zeros(count, dtype=int), provenance=(f"network of {self.station}",),
+        )  # fmt: skip
 
-    Args:
-        reports: With arrival angles.
-        slots: Most anchors to begin with, in pairs of either handedness, a pair a path.
-        steps: Steps of 64 reports each.
-        key: Which paths the slots start at, and the order of the reports.
 
-    Raises:
-        InputError: Too few paths have arrival angles.
-    """
+class VirtualAnchorNetwork(MapModel):
+    """Virtual anchors and their visibility trained by gradients: needs arrival angles."""
+
+    name: ClassVar[str] = "virtual-anchor-network"
+
+    slots: int = pydantic.Field(default=4000, ge=2)
+    """Most points to begin with, in pairs of either reflection, a pair a path."""
+    steps: int = pydantic.Field(default=10_000, ge=1)
+    """Steps of 64 reports each."""
+
+    def fit(self, reports, *, key, start=None, progress=None) -> VirtualAnchorNetworkMap:
+        """Train virtual anchors and their visibility on one station's reports.
+
+        Raises:
+            InputError: Too few paths have arrival angles.
+        """
+        del progress
+        self.refuse_start(start)
+        return _fit(reports, self.slots, self.steps, key)
+
+
+def _fit(reports: Reports, slots: int, steps: int, key: PRNGKeyArray) -> VirtualAnchorNetworkMap:
     paths, station = reports.estimates, reports.station_position[0]
     power = np.where(paths.valid, np.asarray(paths.power, float), 0.0)
     order = np.argsort(-power, axis=1)[:, :LISTED]
@@ -114,22 +136,24 @@ def fit_geometry_network(
     count = int(known.sum())
     if count < _FEWEST_PATHS:
         raise InputError(
-            f"a geometry network needs the arrival angles of at least {_FEWEST_PATHS} paths; got "
-            f"{count}"
+            "a network of virtual anchors needs the arrival angles of at least "
+            f"{_FEWEST_PATHS} paths; got {count}"
         )
     pick, init, shuffle = jax.random.split(key, 3)
     chosen = jax.random.choice(pick, count, (min(slots // 2, count),), replace=False)
     row, column = (index[np.asarray(chosen)] for index in np.nonzero(known))
     back = _unit(take(paths.arrival_azimuth), take(paths.arrival_zenith))[row, column]
-    hand = np.repeat([1.0, -1.0], len(row))
+    reflection = np.repeat([1.0, -1.0], len(row))
     row, column, back = np.tile(row, 2), np.tile(column, 2), np.tile(back, (2, 1))
     bearing = np.arctan2(-back[:, 1], -back[:, 0])
-    turn = wrap_angle(azimuth[row, column] - hand * bearing)
-    flip = np.where(out[row, column, 2] * -back[:, 2] < 0, -1.0, 1.0)
-    start = Anchors(turn, hand, flip, np.zeros((len(row), 3)))
-    moved = jax.vmap(Anchors.image)(jax.tree.map(lambda leaf: jnp.asarray(leaf)[:, None], start),
-                                    jnp.asarray(reports.position[row]))[:, 0]  # fmt: skip
-    shift = image[row, column] - np.asarray(moved)
+    rotation = wrap_angle(azimuth[row, column] - reflection * bearing)
+    vertical = np.where(out[row, column, 2] * -back[:, 2] < 0, -1.0, 1.0)
+    unshifted = _points(rotation, reflection, vertical, np.zeros((len(row), 3)))
+    here, matrix = reports.position[row], rotation_matrix(unshifted)
+    moved = np.concatenate(
+        [np.einsum("pij,pj->pi", matrix, here[:, :2]), (vertical * here[:, 2])[:, None]], axis=1
+    )
+    shift = image[row, column] - moved
     log_power = np.log(np.maximum(power[row, column], 1e-30))
     middle, size = reports.position.mean(0), reports.position.std(0)
     size = np.where(size > 0.1, size, np.inf)
@@ -142,21 +166,21 @@ def fit_geometry_network(
     biases = [jnp.zeros(b, jnp.float32) for b in sizes[1:-1]]
     biases.append(jnp.full(len(row), np.log(LISTED / len(row)), jnp.float32))
     small = lambda leaf: jnp.asarray(leaf, jnp.float32)  # noqa: E731
-    fixed = Anchors(small(turn), small(hand), small(flip), small(shift))
+    fixed = small(reflection), small(vertical)
     data = (small((reports.position - middle) / size), small(reports.position), small(image),
             jnp.asarray(valid))  # fmt: skip
-    free = (fixed.turn, fixed.shift, tuple(parts), tuple(biases))
+    free = (small(rotation), small(shift), tuple(parts), tuple(biases))
     free, used = _train(free, fixed, data, steps, shuffle)
-    turn, shift, weights, biases = jax.tree.map(np.asarray, free)
+    rotation, shift, weights, biases = jax.tree.map(np.asarray, free)
     keep = np.asarray(used) > _FEWEST
-    kept = Anchors(turn[keep].astype(float), hand[keep], flip[keep], shift[keep].astype(float))
-    return VirtualAnchorNetwork(
-        anchors=kept,
+    rotation = wrap_angle(rotation[keep].astype(float))
+    return VirtualAnchorNetworkMap(
+        points=_points(rotation, reflection[keep], vertical[keep], shift[keep].astype(float)),
         weights=(*weights[:-1], weights[-1][:, keep]),
         biases=(*biases[:-1], biases[-1][keep]),
         log_power=log_power[keep],
-        middle=middle,
-        size=size,
+        position_mean=middle,
+        position_scale=size,
         error=np.asarray(2 * _SHARP),
         station_position=station,
         report_position=reports.position,
@@ -164,12 +188,20 @@ def fit_geometry_network(
     )
 
 
+def _points(rotation, reflection, vertical_reflection, shift) -> StaticPoints:
+    """Make virtual anchors from their training parameters."""
+    kind = np.full(len(reflection), PointKind.VIRTUAL_ANCHOR)
+    return StaticPoints(
+        kind, rotation, reflection, shift[:, :2], vertical_reflection, shift[:, 2]
+    )  # fmt: skip
+
+
 def _unit(azimuth, zenith) -> np.ndarray:
     level = np.sin(zenith)
     return np.stack([level * np.cos(azimuth), level * np.sin(azimuth), np.cos(zenith)], axis=-1)
 
 
-def _train(free, fixed: Anchors, data, total: int, key):
+def _train(free, fixed, data, total: int, key):
     """Adam with a falling rate while the error allowed falls; give also how much each slot used."""
     count, batch = len(data[0]), 64
     steps = -(-count // batch)
@@ -183,11 +215,12 @@ def _train(free, fixed: Anchors, data, total: int, key):
     optimiser = optax.chain(optax.clip_by_global_norm(10.0), groups)
 
     def owners(free, some, error):
-        turn, shift, weights, biases = free
+        rotation, shift, weights, biases = free
         feature, place, image, valid = some
-        anchors = Anchors(turn, fixed.hand, fixed.flip, shift)
+        reflection, vertical = fixed
+        points = _points(rotation, reflection, vertical, shift)
         logit = forward(weights, biases, feature)
-        gap = image[:, :, None] - jax.vmap(anchors.image)(place)[:, None]
+        gap = image[:, :, None] - jax.vmap(isometry, in_axes=(None, 0))(points, place)[:, None]
         square = jnp.sum(gap**2, axis=-1) / error**2
         ours = -0.5 * square - 3 * jnp.log(error) - 1.5 * jnp.log(2 * jnp.pi)
         ours = ours + jax.nn.log_sigmoid(logit)[:, None]
@@ -195,8 +228,8 @@ def _train(free, fixed: Anchors, data, total: int, key):
 
     def cost(free, some, error):
         _, found, logit, valid = owners(free, some, error)
-        told = jnp.where(valid, -jnp.logaddexp(found, _CLUTTER), 0.0)
-        return jnp.mean(jnp.sum(told, axis=1) + jnp.sum(jax.nn.sigmoid(logit), axis=1))
+        explained = jnp.where(valid, -jnp.logaddexp(found, _CLUTTER), 0.0)
+        return jnp.mean(jnp.sum(explained, axis=1) + jnp.sum(jax.nn.sigmoid(logit), axis=1))
 
     def step(carry, row):
         free, moments = carry

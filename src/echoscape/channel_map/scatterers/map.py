@@ -1,13 +1,16 @@
-"""The map of a world of point scatterers: where each is, how much it sways, how strong it is.
+"""The map of a world of point scatterers: where each is, how much its position jitters, its gain.
 
 In such a world a path's angle at the station never changes and only its length tells of the user;
-a handful of positions predicts every path anywhere.  A scatterer that sways a little between one
+a handful of positions predicts every path anywhere.  A scatterer that moves a little between one
 report and the next (leaves, machines, the paper's random displacement) moves angle and length
-together, so their errors are correlated: the covariance is that of the sway seen through both.
+together, so their errors are correlated: the position's covariance is propagated into both.
 
-Takes scatterers, given or reconstructed from reports (`scatterer_search`).
+Takes scatterers, given or reconstructed from reports (`search`).
 Gives a `ScattererMap`.
 """
+
+import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,8 +19,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from echoscape.channel_map.prior import ChannelMap, PathPrior
-from echoscape.channel_map.storage import storable
+from echoscape.channel_map.storage import storable, upgraded
 from echoscape.estimation import AnyArray
+from echoscape.scene import StaticPoints, concatenate, scatterer_position
 
 _TOGETHER = 8  # scatterers that a compiled program has at least, and in steps
 _NEAR = 1e-3  # nearer to a scatterer nothing has a direction [m]
@@ -27,24 +31,18 @@ _NEAR = 1e-3  # nearer to a scatterer nothing has a direction [m]
 class ScattererMap(ChannelMap):
     """Point scatterers as one station sees them; slots keep the scatterers' order."""
 
-    scatterer: Float[AnyArray, "scatterer 3"]
-    """Where they are on average [m]."""
-    covariance: Float[AnyArray, "scatterer 3 3"]
-    """Of a scatterer's place about that average, sway and error of the map together [m^2]."""
-    log_gain: Float[AnyArray, " scatterer"]
-    """Natural logarithm of power times the squares of both legs [m^4]."""
-    log_power_std: Float[AnyArray, " scatterer"]
-    """Standard deviation of the logarithm of power, beyond what the sway does to it."""
-    seen: Float[AnyArray, " scatterer"]
-    """Share of the places at which its path exists, given that it would be strong enough."""
+    points: StaticPoints
+    """Scatterers in the site's frame.  `covariance` is that of a position from one report to the
+    next, jitter and error of the map together; `log_gain_std` is what powers fluctuate beyond it;
+    `visibility` is the share of places at which the path exists, given that it is strong enough."""
     report_position: Float[AnyArray, "report 3"]
     """Where the reports were [m]."""
     station_position: Float[AnyArray, "3"]
     """Where the base station is [m]."""
     station: str = eqx.field(static=True)
     """Name of the base station."""
-    listed: int = eqx.field(static=True)
-    """Strongest paths that a receiver lists: presence is the probability of being among them."""
+    reported_paths: int = eqx.field(static=True)
+    """Strongest paths that a receiver reports; a slot's probability is that of being among them."""
     planar: bool = eqx.field(static=True)
     """Whether heights are unknown, and all is taken to be at the station's."""
 
@@ -55,24 +53,24 @@ class ScattererMap(ChannelMap):
         place = position - station
         if self.planar:
             place = place.at[2].set(0.0)
-        point = jnp.asarray(self.scatterer, dtype) - station[None]
-        spread = jnp.asarray(self.covariance, dtype)
+        points = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), self.points)
+        point = jnp.asarray(scatterer_position(points)) - station[None]
+        spread = points.covariance[:, :3, :3]
         path = jax.vmap(path_by_way_of, in_axes=(0, None))
         azimuth, zenith, length = path(point, place)
         slope = jax.vmap(path_slope, in_axes=(0, None))(point, place)
         first, second = _norm(point), _norm(place[None] - point)
-        log_power = jnp.asarray(self.log_gain, dtype) - 2.0 * jnp.log(first * second)
+        log_power = points.log_gain - 2.0 * jnp.log(first * second)
         pull = 2.0 * ((place[None] - point) / second[:, None] ** 2 - point / first[:, None] ** 2)
-        swayed = jnp.einsum("si,sij,sj->s", pull, spread, pull)
-        deviation = jnp.sqrt(jnp.asarray(self.log_power_std, dtype) ** 2 + swayed)
-        listed = _among_strongest(log_power, deviation, self.listed)
-        probability = listed * jnp.asarray(self.seen, dtype)
+        jittered = jnp.einsum("si,sij,sj->s", pull, spread, pull)
+        deviation = jnp.sqrt(points.log_gain_std**2 + jittered)
+        reported = _among_strongest(log_power, deviation, self.reported_paths)
         covariance = jnp.einsum("sij,sjk,slk->sil", slope, spread, slope)
         covariance = covariance.at[:, 2, 2].add(_bend_variance(point, place, spread))
         if self.planar:
             covariance = covariance.at[:, 1, 1].set(1e-6)
         return PathPrior(
-            probability=probability,
+            probability=reported * points.visibility,
             departure_azimuth=azimuth,
             departure_zenith=zenith,
             length=length,
@@ -82,25 +80,44 @@ class ScattererMap(ChannelMap):
         )
 
     def predictor(self) -> ChannelMap:
-        """Leave the reports out and fill up with scatterers that nobody hears."""
-        extra = -len(self.scatterer) % _TOGETHER
-        fill = lambda leaf, value: np.pad(  # noqa: E731
-            np.asarray(leaf, dtype=float), ((0, extra),) + ((0, 0),) * (np.ndim(leaf) - 1),
-            constant_values=value,
-        )  # fmt: skip
-        beside = np.asarray(self.station_position) + 1e3
-        return ScattererMap(
-            scatterer=np.concatenate([self.scatterer, np.broadcast_to(beside, (extra, 3))]),
-            covariance=fill(self.covariance, 0.0),
-            log_gain=fill(self.log_gain, -200.0),
-            log_power_std=fill(self.log_power_std, 0.01),
-            seen=fill(self.seen, 0.0),
-            report_position=np.zeros((1, 3)),
-            station_position=self.station_position,
-            station=self.station,
-            listed=self.listed,
-            planar=self.planar,
+        """Leave the reports out and fill up with scatterers that are never visible."""
+        extra = -len(self.points) % _TOGETHER
+        beside = np.asarray(self.station_position, dtype=float) + 1e3
+        filler = StaticPoints.scatterers(
+            np.tile(beside, (extra, 1)),
+            np.zeros((extra, 3, 3)),
+            log_gain=np.full(extra, -200.0),
+            log_gain_std=np.full(extra, 0.01),
+            visibility=np.zeros(extra),
         )
+        names = ("kind", "rotation", "reflection", "offset", "vertical_reflection", "height_offset",
+                 "covariance", "log_gain", "log_gain_std", "visibility")  # fmt: skip
+        columns: dict[str, Any] = {name: np.asarray(getattr(self.points, name)) for name in names}
+        known = StaticPoints(**columns)
+        return dataclasses.replace(
+            self, points=concatenate([known, filler]), report_position=np.zeros((1, 3))
+        )
+
+    def static_points(self) -> StaticPoints:
+        """Give all scatterers."""
+        origin = np.zeros(len(self.points), dtype=int)
+        provenance = (f"reports of {self.station}",)
+        return dataclasses.replace(self.points, origin=origin, provenance=provenance)
+
+
+@upgraded("scatterers")
+def _old_map(fields: dict) -> ScattererMap:
+    """Read a map of version 0.1, or of today's fields."""
+    if "points" not in fields:
+        fields["points"] = StaticPoints.scatterers(
+            np.asarray(fields.pop("scatterer"), dtype=float),
+            fields.pop("covariance"),
+            log_gain=np.asarray(fields.pop("log_gain"), dtype=float),
+            log_gain_std=np.asarray(fields.pop("log_power_std"), dtype=float),
+            visibility=np.asarray(fields.pop("seen"), dtype=float),
+        )
+        fields["reported_paths"] = fields.pop("listed")
+    return ScattererMap(**fields)
 
 
 def path_by_way_of(
@@ -127,7 +144,7 @@ def path_slope(point: Float[Array, "3"], place: Float[Array, "3"]) -> Float[Arra
 
 
 def _bend_variance(point, place, spread):
-    """Give the variance of a length's second order in the sway, ``tr((H S)^2) / 2`` [m^2].
+    """Give the variance of a length's second order in the jitter, ``tr((H S)^2) / 2`` [m^2].
 
     A scatterer between the station and the user changes the length to second order only: without
     this term such a path would be trusted to nothing.
@@ -135,7 +152,7 @@ def _bend_variance(point, place, spread):
     size = jnp.trace(spread, axis1=-2, axis2=-1)
     bend = jnp.zeros_like(spread)
     for leg in (point, place[None] - point):
-        # A user in the scatterer's own haze is at some distance from it all the same.
+        # A user within the jitter of the scatterer is at some distance from it all the same.
         length = jnp.sqrt(jnp.sum(leg**2, axis=-1) + size)
         along = leg / length[:, None]
         plane = jnp.eye(3, dtype=leg.dtype)[None] - along[:, :, None] * along[:, None]

@@ -1,13 +1,15 @@
-"""Where point scatterers are, from reports alone: consensus, adjustment, doubt.
+"""Where point scatterers are, from reports alone: consensus and adjustment.
 
 A report's path inverts in closed form to the one point that explains it, ``r = (D^2 - |q|^2) / 2
 (D - u.q)`` along its angle; points that many reports agree on are scatterers.  They are adjusted
-together with the users' places (`scatterer_adjustment`), and what is heard too seldom where it
-should be heard is let go: wrong reports agree on something now and then.
+together with the users' positions (`bundle_adjustment`), and points that are reported too seldom
+where they should be are dropped: wrong reports agree on something now and then.
 
 Takes `Reports` of one station.
 Gives a `ScattererMap`.
 """
+
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -15,6 +17,7 @@ import numpy as np
 import pydantic
 from jaxtyping import Int
 
+from echoscape.channel_map.model import MapModel, numpy_generator
 from echoscape.channel_map.scatterers.bundle_adjustment import (
     Adjusted,
     Bounces,
@@ -26,81 +29,82 @@ from echoscape.channel_map.scatterers.map import ScattererMap
 from echoscape.channel_map.station_reports import reports_of_station
 from echoscape.checks import InputError
 from echoscape.reports import Reports
+from echoscape.scene import PointKind, StaticPoints, scatterer_position
 
-_SEEDS = 600  # paths whose points are tried in one round
-_VOTERS = 6000  # paths that vote
-_HEARD_SHARE = 0.5  # less often heard where it should be, it is a coincidence of wrong reports
+_SEEDS = 600
+"""Paths whose points are tried in one round: bounds its time."""
+_VOTERS = 6000
+"""Paths that vote on them: bounds the memory."""
+_MIN_SHARE = 0.5
+"""Share of the places where a scatterer should be reported at which it must be: wrong reports
+agree on a point now and then."""
 
 
-class ScattererSettings(pydantic.BaseModel):
-    """How scatterers are searched."""
+class Scatterers(MapModel):
+    """Point scatterers found from reports: for worlds of single bounces."""
 
-    model_config = pydantic.ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    name: ClassVar[str] = "scatterers"
+    starts_from_points: ClassVar[bool] = True
 
-    sway: float = pydantic.Field(default=0.5, gt=0)
-    """How far a scatterer may stray from its place, before that is learnt [m]."""
-    least_followers: int = pydantic.Field(default=4, ge=3)
+    position_jitter: float = pydantic.Field(default=0.5, gt=0)
+    """Standard deviation of a scatterer's position from one report to the next, before it is learnt
+    from the reports [m]."""
+    min_paths: int = pydantic.Field(default=4, ge=3)
     """Fewest paths that make a scatterer."""
-    listed: int = pydantic.Field(default=5, ge=1)
-    """Strongest paths that a receiver lists: presence is the probability of being among them."""
+    reported_paths: int = pydantic.Field(default=5, ge=1)
+    """Strongest paths that a receiver reports; a slot's probability is that of being among them."""
     rounds: int = pydantic.Field(default=12, ge=1)
-    """Rounds of the adjustment."""
+    """Rounds of the bundle adjustment."""
     gate: float = pydantic.Field(default=3.5, gt=0)
-    """Standard deviations within which a path follows a scatterer."""
+    """Standard deviations within which a path belongs to a scatterer."""
 
+    def fit(self, reports, *, key, start=None, progress=None) -> ScattererMap:
+        """Reconstruct the scatterers; paths that bounce otherwise are left aside.
 
-def fit_scatterers(
-    reports: Reports, *, station: str | None = None, settings: ScattererSettings | None = None,
-    seed: int = 0,
-) -> ScattererMap:  # fmt: skip
-    """Reconstruct the scatterers of a world of single bounces.
-
-    Paths that bounce otherwise are left aside as wrong ones; a world of walls needs the map of
-    anchors instead.
-
-    Args:
-        reports: Reports of one or several stations.
-        station: Which station; may be left out if there is only one.
-        settings: How to search.
-        seed: Seed of the draws.
-
-    Raises:
-        InputError: No point explains enough paths.
-    """
-    settings = settings or ScattererSettings()
-    reports = reports_of_station(reports, station)
-    origin = np.asarray(reports.station_position[0], dtype=float)
-    paths, planar = read_bounces(reports, origin)
-    points = _consensus(paths, settings, planar, np.random.default_rng(seed))
-    if not len(points):
-        raise InputError(
-            f"no point explains {settings.least_followers} of the {len(paths.report)} paths as "
-            "single bounces; fit the model 'anchors', which knows walls"
+        Raises:
+            InputError: No point explains enough paths.
+        """
+        del progress
+        origin = np.asarray(reports.station_position[0], dtype=float)
+        paths, planar = read_bounces(reports, origin)
+        known = np.zeros((0, 3))
+        if start is not None:
+            standing = start[np.isin(start.kind, (PointKind.SCATTERER, PointKind.EDGE))]
+            known = (scatterer_position(standing) - origin) * [1.0, 1.0, 0.0 if planar else 1.0]
+        points = _consensus(paths, self, planar, numpy_generator(key), known)
+        if not len(points):
+            raise InputError(
+                f"no point explains {self.min_paths} of the {len(paths.report)} paths as single "
+                "bounces; fit the model 'virtual-anchors', which knows walls"
+            )
+        place = np.asarray(reports.position - origin, dtype=float)
+        how = {"rounds": self.rounds, "gate": self.gate, "planar": planar}
+        fitted = adjust(paths, points, place, self.position_jitter, **how)
+        while True:
+            gain, fluctuation, visibility, share = _strengths(paths, fitted, self)
+            real = _real(fitted, share, self.position_jitter)
+            if real.all():
+                break
+            fitted = adjust(paths, fitted.point[real], place, self.position_jitter, **how)
+        axes = np.eye(3) * [1.0, 1.0, 0.0 if planar else 1.0]
+        owned = fitted.owner >= 0
+        confirmed = np.full(len(fitted.point), -np.inf)
+        np.maximum.at(confirmed, fitted.owner[owned], reports.time[paths.report[owned]])
+        return ScattererMap(
+            points=StaticPoints.scatterers(
+                fitted.point + origin,
+                fitted.jitter[:, None, None] ** 2 * axes + fitted.covariance,
+                log_gain=gain,
+                log_gain_std=fluctuation,
+                visibility=visibility,
+                confirmed=confirmed,
+            ),
+            report_position=np.asarray(reports.position, dtype=float),
+            station_position=origin,
+            station=reports.station[0],
+            reported_paths=self.reported_paths,
+            planar=planar,
         )
-    place, sway = np.asarray(reports.position - origin, dtype=float), settings.sway
-    how = {"rounds": settings.rounds, "gate": settings.gate, "planar": planar}
-    fitted = adjust(paths, points, place, sway, **how)
-    while True:
-        strength, fluctuation, seen, share = _strengths(paths, fitted, settings)
-        real = _real(fitted, share, sway)
-        if real.all():
-            break
-        fitted = adjust(paths, fitted.point[real], place, sway, **how)
-    at_place = np.eye(3) * [1.0, 1.0, 0.0 if planar else 1.0]
-    return ScattererMap(
-        scatterer=fitted.point + origin,
-        covariance=fitted.sway[:, None, None] ** 2 * at_place + fitted.covariance,
-        log_gain=strength,
-        log_power_std=fluctuation,
-        seen=seen,
-        report_position=np.asarray(reports.position, dtype=float),
-        station_position=origin,
-        station=reports.station[0],
-        listed=settings.listed,
-        planar=planar,
-    )
 
 
 def name_paths(reports: Reports, scatterers: ScattererMap) -> Int[np.ndarray, "report path"]:
@@ -113,10 +117,11 @@ def name_paths(reports: Reports, scatterers: ScattererMap) -> Int[np.ndarray, "r
     reports = reports_of_station(reports, scatterers.station)
     origin = np.asarray(scatterers.station_position, dtype=float)
     paths, _ = read_bounces(reports, origin)
-    sway = np.sqrt(np.maximum(np.trace(scatterers.covariance, axis1=1, axis2=2) / 2.0, 1e-4))
-    points = np.asarray(scatterers.scatterer) - origin
+    covariance = np.asarray(scatterers.points.covariance)[:, :2, :2]
+    jitter = np.sqrt(np.maximum(np.trace(covariance, axis1=1, axis2=2) / 2.0, 1e-4))
+    points = np.asarray(scatterer_position(scatterers.points)) - origin
     square = np.stack(
-        [square_misses(paths, at, paths.place, size) for at, size in zip(points, sway)], axis=1
+        [square_misses(paths, at, paths.place, size) for at, size in zip(points, jitter)], axis=1
     )
     owner = square.argmin(axis=1)
     near = square[np.arange(len(owner)), owner] < 5.0**2
@@ -147,17 +152,17 @@ def arrange_paths(reports: Reports, name: Int[np.ndarray, "report path"]) -> Rep
     return eqx.tree_at(lambda item: item.estimates, reports, arranged)
 
 
-def _real(fitted: "Adjusted", share, sway) -> np.ndarray:
+def _real(fitted: "Adjusted", share, jitter) -> np.ndarray:
     """Tell scatterers from their doubles and from coincidences, the worst half at a time."""
     count = len(share)
     followers = np.bincount(fitted.owner[fitted.owner >= 0], minlength=count)
     apart = np.linalg.norm(fitted.point[:, None] - fitted.point[None], axis=2)
     place = np.argsort(np.argsort(-followers, kind="stable"))
     stronger = place[None] < place[:, None]
-    double = np.any((apart < 2.0 * sway) & stronger, axis=1)
+    double = np.any((apart < 2.0 * jitter) & stronger, axis=1)
     if double.any():
         return ~double
-    doubtful = np.flatnonzero(share < _HEARD_SHARE)
+    doubtful = np.flatnonzero(share < _MIN_SHARE)
     real = np.ones(count, dtype=bool)
     real[doubtful[np.argsort(share[doubtful])][: -(-len(doubtful) // 2)]] = False
     return real if real.any() else ~real
@@ -203,28 +208,34 @@ def points_of(paths: Bounces) -> np.ndarray:
     return np.where(good[:, None], reach[:, None] * out, np.nan)
 
 
-def _consensus(paths: Bounces, settings: ScattererSettings, planar, rng) -> np.ndarray:
-    """Take the point that most paths agree on, again and again."""
-    start, gate = points_of(paths), settings.gate**2
+def _consensus(paths: Bounces, model: Scatterers, planar, rng, known) -> np.ndarray:
+    """Take the point that most paths agree on, again and again; known points first."""
+    start, gate = points_of(paths), model.gate**2
     free = np.ones(len(paths.report), dtype=bool)
     found: list[np.ndarray] = []
+    for point in known:
+        square = square_misses(paths, point, paths.place, model.position_jitter)
+        member = free & (square < gate)
+        if member.any():  # one path confirms a known point
+            found.append(point)
+            free &= ~member
     for _ in range(200):
         left = np.flatnonzero(free & np.isfinite(start[:, 0]))
-        if len(left) < settings.least_followers:
+        if len(left) < model.min_paths:
             break
         seeds = left if len(left) <= _SEEDS else rng.choice(left, _SEEDS, replace=False)
         voters = np.flatnonzero(free)
         if len(voters) > _VOTERS:
             voters = rng.choice(voters, _VOTERS, replace=False)
         some = Bounces(*(column[voters] for column in paths))
-        square = square_misses(some, start[seeds][:, None], some.place, settings.sway)
+        square = square_misses(some, start[seeds][:, None], some.place, model.position_jitter)
         vote = np.maximum(0.0, 1.0 - square / gate)
         new = 0
         for k in np.argsort(-vote.sum(axis=1), kind="stable")[:40]:
             if not free[seeds[k]]:
                 continue
-            point, member = _grow(paths, free, start[seeds[k]], settings, planar)
-            if len(np.unique(paths.report[member])) >= settings.least_followers:
+            point, member = _grow(paths, free, start[seeds[k]], model, planar)
+            if len(np.unique(paths.report[member])) >= model.min_paths:
                 found.append(point)
                 free[member] = False
                 new += 1
@@ -233,18 +244,18 @@ def _consensus(paths: Bounces, settings: ScattererSettings, planar, rng) -> np.n
     return np.array(found).reshape(-1, 3)
 
 
-def _grow(paths: Bounces, free, point, settings: ScattererSettings, planar):
+def _grow(paths: Bounces, free, point, model: Scatterers, planar):
     """Refine a point on the paths that follow it."""
     member = np.zeros(0, dtype=int)
     for _ in range(6):
-        square = square_misses(paths, point, paths.place, settings.sway)
-        member = np.flatnonzero(free & (square < settings.gate**2))
-        if len(member) < settings.least_followers:
+        square = square_misses(paths, point, paths.place, model.position_jitter)
+        member = np.flatnonzero(free & (square < model.gate**2))
+        if len(member) < model.min_paths:
             break
         mine = Bounces(*(column[member] for column in paths))
-        row, rest = linearise(mine, point, mine.place, settings.sway, planar)
+        row, rest = linearise(mine, point, mine.place, model.position_jitter, planar)
         scale = np.ones_like(rest)
-        own = np.hypot(mine.length_std, 1.4 * settings.sway)
+        own = np.hypot(mine.length_std, 1.4 * model.position_jitter)
         scale[:, 2] = own / np.hypot(own, mine.place_std)
         trust = np.sqrt(1.0 / (1.0 + square[member] / 4.0))[:, None] * scale
         a = (trust[..., None] * row).reshape(-1, 3)
@@ -254,8 +265,8 @@ def _grow(paths: Bounces, free, point, settings: ScattererSettings, planar):
     return point, member
 
 
-def _strengths(paths: Bounces, fitted: Adjusted, settings: ScattererSettings):
-    """Learn each scatterer's gain, its fluctuation, and how often it is seen where it should."""
+def _strengths(paths: Bounces, fitted: Adjusted, model: Scatterers):
+    """Learn each scatterer's gain, its fluctuation, and the share of places it is visible from."""
     count = len(fitted.point)
     place = fitted.place
     first = np.linalg.norm(fitted.point, axis=1)
@@ -268,18 +279,18 @@ def _strengths(paths: Bounces, fitted: Adjusted, settings: ScattererSettings):
         if not len(value):
             spread[k] = 3.0
             continue
-        swayed = 2.0 * fitted.sway[k] * np.hypot(1 / first[k], 1 / second[paths.report[m], k])
-        spread[k] = np.median(np.abs(value - gain[k]) / np.maximum(swayed, 1e-3)) / 0.6745
-        spread[k] = np.median(swayed) * np.sqrt(max(spread[k] ** 2 - 1.0, 0.0))
+        jittered = 2.0 * fitted.jitter[k] * np.hypot(1 / first[k], 1 / second[paths.report[m], k])
+        spread[k] = np.median(np.abs(value - gain[k]) / np.maximum(jittered, 1e-3)) / 0.6745
+        spread[k] = np.median(jittered) * np.sqrt(max(spread[k] ** 2 - 1.0, 0.0))
     spread = np.clip(spread, 0.005, 3.0)
     strength = gain[None] - 2 * np.log(first[None] * second)
-    heard = np.zeros((len(place), count), dtype=bool)
+    reported = np.zeros((len(place), count), dtype=bool)
     known = fitted.owner >= 0
-    heard[paths.report[known], fitted.owner[known]] = True
-    # Well inside the list it must be heard: half of the list, so that rank exchanges are no doubt.
+    reported[paths.report[known], fitted.owner[known]] = True
+    # Well inside the report it must be found: half of it, so that exchanges of rank do not matter.
     rank = np.argsort(np.argsort(-strength, axis=1), axis=1)
-    sure = (rank < max(1, settings.listed // 2)) & np.any(heard, axis=1, keepdims=True)
-    seen = (np.sum(sure & heard, axis=0) + 9.5) / (np.sum(sure, axis=0) + 10.0)
-    expected = (rank < settings.listed) & np.any(heard, axis=1, keepdims=True)
-    share = np.sum(heard, axis=0) / np.maximum(np.sum(expected, axis=0), 1.0)
-    return gain, spread, np.clip(seen, 0.05, 0.99), share
+    sure = (rank < max(1, model.reported_paths // 2)) & np.any(reported, axis=1, keepdims=True)
+    visibility = (np.sum(sure & reported, axis=0) + 9.5) / (np.sum(sure, axis=0) + 10.0)
+    expected = (rank < model.reported_paths) & np.any(reported, axis=1, keepdims=True)
+    share = np.sum(reported, axis=0) / np.maximum(np.sum(expected, axis=0), 1.0)
+    return gain, spread, np.clip(visibility, 0.05, 0.99), share

@@ -6,8 +6,8 @@ map it and one partner, or, where the user's arrival angle is known, itself alon
 scatterer that would explain it.  The proposal that most of its neighbours agree with is refined
 on all paths that follow it, which are then taken out; until no proposal finds followers.
 
-Takes `UnfoldedPaths`.
-Gives `Anchor`s with the paths that follow them.
+Takes `UnfoldedPaths`, and `StaticPoints` known before.
+Gives `FittedPoint`s with the paths that they explain.
 """
 
 from typing import NamedTuple
@@ -17,92 +17,101 @@ from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 
 from echoscape.channel_map.virtual_anchors.unfolded import UnfoldedPaths
+from echoscape.scene import PointKind, StaticPoints
 
-_GATE = 3.5  # standard deviations
-_REACH = 80.0  # partners farther away seldom share a path [m]
+_GATE = 3.5
+"""Standard deviations within which a path and a point can belong together."""
+_REACH = 80.0
+"""Distance beyond which two reports seldom share a wall sequence in a street [m]."""
 _PARTNERS = 96
+"""Paths of neighbouring reports that vote on the proposals of a seed: bounds the memory."""
 _PROPOSALS = 24
-_SEEDS = 1500  # a round
+"""Partners of a seed that each propose two isometries: some of them share its walls."""
+_SEEDS = 1500
+"""Paths that propose in one round: bounds its time."""
 _ROUNDS = 12
+"""Rounds of proposals: the last ones find points of few paths only."""
 
 
-class Anchor(NamedTuple):
-    """A rotation or reflection of the plane, or a point scatterer."""
+class FittedPoint(NamedTuple):
+    """An isometry of the plane, or a scattering edge, in the station's frame."""
 
-    parity: int
-    """1: rotation; -1: reflection; 0: scatterer."""
-    angle: float
-    """Of rotation; of departure for a scatterer [rad]."""
+    reflection: int
+    """1 or -1 of an isometry; 0 for an edge."""
+    rotation: float
+    """Rotation angle of an isometry; azimuth of an edge [rad]."""
     offset: Float[np.ndarray, "2"]
-    """Shift after rotation; the scatterer's position [m]."""
+    """Shift after the rotation; position of an edge [m]."""
     member: Int[np.ndarray, " member"]
-    """Paths that follow it, at most one of each report."""
+    """Paths that it explains, at most one of each report."""
 
 
-def rotation(parity, angle) -> Float[np.ndarray, "*batch 2 2"]:
-    """Build the planar rotation (parity 1) or reflection (parity -1)."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.stack([np.stack([c, -parity * s], -1), np.stack([s, parity * c], -1)], -2)
+def isometry_matrix(reflection, rotation) -> Float[np.ndarray, "*batch 2 2"]:
+    """Build ``R(rotation) diag(1, reflection)``."""
+    c, s = np.cos(rotation), np.sin(rotation)
+    return np.stack([np.stack([c, -reflection * s], -1), np.stack([s, reflection * c], -1)], -2)
 
 
-def misfit(paths: UnfoldedPaths, index, parity, angle, offset, *, sways: bool = False):
+def misfit(paths: UnfoldedPaths, index, reflection, rotation, offset, *, jitters: bool = False):
     """Square the distance of paths from a proposal, in standard deviations; broadcasts.
 
-    Where a scatterer `sways` by the model error, the length feels it on both legs and the angle as
-    near as it is seen; otherwise the error is that of the unfolded point.
+    Where an edge `jitters` by the model error, that changes the length of both legs and the angle
+    by its distance; otherwise the model error is that of the unfolded point.
     """
     x, y = paths.place[index, 0], paths.place[index, 1]
-    c, s = np.cos(angle), np.sin(angle)
-    length, bent, near = _sway_pull(paths, index, angle, offset)
-    mirror = parity != 0
+    c, s = np.cos(rotation), np.sin(rotation)
+    length, bent, near = _jitter_sensitivity(paths, index, rotation, offset)
+    mirror = reflection != 0
     aside_x = paths.point[index, 0] - np.where(
-        mirror, c * x - parity * s * y + offset[..., 0], length * c
+        mirror, c * x - reflection * s * y + offset[..., 0], length * c
     )
     aside_y = paths.point[index, 1] - np.where(
-        mirror, s * x + parity * c * y + offset[..., 1], length * s
+        mirror, s * x + reflection * c * y + offset[..., 1], length * s
     )
     out_x, out_y = paths.outward[index, 0], paths.outward[index, 1]
     along = (aside_x * out_x + aside_y * out_y) ** 2
     across = (aside_y * out_x - aside_x * out_y) ** 2
-    error = np.where(mirror | (not sways), 0.0, paths.model_error**2)
+    error = np.where(mirror | (not jitters), 0.0, paths.model_error**2)
     return along / (paths.along_std[index] ** 2 + error * bent) + across / (
         paths.across_std[index] ** 2 + error * near
     )
 
 
-def description_length(paths: UnfoldedPaths, anchors: list[Anchor], free) -> float:
-    """Measure how long it takes to write the paths down by means of anchors [nat a path].
+def description_length(paths: UnfoldedPaths, anchors: list[FittedPoint], free) -> float:
+    """Measure the description length of the paths, given the points that explain them [nat a path].
 
-    Each path that follows an anchor costs its surprise, at the search's model error, and which
-    anchor it follows; every anchor, and every path that follows none, costs a place anywhere.
+    An explained path costs its negative log-likelihood at the search's model error and the choice
+    of its point; every point, and every path that none explains, costs a uniform position.
     """
     count = len(paths.report)
     anywhere = np.log(np.prod(np.ptp(paths.point[:, :2], axis=0)) + 1.0) + np.log(count)
     total = (np.sum(free) + len(anchors)) * anywhere
     for anchor in anchors:
         m, error = anchor.member, paths.model_error**2
-        sways = _tells_sway(paths, anchor.parity, m)
-        square = misfit(paths, m, anchor.parity, anchor.angle, anchor.offset, sways=sways)
+        jitters = _jitter_is_observable(paths, anchor.reflection, m)
+        square = misfit(
+            paths, m, anchor.reflection, anchor.rotation, anchor.offset, jitters=jitters
+        )
         along, across = paths.along_std[m] ** 2, paths.across_std[m] ** 2
-        if sways:
-            _, bent, near = _sway_pull(paths, m, anchor.angle, anchor.offset)
+        if jitters:
+            _, bent, near = _jitter_sensitivity(paths, m, anchor.rotation, anchor.offset)
             along, across = along + error * bent, across + error * near
         surprise = 0.5 * (square + np.log(along * across)) + np.log(2 * np.pi)
         total += np.sum(surprise) + len(m) * np.log(count / len(m)) + np.log(2 * np.pi)
     return float(total / count)
 
 
-def _tells_sway(paths: UnfoldedPaths, parity, index) -> bool:
-    """Whether a sway can be told: the reports' own errors must not drown it."""
+def _jitter_is_observable(paths: UnfoldedPaths, reflection, index) -> bool:
+    """Whether the jitter of an edge is observable beside the reports' own errors."""
     own = np.median(paths.along_std[index])
-    return parity == 0 and bool(own**2 < 2.0 * paths.model_error**2)
+    return reflection == 0 and bool(own**2 < 2.0 * paths.model_error**2)
 
 
-def _sway_pull(paths: UnfoldedPaths, index, angle, offset):
-    """Give a scattered path's length [m], and how much more its scatterer's sway moves than an
-    unfolded point's: the variance of the length and of the point across it, per that of the sway.
+def _jitter_sensitivity(paths: UnfoldedPaths, index, rotation, offset):
+    """Give the length of a path by way of an edge [m], and how much the edge's jitter adds to the
+    variances along and across it beyond what the model error of an unfolded point adds [1].
     """
-    c, s = np.cos(angle), np.sin(angle)
+    c, s = np.cos(rotation), np.sin(rotation)
     reach = np.hypot(offset[..., 0], offset[..., 1])
     leg_x, leg_y = (paths.place[index, k] - offset[..., k] for k in (0, 1))
     rest = np.hypot(leg_x, leg_y)
@@ -123,21 +132,30 @@ def scatterer_of(paths: UnfoldedPaths) -> Float[np.ndarray, "path 2"]:
     return np.where(good[:, None], reach[:, None] * paths.outward, np.nan)
 
 
-def find_anchors(
-    paths: UnfoldedPaths, rng: np.random.Generator, least: int = 3
-) -> tuple[list[Anchor], np.ndarray]:
-    """Find anchors until no proposal has `least` followers.
+def find_points(
+    paths: UnfoldedPaths,
+    rng: np.random.Generator,
+    least: int = 3,
+    start: StaticPoints | None = None,
+) -> tuple[list[FittedPoint], np.ndarray]:
+    """Find points until no proposal explains `least` paths.
 
     Args:
         paths: All paths of the reports.
         rng: Draws seeds.
-        least: Fewest paths that make an anchor.
+        least: Fewest paths that make a point.
+        start: Points known before, in the station's frame: one path confirms each.
 
     Returns:
-        The anchors, and which paths follow none.
+        The points, and which paths none explains.
     """
     free = np.ones(len(paths.report), dtype=bool)
-    anchors: list[Anchor] = []
+    anchors: list[FittedPoint] = []
+    for k in range(0 if start is None else len(start)):
+        anchor = _confirm(paths, free, start[k : k + 1], least)
+        if anchor is not None:
+            anchors.append(anchor)
+            free[anchor.member] = False
     neighbours = _Neighbours.of(paths)
     scatterer = scatterer_of(paths)
     for _ in range(_ROUNDS):
@@ -146,14 +164,16 @@ def find_anchors(
             break
         every = len(left) <= _SEEDS
         seeds = left if every else np.sort(rng.choice(left, _SEEDS, replace=False))
-        score, parity, angle, offset = _propose(paths, scatterer, neighbours, seeds, free, rng)
+        score, reflection, rotation, offset = _propose(
+            paths, scatterer, neighbours, seeds, free, rng
+        )
         found = 0
         for k in np.argsort(-score, kind="stable"):
             if score[k] < least - 1:
                 break
             if not free[seeds[k]]:
                 continue
-            anchor = _grow(paths, free, seeds[k], int(parity[k]), angle[k], offset[k], least)
+            anchor = _grow(paths, free, seeds[k], int(reflection[k]), rotation[k], offset[k], least)
             if anchor is not None:
                 anchors.append(anchor)
                 free[anchor.member] = False
@@ -206,7 +226,7 @@ def _propose_some(paths, scatterer, neighbours, seeds, free, rng):
     near = np.take_along_axis(partner, order, 1)
     counts = np.take_along_axis(isometric, order, 1)
     lever = np.take_along_axis(moved, order, 1)
-    # Long baselines fix the angle better; a draw keeps the proposals diverse.
+    # Long baselines fix the rotation better; a draw keeps the proposals diverse.
     wish = np.where(counts, -np.minimum(lever, 30.0) + 10.0 * rng.random(lever.shape), np.inf)
     chosen = np.argsort(wish, axis=1)[:, :_PROPOSALS]
     other, possible = np.take_along_axis(near, chosen, 1), np.take_along_axis(counts, chosen, 1)
@@ -215,17 +235,19 @@ def _propose_some(paths, scatterer, neighbours, seeds, free, rng):
     bearing, seen = np.arctan2(step[..., 1], step[..., 0]), np.arctan2(image[..., 1], image[..., 0])
     arrival = paths.arrival_azimuth[seeds][:, None] + np.pi
     departure = paths.azimuth[seeds][:, None]
-    angle = np.concatenate(
+    rotation = np.concatenate(
         [seen - bearing, seen + bearing, departure - arrival, departure + arrival], axis=1
     )
     width = other.shape[1]
-    parity = np.repeat([1, -1, 1, -1], [width, width, 1, 1])[None]
+    reflection = np.repeat([1, -1, 1, -1], [width, width, 1, 1])[None]
     known = paths.has_arrival[seeds][:, None]
     possible = np.concatenate([possible, possible, known, known], axis=1)
     offset = paths.point[seeds][:, None, :2] - np.einsum(
-        "spij,sj->spi", rotation(parity, angle), paths.place[seeds, :2]
+        "spij,sj->spi", isometry_matrix(reflection, rotation), paths.place[seeds, :2]
     )
-    square = misfit(paths, near[:, None], parity[..., None], angle[..., None], offset[:, :, None])
+    square = misfit(
+        paths, near[:, None], reflection[..., None], rotation[..., None], offset[:, :, None]
+    )
     vote = np.where(counts[:, None], np.maximum(0.0, 1.0 - square / (2 * _GATE**2)), 0.0).sum(-1)
     vote = np.where(possible, vote, -1.0)
     best = vote.argmax(axis=1)
@@ -236,8 +258,8 @@ def _propose_some(paths, scatterer, neighbours, seeds, free, rng):
     scattered = agree.sum(axis=1) > 1.2 * vote[rows, best]
     return (
         np.where(scattered, agree.sum(axis=1), vote[rows, best]),
-        np.where(scattered, 0, np.broadcast_to(parity, vote.shape)[rows, best]),
-        np.where(scattered, paths.azimuth[seeds], angle[rows, best]),
+        np.where(scattered, 0, np.broadcast_to(reflection, vote.shape)[rows, best]),
+        np.where(scattered, paths.azimuth[seeds], rotation[rows, best]),
         np.where(scattered[:, None], scatterer[seeds], offset[rows, best]),
     )
 
@@ -250,45 +272,92 @@ def _same_height(paths, one, other):
     return (np.abs(image - rise) < allowed) | (np.abs(image + rise) < allowed)
 
 
-def _grow(paths, free, seed, parity, angle, offset, least) -> Anchor | None:
+def _confirm(paths: UnfoldedPaths, free, known: StaticPoints, least) -> FittedPoint | None:
+    """Find the paths that a known point explains; refine it on them where they are enough."""
+    kind = int(known.kind[0])
+    valid = known.valid is None or bool(np.asarray(known.valid)[0])
+    if kind == PointKind.UNDETERMINED or not valid:
+        return None
+    offset = np.asarray(known.offset[0], dtype=float)
+    edge = kind != PointKind.VIRTUAL_ANCHOR
+    reflection = 0 if edge else int(known.reflection[0])
+    rotation = np.arctan2(offset[1], offset[0]) if edge else float(known.rotation[0])
+    image = known.vertical_reflection[0] * paths.place[:, 2] + known.height_offset[0]
+    height_std, extra = paths.height_std, np.zeros(len(free))
+    if known.covariance is not None:
+        covariance = np.asarray(known.covariance[0])
+        moved = paths.place[:, :2] @ isometry_matrix(reflection or 1, rotation).T
+        lever = np.stack([-moved[:, 1], moved[:, 0]], -1) * (not edge)
+        extra = 0.5 * np.trace(covariance[:2, :2]) + lever @ covariance[:2, 3]
+        extra = np.maximum(extra + 0.5 * np.sum(lever**2, axis=1) * covariance[3, 3], 0.0)
+        height_std = np.hypot(height_std, np.sqrt(covariance[2, 2]))
+    wide = paths._replace(
+        along_std=np.sqrt(paths.along_std**2 + extra),
+        across_std=np.sqrt(paths.across_std**2 + extra),
+    )
+    level = free & (np.abs(paths.point[:, 2] - image) < _GATE * height_std)
+    if kind == PointKind.SCATTERER:
+        level = free
+    member = _explained(wide, level, reflection, rotation, offset)[0]
+    for _ in range(2 if len(member) >= least else 0):
+        square = misfit(wide, member, reflection, rotation, offset)
+        weight = 1.0 / (paths.along_std[member] * paths.across_std[member] * (1.0 + square / 4.0))
+        if edge:
+            rotation, offset = refine_scatterer(paths, member, weight, offset)
+        else:
+            rotation, offset = fit_isometry(paths, member, weight, reflection)
+        wide, refined = paths, _explained(paths, level, reflection, rotation, offset)[0]
+        if len(refined) < least:
+            return None
+        member = refined
+    return FittedPoint(reflection, rotation, offset, member) if len(member) else None
+
+
+def _explained(paths: UnfoldedPaths, candidates, reflection, rotation, offset, jitters=False):
+    """List the candidate paths within the gate, the best of each report; and their misfits."""
+    member = np.flatnonzero(candidates)
+    square = misfit(paths, member, reflection, rotation, offset, jitters=jitters)
+    near = square < 1.3 * _GATE**2
+    member, square = member[near], square[near]
+    order = np.lexsort((square, paths.report[member]))
+    member, square = member[order], square[order]
+    first = np.diff(paths.report[member], prepend=-1) != 0
+    return member[first], square[first]
+
+
+def _grow(paths, free, seed, reflection, rotation, offset, least) -> FittedPoint | None:
     """Refine a proposal on all its followers, near ones first."""
     away = np.linalg.norm(paths.place[:, :2] - paths.place[seed, :2], axis=1)
     level = free & _same_height(paths, np.arange(len(free))[None], np.array([seed]))[0]
-    sways = _tells_sway(paths, parity, seed)
+    jitters = _jitter_is_observable(paths, reflection, seed)
     for turn, radius in enumerate((40.0, 80.0, 160.0, np.inf, np.inf)):
-        member = np.flatnonzero(level & (away < radius))
-        square = misfit(paths, member, parity, angle, offset, sways=sways)
-        near = square < 1.3 * _GATE**2
-        member, square = member[near], square[near]
-        order = np.lexsort((square, paths.report[member]))
-        member, square = member[order], square[order]
-        first = np.diff(paths.report[member], prepend=-1) != 0
-        member, square = member[first], square[first]
+        near = level & (away < radius)
+        member, square = _explained(paths, near, reflection, rotation, offset, jitters)
         if len(member) < least:
             return None
         weight = 1.0 / (paths.along_std[member] * paths.across_std[member] * (1.0 + square / 4.0))
-        if parity == 0:
-            angle, offset = refine_scatterer(paths, member, weight, offset)
+        if reflection == 0:
+            rotation, offset = refine_scatterer(paths, member, weight, offset)
         else:
-            options = (1, -1) if turn == 0 else (parity,)
+            options = (1, -1) if turn == 0 else (reflection,)
             fits = [(p, *fit_isometry(paths, member, weight, p)) for p in options]
             costs = [misfit(paths, member, *fit).sum() for fit in fits]
-            parity, angle, offset = fits[int(np.argmin(costs))]
-    return Anchor(parity, angle, offset, member)
+            reflection, rotation, offset = fits[int(np.argmin(costs))]
+    return FittedPoint(reflection, rotation, offset, member)
 
 
-def fit_isometry(paths: UnfoldedPaths, member, weight, parity):
+def fit_isometry(paths: UnfoldedPaths, member, weight, reflection):
     """Fit rotation or reflection and shift by weighted least squares (closed form).
 
     Returns:
-        The angle [rad] and the shift [m].
+        The rotation [rad] and the shift [m].
     """
     place, point = paths.place[member, :2], paths.point[member, :2]
     centre = weight @ place / weight.sum()
     middle = weight @ point / weight.sum()
     h = (weight[:, None] * (point - middle)).T @ (place - centre)
-    angle = np.arctan2(h[1, 0] - parity * h[0, 1], h[0, 0] + parity * h[1, 1])
-    return angle, middle - rotation(parity, angle) @ centre
+    rotation = np.arctan2(h[1, 0] - reflection * h[0, 1], h[0, 0] + reflection * h[1, 1])
+    return rotation, middle - isometry_matrix(reflection, rotation) @ centre
 
 
 def refine_scatterer(paths: UnfoldedPaths, member, weight, start):

@@ -1,4 +1,4 @@
-"""Anchors, and what is left beside them, as the rows of one table that predicts paths.
+"""Fitted points, and the paths left beside them, as one set of static points with errors.
 
 A path that follows no anchor was met by too few reports to tell how it turns with the user.  It
 is turned as its arrival angle says where that was reported; else like the anchor that stands at
@@ -6,8 +6,8 @@ the same point in the plane (a path's twin by way of the ground turns alike); el
 report holds a path as far from it as the users are apart, in both ways that two allow; and stands
 still, ever less certain, where nothing is known.
 
-Takes `UnfoldedPaths` and the `Anchor`s found among them.
-Gives an `AnchorSet`, and every row's rank in every report.
+Takes `UnfoldedPaths` and the `FittedPoint`s found among them.
+Gives `StaticPoints`, their `PointError`, and every point's rank in every report.
 """
 
 import equinox as eqx
@@ -16,10 +16,17 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
 from echoscape.channel_map.storage import storable
-from echoscape.channel_map.virtual_anchors.search import Anchor, fit_isometry, misfit, rotation
+from echoscape.channel_map.virtual_anchors.search import (
+    FittedPoint,
+    fit_isometry,
+    isometry_matrix,
+    misfit,
+)
 from echoscape.channel_map.virtual_anchors.unfolded import UnfoldedPaths
 from echoscape.channel_map.visibility import NOT_LISTED
 from echoscape.estimation import AnyArray
+from echoscape.scene import PointKind, StaticPoints, translate
+from echoscape.units import wrap_angle
 
 _PAIR_REACH = 25.0  # farther apart two paths alike by chance are too many [m]
 _TURN_VARIANCE = 4e-4  # of a turn taken over from another path [rad^2]
@@ -27,59 +34,42 @@ _GATE = 3.5  # standard deviations
 _SMALLEST = 0.1**2  # variance of an anchor's point, however many follow it [m^2]
 
 
-@storable("anchor-set")
-class AnchorSet(eqx.Module):
-    """Anchors with what predicts their paths; lengths in metres from the station."""
+@storable("point-error")
+class PointError(eqx.Module):
+    """How far a predicted image of the user is from the true one; one entry for each point."""
 
-    matrix: Float[AnyArray, "anchor 2 2"]
-    """Rotation or reflection of the user's place; zero for a path known at one place only."""
-    offset: Float[AnyArray, "anchor 2"]
-    """Shift after it; for a scatterer its position."""
-    scatters: Float[AnyArray, " anchor"]
-    """1 for a point scatterer, else 0."""
-    height_sign: Float[AnyArray, " anchor"]
-    """-1 if the path meets ground and ceilings an odd number of times, else 1."""
-    height_offset: Float[AnyArray, " anchor"]
-    """Height of the unfolded point of a user at height zero."""
-    centre: Float[AnyArray, "anchor 2"]
-    """Middle of the reports that follow it."""
-    variance: Float[AnyArray, " anchor"]
-    """Variance of a predicted unfolded point at `centre`; of a scatterer's place [m^2]."""
-    turn_variance: Float[AnyArray, " anchor"]
-    """Variance of the rotation angle [rad^2]."""
-    stretch_variance: Float[AnyArray, " anchor"]
-    """Variance that grows with the squared distance from `centre` [1]."""
-    log_gain: Float[AnyArray, " anchor"]
-    """Mean natural logarithm of power times squared length."""
-    log_gain_std: Float[AnyArray, " anchor"]
-    """Its standard deviation."""
-
-
-def shines_from(anchors: AnchorSet) -> Float[np.ndarray, "anchor 2"]:
-    """Place the source of each path's light among the users: its virtual anchor, or scatterer.
-
-    Returns:
-        Positions [m]; NaN for a path that is known at one place only.
-    """
-    virtual = -np.einsum("kji,kj->ki", anchors.matrix, anchors.offset)
-    moves = np.abs(anchors.matrix).sum(axis=(1, 2)) > 0
-    source = np.where(moves[:, None], virtual, np.nan)
-    return np.where(anchors.scatters[:, None] > 0, anchors.offset, source)
+    centre: Float[AnyArray, "point 2"]
+    """Middle of the reports that confirm the point, in the site's frame [m]."""
+    variance: Float[AnyArray, " point"]
+    """Variance of the image of a user at `centre`, in each axis; of an edge's position [m^2]."""
+    rotation_variance: Float[AnyArray, " point"]
+    """Variance of the rotation angle about `centre` [rad^2]."""
+    stretch_variance: Float[AnyArray, " point"]
+    """Variance of the image that grows with the squared distance from `centre` [1]."""
 
 
 def tabulate(
-    paths: UnfoldedPaths, anchors: list[Anchor], free: Bool[np.ndarray, " path"], count: int
-) -> tuple[AnchorSet, Int[np.ndarray, "report anchor"]]:
-    """Lay anchors, and paths that follow none, out as rows; rank them in every report.
+    paths: UnfoldedPaths,
+    anchors: list[FittedPoint],
+    free: Bool[np.ndarray, " path"],
+    station: Float[np.ndarray, "3"],
+    time: Float[np.ndarray, " report"],
+) -> tuple[StaticPoints, PointError, Int[np.ndarray, "report point"]]:
+    """List fitted points, and paths that follow none, as static points; rank them in every report.
 
     Args:
-        paths: All paths.
-        anchors: The anchors.
+        paths: All paths, in the station's frame.
+        anchors: The fitted points.
         free: Paths that follow none.
-        count: How many reports there are.
+        station: Where the station is [m].
+        time: When each report was measured [s].
+
+    Returns:
+        The points, the errors of their predictions, and the rank of each point in each report.
     """
+    count = len(time)
     listed = [anchor.member for anchor in anchors]
-    rows = [_row_of_anchor(paths, anchor) for anchor in anchors]
+    rows: list[tuple] = [_row_of_anchor(paths, anchor) for anchor in anchors]
     turned = free & paths.has_arrival
     for k in np.flatnonzero(turned):
         rows.append(_row_of_path(paths, k))
@@ -95,17 +85,35 @@ def tabulate(
     rank = np.full((count, len(rows)), NOT_LISTED, dtype=np.int8)
     for row, member in enumerate(listed):
         rank[paths.report[member], row] = np.minimum(paths.rank[member], 90)
-    columns = [np.array(column, dtype=float) for column in zip(*rows)]
-    return AnchorSet(*columns), rank
+    kind, rotation, reflection, offset, vertical, height, centre, *error, gain, gain_std = (
+        np.array(column, dtype=float) for column in zip(*rows)
+    )
+    reported = rank < NOT_LISTED
+    points = StaticPoints(
+        kind=kind.astype(int),
+        rotation=rotation,
+        reflection=reflection,
+        offset=offset,
+        vertical_reflection=vertical,
+        height_offset=height,
+        log_gain=gain,
+        log_gain_std=gain_std,
+        visibility=reported.mean(axis=0),
+        confirmed=np.where(reported, time[:, None], -np.inf).max(axis=0),
+    )
+    station = np.asarray(station, dtype=float)
+    return translate(points, -station), PointError(centre + station[:2], *error), rank
 
 
-def _guess_turns(paths: UnfoldedPaths, anchors: list[Anchor], loose) -> list[list[Anchor]]:
+def _guess_turns(
+    paths: UnfoldedPaths, anchors: list[FittedPoint], loose
+) -> list[list[FittedPoint]]:
     """Guess the isometries that paths met once or twice may follow; none where nothing tells."""
     if not len(loose):
         return []
-    around = {int(report): list[Anchor]() for report in paths.report[loose]}
+    around = {int(report): list[FittedPoint]() for report in paths.report[loose]}
     for anchor in anchors:
-        for report in paths.report[anchor.member] if anchor.parity else ():
+        for report in paths.report[anchor.member] if anchor.reflection else ():
             if report in around:
                 around[report].append(anchor)
     place, point, height = paths.place[loose], paths.point[loose], paths.height_std[loose]
@@ -116,7 +124,7 @@ def _guess_turns(paths: UnfoldedPaths, anchors: list[Anchor], loose) -> list[lis
         twins = [
             anchor._replace(member=np.array([k]))
             for anchor in around[int(paths.report[k])]
-            if misfit(paths, k, anchor.parity, anchor.angle, anchor.offset) < _GATE**2
+            if misfit(paths, k, anchor.reflection, anchor.rotation, anchor.offset) < _GATE**2
         ]
         if twins:
             found.append(twins[:1])
@@ -133,32 +141,33 @@ def _guess_turns(paths: UnfoldedPaths, anchors: list[Anchor], loose) -> list[lis
             continue
         member = np.array([k, loose[other[alike][np.argmin(apart[alike])]]])
         weight = 1.0 / (paths.along_std[member] * paths.across_std[member])
-        fits = [(parity, *fit_isometry(paths, member, weight, parity)) for parity in (1, -1)]
-        found.append([Anchor(*fit, member=member) for fit in fits])
+        fits = [
+            (reflection, *fit_isometry(paths, member, weight, reflection)) for reflection in (1, -1)
+        ]
+        found.append([FittedPoint(*fit, member=member) for fit in fits])
     return found
 
 
-def _row_of_anchor(paths: UnfoldedPaths, anchor: Anchor):
+def _row_of_anchor(paths: UnfoldedPaths, anchor: FittedPoint):
     m = anchor.member
     weight = 1.0 / (paths.along_std[m] * paths.across_std[m])
     total = weight.sum()
     centre = weight @ paths.place[m, :2] / total
-    square = misfit(paths, m, anchor.parity, anchor.angle, anchor.offset)
+    square = misfit(paths, m, anchor.reflection, anchor.rotation, anchor.offset)
     excess = max(1.0, float(square.sum()) / max(2 * len(m) - 3, 1))
     lever = float(weight @ np.sum((paths.place[m, :2] - centre) ** 2, axis=1))
     turn = min(excess / lever, 0.5) if lever > 0 else _TURN_VARIANCE
     sign, height = _height_rule(paths, m)
     gain, gain_std = _gain(paths.log_gain[m])
-    matrix = rotation(anchor.parity, anchor.angle) if anchor.parity else np.zeros((2, 2))
-    floor = _SMALLEST if anchor.parity else _sway_variance(paths, anchor)
-    return (
-        matrix, anchor.offset, float(anchor.parity == 0), sign, height, centre,
-        floor + excess / total, turn if anchor.parity else 0.0, 0.0,
-        gain, gain_std,
-    )  # fmt: skip
+    if anchor.reflection:
+        own = PointKind.VIRTUAL_ANCHOR, anchor.rotation, anchor.reflection, anchor.offset
+        return (*own, sign, height, centre, _SMALLEST + excess / total, turn, 0.0, gain, gain_std)
+    variance = _jitter_variance(paths, anchor) + excess / total
+    own = PointKind.EDGE, 0.0, 1.0, anchor.offset
+    return (*own, sign, height, centre, variance, 0.0, 0.0, gain, gain_std)
 
 
-def _sway_variance(paths: UnfoldedPaths, anchor: Anchor) -> float:
+def _jitter_variance(paths: UnfoldedPaths, anchor: FittedPoint) -> float:
     """Estimate the variance of a scatterer's place from report to report, in each axis [m^2].
 
     It is what reports' own errors leave unexplained; the model error of the search stands in for
@@ -188,13 +197,12 @@ def _row_of_path(paths: UnfoldedPaths, k):
     place = paths.place[k, :2]
     variance = paths.along_std[k] * paths.across_std[k]
     if paths.has_arrival[k]:
-        matrix = rotation(1, paths.azimuth[k] - paths.arrival_azimuth[k] - np.pi)
-        offset = paths.point[k, :2] - matrix @ place
-        return (matrix, offset, 0.0, sign, height, place, variance, 1e-4, 4e-4, gain, 0.5)
-    return (
-        np.zeros((2, 2)), paths.point[k, :2], 0.0, sign, height, place, variance, 0.0, 0.5,
-        gain, 0.5,
-    )  # fmt: skip
+        rotation = float(wrap_angle(paths.azimuth[k] - paths.arrival_azimuth[k] - np.pi))
+        offset = paths.point[k, :2] - isometry_matrix(1, rotation) @ place
+        own = PointKind.VIRTUAL_ANCHOR, rotation, 1.0, offset
+        return (*own, sign, height, place, variance, 1e-4, 4e-4, gain, 0.5)
+    own = PointKind.UNDETERMINED, 0.0, 1.0, paths.point[k, :2]
+    return (*own, sign, height, place, variance, 0.0, 0.5, gain, 0.5)
 
 
 def _height_rule(paths: UnfoldedPaths, member):

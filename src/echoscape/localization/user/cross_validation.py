@@ -16,8 +16,9 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from echoscape.channel_map.extrapolated.map import Errors, ExtrapolatedSettings, fit_extrapolated
-from echoscape.channel_map.fitting import Model, fit_map, select_reports
+from echoscape.channel_map.extrapolated.map import Errors, Extrapolated, ExtrapolatedMap
+from echoscape.channel_map.fitting import fit_map, model_named, select_reports
+from echoscape.channel_map.model import MapModel
 from echoscape.channel_map.station_reports import reports_of_station
 from echoscape.checks import InputError
 from echoscape.localization.fix import Fix, FixStatus
@@ -63,7 +64,7 @@ def leave_one_out(
     reports: Reports,
     *,
     station: str | None = None,
-    model: Model = "carried",
+    model: MapModel | str = "extrapolated",
     use_arrival: bool = True,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -90,13 +91,16 @@ def leave_one_out(
         raise InputError(
             f"leaving one out needs at least 3 reports with a path; got {int(heard.sum())}"
         )
-    settings, spacing = ExtrapolatedSettings(use_arrival=use_arrival), spacing_of(reports.position)
+    settings, spacing = Extrapolated(use_arrival=use_arrival), spacing_of(reports.position)
+    model = model_named(model) if isinstance(model, str) else model
     fixes, nearest = [], np.zeros((count, 3))
     for k in range(count):
         others = select_reports(reports, np.arange(count) != k)
-        carried = fit_extrapolated(others, settings=settings)
-        learnt = carried.errors
-        found = carried if model == "carried" else fit_map(others, model, seed=seed)
+        carried = fit_map(others, settings)
+        assert isinstance(carried, ExtrapolatedMap)
+        learnt, key = carried.errors, jax.random.key(seed)
+        same = isinstance(model, Extrapolated)
+        found = carried if same else fit_map(others, model, key=key)
         search = PoseSettings(
             azimuth_std=float(learnt.azimuth),
             length_std=float(learnt.length),
@@ -115,7 +119,9 @@ def leave_one_out(
         if progress is not None:
             progress(k + 1, count)
     fix = jax.tree.map(lambda *leaves: np.concatenate(leaves), *fixes)
-    errors = fit_extrapolated(reports, settings=settings).errors
+    everything = fit_map(reports, settings)
+    assert isinstance(everything, ExtrapolatedMap)
+    errors = everything.errors
     return LeaveOneOutResult(
         fix=fix,
         position=np.asarray(reports.position, float),

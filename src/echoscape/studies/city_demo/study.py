@@ -22,13 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import pydantic
 
-from echoscape.channel_map import (
-    ChannelMap,
-    NetworkSettings,
-    fit_nearest,
-    fit_network,
-    fit_virtual_anchors,
-)
+from echoscape.channel_map import ChannelMap, NearestReports, Network, VirtualAnchors, fit_map
 from echoscape.channel_map.fitting import select_reports
 from echoscape.channel_map.learned.losses import Loss
 from echoscape.communication.beams import (
@@ -196,12 +190,12 @@ def _some(reports: Reports, count: int | None) -> Reports:
 def _learn(settings: DemoSettings, reports: Reports, key, clock: _Clock) -> dict[str, ChannelMap]:
     """Fit every kind of map to the same reports."""
     count = len(reports.report)
-    network = NetworkSettings(epochs=settings.epochs, paths=settings.strongest)
+    network = Network(epochs=settings.epochs, paths=settings.strongest)
     maps: dict[str, ChannelMap] = {}
     with clock.step(f"anchors from {count} reports"):
-        maps["anchors"] = fit_virtual_anchors(reports, seed=settings.seed)
+        maps["anchors"] = fit_map(reports, VirtualAnchors(), key=jax.random.key(settings.seed))
     with clock.step(f"nearest report among {count}"):
-        maps["nearest report"] = fit_nearest(reports)
+        maps["nearest report"] = fit_map(reports, NearestReports())
     losses: tuple[tuple[str, Loss], ...]
     losses = (("network", "likelihood"), ("network, squared error", "squared"))
     for method, loss in losses:
@@ -210,7 +204,9 @@ def _learn(settings: DemoSettings, reports: Reports, key, clock: _Clock) -> dict
             def told(done, total, _, tell=tell):
                 tell(done, total)
 
-            maps[method] = fit_network(reports, loss=loss, settings=network, key=key, progress=told)
+            maps[method] = fit_map(
+                reports, network.model_copy(update={"loss": loss}), key=key, progress=told
+            )
     return maps
 
 

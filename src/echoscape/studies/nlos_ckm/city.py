@@ -14,8 +14,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from echoscape.channel_map.fitting import fit_map, select_reports
-from echoscape.channel_map.learned.virtual_anchor_network import fit_geometry_network
+from echoscape.channel_map.fitting import fit_map, model_named, select_reports
 from echoscape.checks import InputError
 from echoscape.localization import FixStatus, localize
 from echoscape.localization.scores import claimed_level
@@ -30,6 +29,12 @@ from echoscape.units import SPEED_OF_LIGHT, wrap_angle
 
 ANGLE, DELAY = 0.05, 5e-9
 _FIRST_TARGET = 9000  # users from here on are targets, those before may report
+_MODELS = {
+    "anchors": "virtual-anchors",
+    "nearest": "nearest-reports",
+    "geometry network": "virtual-anchor-network",
+}
+"""Rows' names of the models whose own names are others."""
 _QUALITIES: dict[str, dict[str, Any]] = {
     "exact": {},
     "exact, no arrival angles": {"arrival": False},
@@ -77,10 +82,9 @@ def measure(setting: Setting) -> list[Row]:
     ).echoes  # fmt: skip
     rows = []
     for name in setting["maps"]:
-        if name == "geometry network":
-            channel_map = fit_geometry_network(reports, key=jax.random.key(setting["seed"]))
-        else:
-            channel_map = fit_map(reports, name, seed=setting["seed"])
+        channel_map = fit_map(
+            reports, model_named(str(_MODELS.get(name, name))), key=jax.random.key(setting["seed"])
+        )
         fix = localize(echoes, channel_map)
         error = np.linalg.norm((fix.best - targets.position)[:, :2], axis=1)
         located = fix.status == FixStatus.LOCATED

@@ -17,14 +17,8 @@ import numpy as np
 from jaxtyping import Array
 from matplotlib.figure import Figure
 
-from echoscape.channel_map import fit_nearest
-from echoscape.channel_map.nearest_neighbours import NearestSettings
-from echoscape.communication.beams import (
-    _steer,
-    expected_covariance,
-    expected_powers,
-    prior_near,
-)
+from echoscape.channel_map import NearestReports, fit_map
+from echoscape.communication.beams import _steer, expected_covariance, expected_powers, prior_near
 from echoscape.communication.channel_estimation import informed_pilots, prior_estimate
 from echoscape.communication.delay_alignment import (
     TappedPaths,
@@ -80,7 +74,7 @@ def measure(setting: Setting) -> list[Row]:
     maps: dict[str, Any] = {
         "exact": exact_map(site, place),
         "scatterers": learn_square(learnt),
-        "nearest report": fit_nearest(learnt, settings=NearestSettings(neighbours=1)),
+        "nearest report": fit_map(learnt, NearestReports(neighbours=1)),
     }
     array = site.array[0]
     std = jnp.asarray(setting["position_std"], float)

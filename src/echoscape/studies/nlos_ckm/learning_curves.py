@@ -9,13 +9,13 @@ import numpy as np
 
 from echoscape.channel_map import (
     ChannelMap,
-    NetworkSettings,
+    NearestReports,
+    Network,
     ScattererMap,
-    fit_nearest,
-    fit_network,
-    fit_scatterers,
+    Scatterers,
+    fit_map,
 )
-from echoscape.channel_map.learned.scatterer_network import fit_point_network
+from echoscape.channel_map.learned.scatterer_network import ScattererNetwork
 from echoscape.channel_map.scatterers.search import arrange_paths, name_paths
 from echoscape.localization import localize_one_way, prepare_one_way
 from echoscape.reports import Reports
@@ -68,7 +68,8 @@ def measure(setting: Setting) -> list[Row]:
         layout, setting["reports"], position_std=setting["position_std"], wrong=setting["wrong"],
         seed=setting["seed"],
     )  # fmt: skip
-    scatterers = fit_scatterers(reports)
+    scatterers = fit_map(reports, Scatterers())
+    assert isinstance(scatterers, ScattererMap)
     maps = {name: _fit(name, reports, scatterers, setting) for name in setting["maps"]}
     rows = []
     for delay in DELAYS:
@@ -84,7 +85,7 @@ def measure(setting: Setting) -> list[Row]:
             error = np.linalg.norm((fix.best - layout.targets.position)[:, :2], axis=1)
             rows.append(
                 {"method": name, "delay": delay, "bound": float(np.sqrt(np.mean(bound**2))),
-                 "found": len(scatterers.scatterer),
+                 "found": len(scatterers.points),
                  "scatterers": len(layout.site.scatterer_position)} | summary(error)
             )  # fmt: skip
     return rows
@@ -94,10 +95,10 @@ def _fit(name: str, reports: Reports, scatterers: ScattererMap, setting: Setting
     if name == "scatterers":
         return scatterers
     if name == "nearest reports":
-        return fit_nearest(reports)
+        return fit_map(reports, NearestReports())
     if name in _POINTS:
         key = jax.random.fold_in(jax.random.key(setting["seed"]), setting["layout"])
-        return fit_point_network(reports, key=key)
+        return fit_map(reports, ScattererNetwork(), key=key)
     if name == "network by scatterer":
         return _network(arrange_paths(reports, name_paths(reports, scatterers)), setting)
     return _network(reports, setting)
@@ -108,9 +109,8 @@ def _network(reports: Reports, setting: Setting):
     batch = min(128, max(16, setting["reports"] // 16))
     # As many steps however few the reports are; positions are shaken where they are few.
     epochs = min(20_000, setting["epochs"] * max(1, 3000 // setting["reports"]))
-    how = NetworkSettings(
-        paths=slots, epochs=epochs, batch=batch, jitter=min(1.0, 30.0 / setting["reports"] ** 0.5)
-        if setting["reports"] < 3000 else 0.0,
-    )  # fmt: skip
+    few = setting["reports"] < 3000
+    jitter = min(1.0, 30.0 / setting["reports"] ** 0.5) if few else 0.0
+    how = Network(paths=slots, epochs=epochs, batch=batch, jitter=jitter)
     key = jax.random.fold_in(jax.random.key(setting["seed"]), setting["layout"])
-    return fit_network(reports, loss="likelihood", settings=how, key=key)
+    return fit_map(reports, how, key=key)

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from echoscape.channel_map import ChannelMap, NetworkSettings, fit_network, fit_scatterers
+from echoscape.channel_map import ChannelMap, Network, Scatterers, fit_map
 from echoscape.localization import (
     OneWaySettings,
     PairedEchoes,
@@ -140,16 +140,16 @@ def _searched(layout: Layout, channel_map: ChannelMap, setting: Setting, ranks: 
 def _maps(layout: Layout, setting: Setting) -> dict[str, ChannelMap]:
     reports, few = reports_of(layout, setting["reports"]), max(100, setting["reports"] // 10)
     key = jax.random.fold_in(jax.random.key(setting["seed"]), layout.number)
-    how = NetworkSettings(planar=True, epochs=setting["epochs"], batch=128, jitter=0.0)
+    how = Network(planar=True, epochs=setting["epochs"], batch=128, jitter=0.0)
     maps: dict[str, ChannelMap] = {
-        "network": fit_network(reports, loss="squared", settings=how, key=key),
+        "network": fit_map(reports, how.model_copy(update={"loss": "squared"}), key=key),
         "exact map": exact_map(layout, few),
     }
     if setting.get("methods") == "paper":
         return maps
     return maps | {
-        "likelihood network": fit_network(reports, loss="likelihood", settings=how, key=key),
-        "scatterers": fit_scatterers(reports_of(layout, few)),
+        "likelihood network": fit_map(reports, how, key=key),
+        "scatterers": fit_map(reports_of(layout, few), Scatterers()),
     }
 
 

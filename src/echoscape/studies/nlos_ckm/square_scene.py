@@ -10,17 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from echoscape.channel_map import (
-    ChannelMap,
-    ScattererMap,
-    fit_scatterers,
-    fit_virtual_anchors,
-)
+from echoscape.channel_map import ChannelMap, ScattererMap, Scatterers, VirtualAnchors, fit_map
 from echoscape.estimation import AnyArray, PathEstimates
 from echoscape.propagation.path import Paths, strongest
 from echoscape.propagation.point_scatterer import jitter_scatterers, scatter, square_world
 from echoscape.reports import Reports
-from echoscape.scene import Site
+from echoscape.scene import Site, StaticPoints
 
 SWAY = 0.3
 """How far the scatterers lie from their means, for each user anew [m]."""
@@ -82,8 +77,8 @@ def reports_of_paths(
 def learn_square(reports: Reports, sight: bool = False) -> ChannelMap:
     """Reconstruct the scatterers; with anchors where some users see the station."""
     if not sight:
-        return fit_scatterers(reports)
-    return fit_virtual_anchors(reports)
+        return fit_map(reports, Scatterers())
+    return fit_map(reports, VirtualAnchors())
 
 
 def exact_map(
@@ -92,14 +87,16 @@ def exact_map(
     """State the world itself as a map: mean places and true sway, where reports would have been."""
     count = site.scatterer_position.shape[0]
     return ScattererMap(
-        scatterer=np.asarray(site.scatterer_position),
-        covariance=np.tile(SWAY**2 * np.diag([1.0, 1.0, 0.0]), (count, 1, 1)),
-        log_gain=np.log(np.asarray(site.scatterer_cross_section)),
-        log_power_std=np.full(count, 0.005),
-        seen=np.full(count, 0.99),
+        points=StaticPoints.scatterers(
+            np.asarray(site.scatterer_position),
+            np.tile(SWAY**2 * np.diag([1.0, 1.0, 0.0]), (count, 1, 1)),
+            log_gain=np.log(np.asarray(site.scatterer_cross_section)),
+            log_gain_std=np.full(count, 0.005),
+            visibility=np.full(count, 0.99),
+        ),
         report_position=np.asarray(report_position),
         station_position=np.asarray(site.station_position[station]),
         station=site.station[station],
-        listed=LISTED,
+        reported_paths=LISTED,
         planar=True,
     )

@@ -1,0 +1,167 @@
+"""Fit the geometric map: points searched, users relocated, visibility learnt.
+
+How large an error the reports leave unstated is chosen by minimum description length: every
+larger one explains more of anything, and must shorten the description to be taken.
+
+Takes `Reports`.
+Gives a `VirtualAnchorMap`.
+"""
+
+from typing import ClassVar
+
+import equinox as eqx
+import numpy as np
+import pydantic
+
+from echoscape.channel_map.model import MapModel, numpy_generator
+from echoscape.channel_map.virtual_anchors.map import VirtualAnchorMap
+from echoscape.channel_map.virtual_anchors.search import (
+    FittedPoint,
+    description_length,
+    find_points,
+    isometry_matrix,
+    misfit,
+)
+from echoscape.channel_map.virtual_anchors.table import tabulate
+from echoscape.channel_map.virtual_anchors.unfolded import UnfoldedPaths, unfold
+from echoscape.channel_map.visibility import learn_presence, presence_raster
+from echoscape.scene import StaticPoints, image_of_station, translate
+
+_SHORTER = 0.1
+"""Description length that a larger model error must save [nat a path]; tuned on the built-in city
+and the square of jittering scatterers."""
+_SCATTERED = 0.25
+"""Share of the paths by way of edges above which larger model errors are tried too: only where
+points jitter does an edge fall apart into many."""
+_WORTH = 0.1
+"""Share of the paths that each larger model error must explain in addition, where none of them
+explains enough: it explains more of anything by chance."""
+_RELOCATED = 0.2
+"""Error of a user's position after relocation, as a share of the reported one."""
+_TRUSTED_MEMBERS = 6
+"""Paths that a point must explain before it relocates users."""
+
+
+class VirtualAnchors(MapModel):
+    """Virtual anchors and edges found from reports: for streets and rooms with walls."""
+
+    name: ClassVar[str] = "virtual-anchors"
+    starts_from_points: ClassVar[bool] = True
+
+    min_paths: int = pydantic.Field(default=3, ge=3)
+    """Fewest paths that make a point; two fit a rotation and a reflection, the third decides."""
+    model_errors: tuple[float, ...] = pydantic.Field(default=(0.1, 0.3, 1.0, 3.0), min_length=1)
+    """Standard deviations tried for what reports do not state, smallest first [m]."""
+    min_explained: float = pydantic.Field(default=0.6, gt=0, lt=1)
+    """Share of the paths that points must explain before a larger error is not tried."""
+    reported_paths: int = pydantic.Field(default=5, ge=1)
+    """Strongest paths that a receiver reports; visibility is the chance of being among them."""
+    neighbours: int = pydantic.Field(default=32, ge=1)
+    """Reports that visibility at a place is predicted from."""
+    slots: int = pydantic.Field(default=40, ge=1)
+    """Most paths predicted at a place."""
+    cell: float = pydantic.Field(default=2.0, gt=0)
+    """Side of the visibility raster's cells [m]."""
+    margin: float = pydantic.Field(default=25.0, ge=0)
+    """How far the raster reaches beyond the reports [m]."""
+
+    def fit(self, reports, *, key, start=None, progress=None) -> VirtualAnchorMap:
+        """Reconstruct static points and their visibility from reports."""
+        del progress
+        origin = np.asarray(reports.station_position[0], dtype=float)
+        place = np.asarray(reports.position - origin, dtype=float)
+        known = None if start is None else translate(start, origin)
+        paths, anchors, free = self._search(reports, place, key, known)
+        if np.median(reports.position_std) > 0 and anchors:
+            # The points place the users better than they were reported: search again from there.
+            place = _relocate(reports, place, paths, anchors)
+            better = eqx.tree_at(
+                lambda r: r.position_std, reports, _RELOCATED * reports.position_std
+            )
+            paths, anchors, free = self._search(better, place, key, known)
+        wrong = _wrong_reports(paths, free, len(place))
+        free = free & ~wrong[paths.report]
+        points, error, rank = tabulate(paths, anchors, free, origin, reports.time)
+        trusted = ~wrong
+        source = np.asarray(image_of_station(points, origin))[:, :2] - origin[:2]
+        surveyed = place[trusted, :2], rank[trusted], source
+        raster = presence_raster(
+            learn_presence(*surveyed, self.reported_paths, self.neighbours),
+            *surveyed,
+            step=self.cell,
+            margin=self.margin,
+            slots=self.slots,
+            neighbours=self.neighbours,
+        )
+        return VirtualAnchorMap(
+            points=points,
+            error=error,
+            slot=raster.slot,
+            probability=np.clip(raster.probability, 0.0, 0.98),
+            corner=raster.corner,
+            report_position=np.asarray(reports.position, dtype=float)[trusted],
+            station_position=origin,
+            station=reports.station[0],
+            step=raster.step,
+        )
+
+    def _search(self, reports, place, key, known: StaticPoints | None):
+        """Search with the smallest model error that explains enough, or with larger ones that say
+        the same much shorter: where edges jitter by more, each falls apart into many.
+        """
+        found, shortest = [], None
+        for error in self.model_errors:
+            paths = unfold(reports, place, error)
+            anchors, free = find_points(paths, numpy_generator(key), self.min_paths, known)
+            found.append((1.0 - free.mean() - _WORTH * len(found), paths, anchors, free))
+            if 1.0 - free.mean() < self.min_explained and shortest is None:
+                continue
+            length = description_length(paths, anchors, free)
+            if shortest is not None and length > shortest[0] - _SHORTER:
+                return shortest[1:]
+            shortest = length, paths, anchors, free
+            scattered = sum(len(anchor.member) for anchor in anchors if anchor.reflection == 0)
+            if scattered < _SCATTERED * len(free):
+                break
+        if shortest is not None:
+            return shortest[1:]
+        _, paths, anchors, free = max(found, key=lambda item: item[0])
+        return paths, anchors, free
+
+
+def _relocate(reports, place, paths: UnfoldedPaths, anchors: list[FittedPoint]):
+    """Move every user to where its own paths, seen through the anchors, place it."""
+    prior = 1.0 / np.maximum(reports.position_std, 1e-3) ** 2
+    normal = prior[:, None, None] * np.eye(2)
+    right = prior[:, None] * place[:, :2]
+    for anchor in anchors:
+        if anchor.reflection == 0 or len(anchor.member) < _TRUSTED_MEMBERS:
+            continue
+        m = anchor.member
+        matrix = isometry_matrix(anchor.reflection, anchor.rotation)
+        seen = (paths.point[m, :2] - anchor.offset) @ matrix
+        out = paths.outward[m] @ matrix
+        left = np.stack([-out[:, 1], out[:, 0]], axis=-1)
+        std = reports.position_std[paths.report[m]]
+        along = np.maximum(paths.along_std[m] ** 2 - std**2, 0.1**2)
+        across = np.maximum(paths.across_std[m] ** 2 - std**2, 0.1**2)
+        robust = 1.0 / (
+            1.0 + misfit(paths, m, anchor.reflection, anchor.rotation, anchor.offset) / 4.0
+        )
+        weight = (
+            np.einsum("pi,pj->pij", out, out) * (robust / along)[:, None, None]
+            + np.einsum("pi,pj->pij", left, left) * (robust / across)[:, None, None]
+        )
+        np.add.at(normal, paths.report[m], weight)
+        np.add.at(right, paths.report[m], np.einsum("pij,pj->pi", weight, seen))
+    moved = np.linalg.solve(normal, right[..., None])[..., 0]
+    return np.concatenate([moved, place[:, 2:]], axis=1)
+
+
+def _wrong_reports(paths: UnfoldedPaths, free, count) -> np.ndarray:
+    """Mark reports whose paths almost all contradict anchors that explain most others."""
+    if free.mean() > 0.4:
+        return np.zeros(count, dtype=bool)
+    listed = np.bincount(paths.report, minlength=count)
+    unexplained = np.bincount(paths.report, free, minlength=count)
+    return (listed >= 4) & (unexplained > 0.75 * listed)
