@@ -44,9 +44,9 @@ def draw_fixes(fix: Fix, maps: Mapping[str, ChannelMap]) -> Figure:
     """
     with matplotlib.rc_context(STYLE):
         figure, axes = _ground(maps)
-        heard = fix.status != FixStatus.NO_ECHO
-        sure = heard & (fix.status == FixStatus.LOCATED)
-        ambiguous = heard & ~sure
+        detected = fix.status != FixStatus.NO_ECHO
+        sure = detected & (fix.status == FixStatus.LOCATED)
+        ambiguous = detected & ~sure
         other = fix.valid & (fix.probability >= _SHOWN) & ambiguous[:, None]
         other[:, 0] = False
         row, rank = np.nonzero(other)
@@ -65,12 +65,12 @@ def draw_fixes(fix: Fix, maps: Mapping[str, ChannelMap]) -> Figure:
             _ellipses(axes, fix.best[keep & drawn], fix.covariance[keep & drawn, 0], colour)
             axes.plot(*fix.best[keep, :2].T, ".", ms=4, color=colour, zorder=4,
                       label=f"{label} ({keep.sum()})")  # fmt: skip
-        lone = heard & ~drawn
+        lone = detected & ~drawn
         if lone.any():
             axes.plot(*fix.best[lone, :2].T, "o", ms=8, mfc="none", mec=_DOUBTFUL, zorder=4,
                       label=f"ellipse too wide to draw ({lone.sum()})")  # fmt: skip
-        some = "" if heard.all() else f"{heard.sum()} heard of "
-        axes.set_title(f"{some}{len(heard)} targets, with the 90 % ellipse that each fix claims")
+        some = "" if detected.all() else f"{detected.sum()} detected of "
+        axes.set_title(f"{some}{len(detected)} targets, with the 90 % ellipse that each fix claims")
         figure.legend(loc="outside lower center", ncols=3)
     return figure
 

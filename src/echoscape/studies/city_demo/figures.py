@@ -1,6 +1,7 @@
 """Figures of the demo, drawn from its rows and the city's outline alone.
 
-Colours are those of Okabe and Ito, told apart by every eye, and viridis where colour is a number.
+Colours are those of Okabe and Ito, distinguishable by every eye, and viridis where colour is a
+number.
 
 Takes rows by table name, as `city_demo` makes and stores them, and the sample's scene.
 Gives matplotlib figures by name, and the sentence under each.
@@ -55,12 +56,12 @@ CAPTIONS = {
     "story": "How it works.  Left: the target's echoes travel along paths folded at walls; the "
     "receiver knows their directions and delays, not the walls.  Middle: unfolded, every path is a "
     "straight line from a mirror image of the base station, and these images stand still while "
-    "users move; they are what the map of anchors learns.  Distances from several of them meet in "
-    "one place.  Right: the methods' fixes of this target, with their 90 % ellipses.",
+    "users move; they are what the map of virtual anchors learns.  Distances from several of them "
+    "meet in one place.  Right: the methods' fixes of this target, with their 90 % ellipses.",
     "errors": "Share of targets located better than a given error; a curve that ends below 100 % "
     "leaves targets without any echo.  Dashed: the errors (taken as round) of an unbiased "
-    "estimator that reaches the bound of the anchors' map, hears every echo and recognises every "
-    "path; it ends below 100 % where the map knows too few paths to bound a target.",
+    "estimator that reaches the bound of the virtual anchors' map, receives every echo and knows "
+    "its association; it ends below 100 % where the map knows too few paths to bound a target.",
     "calibration": "Is the claimed uncertainty true?  The share of targets inside the region that "
     "claims a given probability; on the diagonal, claims and truth agree; below it a method claims "
     "to know too much, above it too little.",
@@ -253,8 +254,8 @@ def _frame(axes: Axes, points: np.ndarray, margin: float | int) -> None:
 
 
 def _close(axes: Axes, rows: Rows, truth: np.ndarray) -> None:
-    """Draw the methods' fixes of one target about its true place; far ones are told in words."""
-    apart = np.stack([rows["x"], rows["y"]], axis=-1) - truth
+    """Draw the methods' fixes of one target about its true place; far ones are listed in words."""
+    difference = np.stack([rows["x"], rows["y"]], axis=-1) - truth
     near = rows["error"] < 6
     half = max(2.0, 1.4 * float(np.max(rows["error"], where=near, initial=0.0)))
     axes.plot(0, 0, "*", ms=13, color="black", mec="white", mew=0.8, zorder=7, ls="")
@@ -267,9 +268,9 @@ def _close(axes: Axes, rows: Rows, truth: np.ndarray) -> None:
         if not near[i]:
             axes.plot([], [], "o", ms=5, color=colour, mfc="none", ls="", label=label + ", outside")
             continue
-        axes.plot(*apart[i], "o", ms=5, color=colour, zorder=6, ls="", label=label)
+        axes.plot(*difference[i], "o", ms=5, color=colour, zorder=6, ls="", label=label)
         ellipse = EllipseCollection(
-            width[i], height[i], angle[i], units="xy", offsets=apart[i : i + 1],
+            width[i], height[i], angle[i], units="xy", offsets=difference[i : i + 1],
             offset_transform=axes.transData, facecolors="none", edgecolors=colour, linewidths=1.1,
         )  # fmt: skip
         axes.add_collection(ellipse)
@@ -303,12 +304,12 @@ def _errors(targets: Rows) -> Figure:
     return figure
 
 
-def _curve(axes: Axes, error: np.ndarray, **look) -> None:
+def _curve(axes: Axes, error: np.ndarray, **style) -> None:
     """Draw the share of all targets below an error; those without a fix never count."""
     known = np.sort(error[np.isfinite(error)])
     share = np.arange(1, len(known) + 1) / len(error)
     axes.step(np.r_[1e-3, known, 1e4], np.r_[0, share, share[-1:] if len(share) else 0],
-              where="post", **look)  # fmt: skip
+              where="post", **style)  # fmt: skip
 
 
 def _calibration(targets: Rows) -> Figure:

@@ -110,7 +110,7 @@ def beam_lines(beams: Rows) -> tuple[list[str], list[list[str]]]:
 
 
 def hearing(targets: Rows) -> dict[str, int]:
-    """Count the targets that a link budget lets be heard and located by the map of anchors."""
+    """Count the targets that a link budget lets be detected and located by the map of anchors."""
     rows = select(targets, mode="link budget", method="anchors")
     return {
         "targets": len(rows["target"]),
@@ -128,7 +128,7 @@ def hearing_sentence(targets: Rows) -> str:
     count = hearing(targets)
     return (
         f"With the default link budget {count['echoes']} of {count['possible']} echoes are "
-        f"detectable: {count['heard']} of {count['targets']} targets are heard, "
+        f"detectable: {count['heard']} of {count['targets']} targets are detected, "
         f"{count['two paths']} of them over at least two paths; {count['one place']} get a fix "
         f"with a single answer, and {count['within 3 m']} are located within 3 m."
     )
@@ -187,8 +187,9 @@ def _page(rows: dict[str, Rows], settings: Mapping, images: Mapping[str, bytes])
             f"All methods get the same echoes and the target's height.  <b>Fixed errors</b>: all "
             f"ordered pairs of up to {settings['strongest']} strongest paths, each angle wrong by "
             f"{settings['angle_std']:g} rad and each delay by {1e9 * settings['delay_std']:g} ns; "
-            "which echo took which path is not told.  <b>Link budget</b>: only what a 28 GHz small "
-            "cell can hear from a car, each echo as accurate as its signal-to-noise ratio allows. "
+            "the association of echoes and paths is unknown.  <b>Link budget</b>: only what a "
+            "28 GHz small cell can detect of a car, each echo as accurate as its signal-to-noise "
+            "ratio allows. "
             f"The networks had only {settings['epochs']} passes over the reports here."
         ),
         _paragraph(html.escape(hearing_sentence(rows["targets"]))),
@@ -286,12 +287,12 @@ def _table(title: str, heading: list[str], lines: list[list[str]]) -> str:
 
 
 _LIMITS = """<ul>
-<li>The same ray tracer made the reports and the targets' echoes, so the map meets no surprise:
+<li>The same ray tracer made the reports and the targets' echoes, so nothing contradicts the map:
 measured channels will be harder.</li>
 <li>One city square of 260 m, one base station, one height of users and targets.</li>
 <li>Walls are exact mirrors and everything stands still; there is no diffuse scattering.</li>
 <li>Targets are points that scatter alike in all directions; there is no clutter, no interference
-between echoes and no leak from the transmitter, and every target's echoes come apart from the
+between echoes and no leak from the transmitter, and every target's echoes come separated from the
 others'.</li>
 <li>The reports are exact here; noisy ones make every map worse.</li>
 </ul>"""

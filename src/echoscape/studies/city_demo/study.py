@@ -1,7 +1,7 @@
 """The main job in a real city, every method side by side: learn, hear, locate, steer.
 
 Maps are learnt from the sample's reports; passive targets stand at other places without line of
-sight; their echoes are heard as a link budget allows, and once more with fixed errors, which is
+sight; their echoes are detected as a link budget allows, and once more with fixed errors, which is
 the comparison that bounds apply to; every map and the guess that needs no map locate them; and
 the same maps choose beams for users at those places.
 
@@ -81,7 +81,7 @@ class DemoSettings(pydantic.BaseModel):
     delay_std: float = pydantic.Field(default=5e-9, gt=0)
     """Deviation of every echo's delay where errors are fixed [s]."""
     budget: LinkBudget = LinkBudget()
-    """What is heard, and how well, where a link budget decides."""
+    """Which echoes are detected, and how well, where a link budget decides."""
     position_std: float = pydantic.Field(default=1.0, gt=0)
     """Error of the positions of users who are served with beams, each coordinate [m]."""
     array: tuple[int, int] = (8, 8)
@@ -201,11 +201,11 @@ def _learn(settings: DemoSettings, reports: Reports, key, clock: _Clock) -> dict
     for method, loss in losses:
         with clock.step(f"{method}, {settings.epochs} epochs") as tell:
 
-            def told(done, total, _, tell=tell):
+            def shown(done, total, _, tell=tell):
                 tell(done, total)
 
             maps[method] = fit_map(
-                reports, network.model_copy(update={"loss": loss}), key=key, progress=told
+                reports, network.model_copy(update={"loss": loss}), key=key, progress=shown
             )
     return maps
 
@@ -225,7 +225,7 @@ def _hear(settings: DemoSettings, targets: Reports, mode: str, key) -> Simulated
 def _locate(
     method: str, maps: Mapping[str, ChannelMap], made: SimulatedEchoes, targets, tell
 ) -> Fix:
-    """Locate with one method; the targets' common height is given, as it is to every method."""
+    """Locate with one method; every method knows the targets' common height."""
     height = float(np.median(targets.position[:, 2]))
     if method == DIRECT:
         station = {targets.station[0]: targets.station_position[0]}
@@ -250,7 +250,7 @@ def _target_rows(method, mode, fix: Fix, targets: Reports, made: SimulatedEchoes
     found = fix.status != FixStatus.NO_ECHO
     place = np.where(found[:, None], fix.best, np.nan)
     covariance = np.where(found[:, None, None], fix.covariance[:, 0], np.nan)
-    apart = (place - targets.position)[:, :2]
+    difference = (place - targets.position)[:, :2]
     count = len(found)
     names = np.array([status.name.lower() for status in FixStatus])
     return {
@@ -258,7 +258,7 @@ def _target_rows(method, mode, fix: Fix, targets: Reports, made: SimulatedEchoes
         "method": np.full(count, method),
         "mode": np.full(count, mode),
         "status": names[fix.status],
-        "error": np.linalg.norm(apart, axis=1),
+        "error": np.linalg.norm(difference, axis=1),
         **{f"true_{axis}": targets.position[:, i] for i, axis in enumerate("xyz")},
         **{axis: place[:, i] for i, axis in enumerate("xyz")},
         "cov_xx": covariance[:, 0, 0],
