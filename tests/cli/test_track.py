@@ -153,7 +153,7 @@ def test_a_forecast_goes_on_after_the_last_observation(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--filter", "paper"], "need the user's position at every instant, in m, but at 0 s"),
+        (["--filter", "paper"], "needs the user's position at every instant, in m, but at 0 s"),
         (["--filter", "ukf", "--smooth"], "--smooth does not go with --filter ukf"),
         (["--filter", "ekf", "--start", "1,2,3"], "--start does not go with --filter ekf"),
         (["--filter", "ekf", "--forecast", "3"], "--forecast does not go with --filter ekf"),

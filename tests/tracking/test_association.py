@@ -96,3 +96,15 @@ def test_a_likely_rival_pushes_a_track_to_its_second_choice():
     odds = jnp.array([[5.0, 4.0], [5.5, -jnp.inf]])
     assert likeliest_pairs(odds, jnp.log(jnp.array([0.5, 0.5]))).tolist() == [1, 0]
     assert likeliest_pairs(odds - 20.0, jnp.log(jnp.array([0.5, 0.5]))).tolist() == [-1, -1]
+
+
+def test_messages_travel_along_a_chain_of_rivals():
+    # track 0 has one detection, which every other would take too: it needs several sweeps to learn
+    # at the end of the chain what happens at its beginning
+    odds = np.full((4, 4), -np.inf)
+    odds[0, 0] = 3.0
+    for k in range(1, 4):
+        odds[k, k - 1], odds[k, k] = 2.5, 0.5
+    missed = np.log([0.1, 0.1, 0.1, 0.1])
+    found = pair_probabilities(jnp.asarray(odds), jnp.asarray(missed))
+    assert np.allclose(found, enumerate_pairs(odds, missed), atol=1e-9)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from echoscape.checks import InputError
-from echoscape.tracking import TrackStatus, track_bounces
+from echoscape.tracking import BouncePoints, TrackStatus, track
 from echoscape.tracking.bounce_tracks import _raster
 from echoscape.tracking.track_table import track_columns
 from echoscape.units import SPEED_OF_LIGHT, wrap_angle
@@ -30,7 +30,7 @@ def walk():
 @pytest.mark.parametrize("method", ["extended", "bootstrap"])
 def test_what_is_followed_beats_what_was_observed(walk, method):
     observations, user, truth = walk
-    found = track_bounces(observations, STATION, method, particles=300, key=jax.random.key(1))
+    found = track(observations, STATION, BouncePoints(method, 300), key=jax.random.key(1))
     record, seen = found.record, observations.estimates
     assert found.first is not None
     moving = (found.status == TrackStatus.TRACKED) & np.isfinite(found.first).all(axis=2)
@@ -51,7 +51,7 @@ def test_what_is_followed_beats_what_was_observed(walk, method):
 @pytest.mark.slow
 def test_the_table_says_scatterer_with_first_and_last_bounce(walk):
     observations, _, _ = walk
-    found = track_bounces(observations, STATION, "extended", key=jax.random.key(1))
+    found = track(observations, STATION, BouncePoints("extended"), key=jax.random.key(1))
     columns = track_columns(found, observations)
     moving = columns["image"] == "moving"
     assert (columns["kind"][moving] == "scatterer").all()
@@ -69,9 +69,9 @@ def test_an_unknown_user_is_refused(walk):
     known[7] = False
     unknown = eqx.tree_at(lambda o: o.user_known, observations, known)
     with pytest.raises(
-        InputError, match=r"need the user's position at every instant, in m, but at 1"
+        InputError, match=r"needs the user's position at every instant, in m, but at 1"
     ):
-        track_bounces(unknown, STATION, "paper", key=jax.random.key(0))
+        track(unknown, STATION, BouncePoints("paper"))
 
 
 def test_gaps_are_steps_unseen_and_uneven_times_are_refused():

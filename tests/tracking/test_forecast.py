@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from echoscape.checks import InputError
-from echoscape.tracking import Kind, Record, Tracks, TrackStatus, UserStatus, forecast
-from echoscape.tracking.joint_state import JointSettings, predict_joint, start_joint
+from echoscape.tracking import AnchorType, Record, Tracks, TrackStatus, UserStatus, forecast
+from echoscape.tracking.filters import JointFilter
+from echoscape.tracking.joint_state import predict_joint, start_joint
 from echoscape.units import wrap_angle
 from tests.worlds.walls import STATION, image_path, sequences
 
@@ -17,16 +18,16 @@ USER, VELOCITY = np.array([-9.0, -17.0, 1.3]), np.array([0.8, -0.5, 0.0])
 
 def exact_tracks():
     """Tracks at 3 and 4 s of which the second is the truth and the first is not."""
-    anchor, turn, kind, sign, flip = [], [], [], [], []
+    anchor, turn, kind, sign, vertical_reflection = [], [], [], [], []
     for planes in sequences():
         exact, image, _ = image_path(USER, planes)
         vertical = sum(plane[0][2] == 0 for plane in planes)
         sign.append((-1.0) ** vertical)
-        flip.append((-1.0) ** (len(planes) - vertical))
+        vertical_reflection.append((-1.0) ** (len(planes) - vertical))
         anchor.append(image)
         turn.append(wrap_angle(exact[3] - sign[-1] * np.arctan2(*(USER - image)[1::-1])))
-        plain = Kind.EVEN if vertical % 2 == 0 else Kind.ODD
-        kind.append({0: Kind.STATION, 1: Kind.ONE_WALL}.get(len(planes), plain))
+        plain = AnchorType.EVEN if vertical % 2 == 0 else AnchorType.ODD
+        kind.append({0: AnchorType.STATION, 1: AnchorType.ONE_WALL}.get(len(planes), plain))
     count = len(anchor)
 
     def twice(wrong, right):
@@ -42,12 +43,17 @@ def exact_tracks():
         user_covariance=twice(np.eye(6), spread),
         anchor=twice(np.ones((count, 3)), anchor),
         anchor_covariance=jnp.tile(jnp.eye(3), (2, count, 1, 1)),
-        turn=twice(np.ones(count), turn),
+        rotation=twice(np.ones(count), turn),
         predicted=jnp.zeros((2, count, 5)),
-        sign=twice(sign, sign),
-        flip=twice(flip, flip),
+        reflection=twice(sign, sign),
+        vertical_reflection=twice(vertical_reflection, vertical_reflection),
         odds=jnp.ones((2, count)),
-        explained=jnp.ones(2),
+        misfit=jnp.ones(2),
+        share=jnp.ones(2),
+        pending=jnp.zeros(2, int),
+        relocated=jnp.zeros(2, bool),
+        nuisance=jnp.zeros((2, 4)),
+        nuisance_std=jnp.zeros((2, 4)),
         **whole,
     )
     status = np.full((2, count), int(TrackStatus.TRACKED))
@@ -86,7 +92,7 @@ def test_an_earlier_instant_forecasts_what_came_after():
 
 
 def test_the_users_error_grows_as_the_filters_own_prediction():
-    settings = JointSettings()
+    settings = JointFilter()
     station, place, velocity, now = map(jnp.asarray, (STATION, USER, VELOCITY, 4.0))
     state = start_joint(station, place, velocity, now, settings)
     tracks = exact_tracks()
@@ -108,7 +114,7 @@ def test_what_cannot_be_forecast_is_refused():
             forecast(tracks, np.array(times))
     first = np.zeros((2, len(sequences()), 3))
     moving = Tracks(
-        tracks.time, tracks.record, tracks.status, tracks.user_status, tracks.station, first
+        tracks.time, tracks.record, tracks.status, tracks.user_status, tracks.station, first=first
     )
     with pytest.raises(InputError, match="points that stand still"):
         forecast(moving, np.array([5.0]))

@@ -8,8 +8,8 @@ import pytest
 
 from echoscape.checks import InputError
 from echoscape.tracking import (
-    JointSettings,
-    Kind,
+    AnchorType,
+    JointFilter,
     TrackStatus,
     UserStatus,
     joint_state,
@@ -17,11 +17,11 @@ from echoscape.tracking import (
     track,
 )
 from echoscape.tracking.association import likeliest_pairs
-from echoscape.tracking.joint_state import USER, local_coordinates
+from echoscape.tracking.joint_state import SHARED, USER, local_coordinates
 from echoscape.tracking.joint_update import Detections, Match
 from tests.worlds.walls import STATION, image_path, observe, sequences
 
-SMALL = JointSettings(slots=24)
+SMALL = JointFilter(slots=24, suspect_unknown=False)
 # one compilation each, not one for every operation
 update_joint = eqx.filter_jit(joint_update.update_joint)
 predict_joint = eqx.filter_jit(joint_state.predict_joint)
@@ -32,7 +32,7 @@ start_joint = eqx.filter_jit(joint_state.start_joint)
 @pytest.fixture(scope="module")
 def walk():
     observations, user, velocity, truth = observe(np.random.default_rng(2))
-    found = track(observations, STATION, start=user[0], start_velocity=velocity, settings=SMALL)
+    found = track(observations, STATION, start=user[0], start_velocity=velocity, filter=SMALL)
     return observations, user, truth, found
 
 
@@ -57,9 +57,9 @@ def test_where_paths_stand_apart_the_likeliest_assignment_is_the_same(walk, monk
         return likeliest_pairs(*odds)
 
     monkeypatch.setattr(joint_update, "likeliest_pairs", likeliest)
-    other = JointSettings(slots=24, association="hungarian")
+    other = JointFilter(slots=24, suspect_unknown=False, association="hungarian")
     velocity = (user[1] - user[0]) / (observations.time[1] - observations.time[0])
-    again = track(observations, STATION, start=user[0], start_velocity=velocity, settings=other)
+    again = track(observations, STATION, start=user[0], start_velocity=velocity, filter=other)
     assert asked
     assert np.sqrt(np.mean(error(again, user) ** 2)) < 0.4
     same = np.asarray(again.record.detection) == np.asarray(found.record.detection)
@@ -71,7 +71,7 @@ def test_the_stated_error_is_honest(walk):
     wrong = np.asarray(found.record.user)[:, :2] - user[:, :2]
     covariance = np.asarray(found.record.user_covariance)[:, :2, :2]
     squared = np.einsum("ti,tij,tj->t", wrong, np.linalg.inv(covariance), wrong)
-    # 2 on average if exact; errors last for seconds, so one walk has a dozen independent looks
+    # 2 on average if exact; errors last for seconds, so one walk has a dozen independent epochs
     assert 0.3 < squared.mean() < 6.0
 
 
@@ -89,8 +89,8 @@ def test_anchors_are_the_images_and_their_kinds_are_recognised(walk):
         assert wrong @ np.linalg.solve(spread, wrong) < 25, sequences()[number]
         kinds[number] = found.record.kind[last, slot]
     assert len(kinds) >= 8
-    assert sum(kinds.get(number) == Kind.ONE_WALL for number in (1, 2, 3, 4, 10, 11)) >= 4
-    assert not any(kinds.get(number) == Kind.ONE_WALL for number in range(5, 10))
+    assert sum(kinds.get(number) == AnchorType.ONE_WALL for number in (1, 2, 3, 4, 10, 11)) >= 4
+    assert not any(kinds.get(number) == AnchorType.ONE_WALL for number in range(5, 10))
 
 
 def test_tracks_keep_their_paths(walk):
@@ -122,7 +122,7 @@ def test_a_user_teleported_is_lost_and_says_so(walk):
             np.where(late, noise[:, ::-1], seen.departure_azimuth),
         ),
     )
-    found = track(scattered, STATION, start=user[0], start_velocity=np.zeros(3), settings=SMALL)
+    found = track(scattered, STATION, start=user[0], start_velocity=np.zeros(3), filter=SMALL)
     assert (found.user_status[-10:] == UserStatus.LOST).all()
     assert np.isfinite(np.asarray(found.record.user)).all()
 
@@ -132,7 +132,7 @@ def test_instants_without_a_path_coast(walk):
     valid = observations.estimates.valid.copy()
     valid[30:34] = False
     dark = eqx.tree_at(lambda o: o.estimates.valid, observations, valid)
-    found = track(dark, STATION, start=user[0], start_velocity=user[1] - user[0], settings=SMALL)
+    found = track(dark, STATION, start=user[0], start_velocity=user[1] - user[0], filter=SMALL)
     assert (found.user_status[30:34] == UserStatus.COASTING).all()
     assert found.user_status[34] == UserStatus.TRACKED
     assert error(found, user)[34] < 1.0
@@ -142,12 +142,12 @@ def test_a_position_that_is_known_is_taken_in(walk):
     observations, user, _, _ = walk
     known = np.zeros(len(user), bool)
     known[70] = True
-    told = eqx.tree_at(
+    informed = eqx.tree_at(
         lambda o: (o.user_position, o.user_known),
         observations,
         (np.where(known[:, None], user, 0.0), known),
     )
-    again = track(told, STATION, start=user[0], start_velocity=user[1] - user[0], settings=SMALL)
+    again = track(informed, STATION, start=user[0], start_velocity=user[1] - user[0], filter=SMALL)
     assert error(again, user)[70] < 0.1
     assert again.user_status[70] == UserStatus.KNOWN
 
@@ -160,13 +160,13 @@ def test_a_start_is_needed(walk):
 def test_two_starts_that_contradict_are_refused(walk):
     observations, user, _, _ = walk
     first = np.arange(len(user)) == 0
-    told = eqx.tree_at(
+    informed = eqx.tree_at(
         lambda o: (o.user_position, o.user_known),
         observations,
         (np.where(first[:, None], user, 0.0), first),
     )
     with pytest.raises(InputError, match="--start lies 5 m from where user_x"):
-        track(told, STATION, start=user[0] + np.array([3.0, -4.0, 0.0]))
+        track(informed, STATION, start=user[0] + np.array([3.0, -4.0, 0.0]))
 
 
 def dense_update(mean, covariance, predict, slope, measured, noise):
@@ -175,7 +175,8 @@ def dense_update(mean, covariance, predict, slope, measured, noise):
 
 
 def test_an_update_equals_the_textbook(key):
-    settings = JointSettings(slots=8)
+    # one linearisation and Gaussian errors, so that the textbook's update is the same
+    settings = JointFilter(slots=8, passes=1, degrees_of_freedom=1e15)
     state = start_joint(
         jnp.asarray(STATION), jnp.array([1.0, 2.0, 1.5]), jnp.ones(3), jnp.array(0.0), settings
     )
@@ -187,14 +188,19 @@ def test_an_update_equals_the_textbook(key):
         (
             state.mean.at[USER:].set(anchors.reshape(-1)),
             root @ root.T,
-            jnp.full(8, int(Kind.EVEN)),
+            jnp.full(8, int(AnchorType.EVEN)),
         ),
     )
     local, _ = local_coordinates(state)
     from echoscape.tracking.anchor import predict_with_slope
 
-    predicted, slope = jax.vmap(predict_with_slope, (0, 0, 0, 0, None))(
-        local, state.slots.kind, state.slots.sign, state.slots.flip, jnp.asarray(STATION)
+    predicted, slope = jax.vmap(predict_with_slope, (0, 0, 0, 0, None, None))(
+        local,
+        state.slots.kind,
+        state.slots.reflection,
+        state.slots.vertical_reflection,
+        jnp.asarray(STATION),
+        state.pivot,
     )
     chosen = [2, 5, 7]
     measured = predicted[jnp.array(chosen)] + 0.003
@@ -203,13 +209,13 @@ def test_an_update_equals_the_textbook(key):
     match = Match(
         detection, jnp.zeros(8), jnp.zeros(8), jnp.zeros((8, 5)), predicted, jnp.ones(3, bool)
     )
-    seen = Detections(measured, std, jnp.ones(3, bool))
+    seen = Detections(measured, std, jnp.ones(3, bool), jnp.full(3, jnp.nan))
     after = update_joint(state, seen, match, jnp.asarray(STATION), settings)
     rows = np.zeros((15, state.mean.shape[0]))
     for i, slot in enumerate(chosen):
-        rows[5 * i : 5 * i + 5, :3] = slope[slot][:, :3]
+        rows[5 * i : 5 * i + 5, SHARED] = slope[slot][:, :6]
         at = USER + 4 * slot
-        rows[5 * i : 5 * i + 5, at : at + 4] = slope[slot][:, 3:]
+        rows[5 * i : 5 * i + 5, at : at + 4] = slope[slot][:, 6:]
     mean, covariance = dense_update(
         np.asarray(state.mean),
         np.asarray(state.covariance),
@@ -223,7 +229,7 @@ def test_an_update_equals_the_textbook(key):
 
 
 def test_two_short_predictions_equal_a_long_one():
-    settings = JointSettings(slots=8)
+    settings = JointFilter(slots=8)
     start = start_joint(
         jnp.asarray(STATION), jnp.zeros(3), jnp.array([1.0, -2.0, 0.1]), jnp.array(0.0), settings
     )
@@ -234,14 +240,14 @@ def test_two_short_predictions_equal_a_long_one():
 
 
 def test_new_anchors_share_the_users_error(key):
-    settings = JointSettings(slots=8)
+    settings = JointFilter(slots=8)
     start = start_joint(jnp.asarray(STATION), jnp.zeros(3), jnp.ones(3), jnp.array(0.0), settings)
     root = jax.random.normal(key, (6, 6))
     start = eqx.tree_at(
         lambda s: s.covariance, start, start.covariance.at[:6, :6].set(root @ root.T)
     )
     chosen = jnp.zeros(8, bool).at[jnp.array([3, 6])].set(True)
-    gain = jnp.tile(jnp.concatenate([jnp.eye(3), jnp.zeros((1, 3))]), (8, 1, 1))
+    gain = jnp.tile(jnp.eye(4, 6).at[3, 3].set(0.0), (8, 1, 1))
     own = jnp.tile(0.2 * jnp.eye(4), (8, 1, 1))
     state = set_coordinates(start, chosen, jnp.ones((8, 4)), gain, own)
     first, second = (slice(USER + 4 * slot, USER + 4 * slot + 3) for slot in (3, 6))
@@ -256,7 +262,7 @@ def test_later_instants_steady_the_users_motion(walk):
     observations, user, _, found = walk
     better = track(
         observations, STATION, start=user[0], start_velocity=user[1] - user[0], smooth=True,
-        settings=SMALL,
+        filter=SMALL,
     )  # fmt: skip
     step = observations.time[1]
     true = (user[2:] - user[:-2]) / (2 * step)
@@ -273,7 +279,7 @@ def test_later_instants_steady_the_users_motion(walk):
 
 def test_more_of_the_future_steadies_more(walk):
     observations, user, _, found = walk
-    start = {"start": user[0], "start_velocity": user[1] - user[0], "settings": SMALL}
+    start = {"start": user[0], "start_velocity": user[1] - user[0], "filter": SMALL}
     true = (user[2:] - user[:-2]) / (2 * observations.time[1])
 
     def wrong(each):
@@ -285,3 +291,19 @@ def test_more_of_the_future_steadies_more(walk):
     assert np.allclose(whole.record.user, best.record.user, atol=1e-8)
     assert wrong(best) < 1.05 * wrong(late) < 0.85 * wrong(found)
     assert np.allclose(late.record.user[-1], best.record.user[-1])
+
+
+def test_old_ways_of_naming_a_filter_work_and_say_so(walk):
+    observations, *_ = walk
+    with (
+        pytest.warns(DeprecationWarning, match=r"filter 'anchors' is now KnownUser\(\)"),
+        pytest.raises(InputError, match="needs the user's position at every instant, in m"),
+    ):
+        track(observations, STATION, "anchors")
+    with (
+        pytest.warns(DeprecationWarning, match=r"settings=... is now filter=..."),
+        pytest.raises(InputError, match="needs to know where the user starts"),
+    ):
+        track(observations, STATION, settings=SMALL)
+    with pytest.raises(InputError, match="filter must be an object such as JointFilter"):
+        track(observations, STATION, "particles")

@@ -8,7 +8,7 @@ import pytest
 from echoscape.checks import InputError
 from echoscape.propagation.wall_images import trace
 from echoscape.scene.mesh import make_mesh
-from echoscape.tracking import Kind, Record, Tracks, TrackStatus, UserStatus
+from echoscape.tracking import AnchorType, Record, Tracks, TrackStatus, UserStatus
 from echoscape.tracking.map_forecast import (
     COMMON_STD,
     EXCESS_STD,
@@ -49,14 +49,19 @@ def followed(walls, keep):
     )
     sign = (-1.0) ** found.bounces[rows]
     bearing = np.arctan2(*(USER - image).T[1::-1])
-    kinds = np.array([Kind.STATION, Kind.ONE_WALL, Kind.EVEN])[found.bounces[rows]]
+    kinds = np.array([AnchorType.STATION, AnchorType.ONE_WALL, AnchorType.EVEN])[
+        found.bounces[rows]
+    ]
     ones = np.ones((1, count))
     fields = dict(
         user=np.concatenate([USER, VELOCITY])[None], user_covariance=0.01 * np.eye(6)[None],
         anchor=image[None], anchor_covariance=np.tile(np.eye(3), (1, count, 1, 1)),
-        turn=wrap_angle(exact[:, 3] - sign * bearing)[None], predicted=exact[None],
+        rotation=wrap_angle(exact[:, 3] - sign * bearing)[None], predicted=exact[None],
         detection=np.arange(count)[None], identity=7 + np.arange(count)[None], kind=kinds[None],
-        sign=sign[None], flip=ones, odds=ones, hits=np.full((1, count), 9), explained=np.ones(1),
+        reflection=sign[None], vertical_reflection=ones, odds=ones,
+        hits=np.full((1, count), 9), misfit=np.ones(1),
+        share=np.ones(1), pending=np.zeros(1, int), relocated=np.zeros(1, bool),
+        nuisance=np.zeros((1, 4)), nuisance_std=np.zeros((1, 4)),
     )  # fmt: skip
     record = Record(**{name: jnp.asarray(value) for name, value in fields.items()})
     status = np.full((1, count), int(TrackStatus.TRACKED))

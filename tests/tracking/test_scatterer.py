@@ -1,4 +1,4 @@
-"""Scatterers among walls: each path is told by what stands still, its image or its bounce."""
+"""Scatterers among walls: what a path comes of is what stands still, its image or its bounce."""
 
 import equinox as eqx
 import jax
@@ -6,18 +6,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.tracking import JointSettings, Kind, TrackStatus, track
+from echoscape.tracking import AnchorType, JointFilter, TrackStatus, track
 from echoscape.tracking.scatterer import place_point
 from tests.worlds.walls import STATION, observe, scattered_path
 
 POINTS = [np.array([2.0, -6.0, 4.0]), np.array([-22.0, 4.0, 2.5]), np.array([14.0, 12.0, 6.0])]
-SETTINGS = JointSettings(slots=32)
+SETTINGS = JointFilter(slots=32, suspect_unknown=False)
 
 
 @pytest.fixture(scope="module")
 def walk():
     observations, user, velocity, truth = observe(np.random.default_rng(3), points=POINTS)
-    found = track(observations, STATION, start=user[0], start_velocity=velocity, settings=SETTINGS)
+    found = track(observations, STATION, start=user[0], start_velocity=velocity, filter=SETTINGS)
     return observations, user, truth, found
 
 
@@ -35,11 +35,11 @@ def test_scatterers_are_told_from_images(walk):
     _, _, truth, found = walk
     taken = kinds(found, truth, 60)
     for number in range(100, 103):
-        share = np.mean([kind == Kind.SCATTERER for _, _, kind in taken[number]])
+        share = np.mean([kind == AnchorType.SCATTERER for _, _, kind in taken[number]])
         assert share > 0.8, number
     walls = [kind for number in range(1, 12) for _, _, kind in taken.get(number, ())]
     assert len(walls) > 300
-    assert np.mean([kind == Kind.SCATTERER for kind in walls]) < 0.1  # one wall hardly slides
+    assert np.mean([kind == AnchorType.SCATTERER for kind in walls]) < 0.1  # one wall hardly slides
 
 
 def test_their_places_are_found_and_the_user_is_followed(walk):
@@ -47,7 +47,7 @@ def test_their_places_are_found_and_the_user_is_followed(walk):
     taken = kinds(found, truth, 100)
     for number, point in enumerate(POINTS, 100):
         k, slot, _ = taken[number][-1]
-        # half a degree at 40 m, averaged over a hundred looks, and the user's own error
+        # half a degree at 40 m, averaged over a hundred epochs, and the user's own error
         assert np.linalg.norm(found.record.anchor[k, slot] - point) < 0.6
     wrong = np.linalg.norm(np.asarray(found.record.user)[:, :2] - user[:, :2], axis=1)
     assert np.sqrt(np.mean(wrong**2)) < 0.4

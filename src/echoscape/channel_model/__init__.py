@@ -10,6 +10,7 @@ from echoscape.channel_model.coefficient import (
     realize,
 )
 from echoscape.channel_model.path_rays import motion_of, rays_from_paths
+from echoscape.channel_model.point_rays import rays_from_points
 from echoscape.channel_model.ray import Motion, RaySet, RayState, evolve, move
 from echoscape.channel_model.spread import Spreads, spreads
 from echoscape.channel_model.statistic import ks_distance, ks_halves
@@ -28,6 +29,7 @@ __all__ = [
     "motion_of",
     "move",
     "rays_from_paths",
+    "rays_from_points",
     "rays_from_tracks",
     "read_motion",
     "realize",

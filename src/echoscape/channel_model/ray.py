@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from echoscape.scene import distance
-from echoscape.tracking.anchor import Kind, predict_path
+from echoscape.tracking.anchor import AnchorType, predict_path
 from echoscape.units import SPEED_OF_LIGHT
 
 
@@ -115,8 +115,8 @@ def evolve(
         velocity: Of the user [m/s].
         time: For levels and presence [s].
     """
-    kind = jnp.where(rays.scattered, int(Kind.SCATTERER), int(Kind.EVEN))
-    kind = jnp.where(~rays.scattered & (rays.sense < 0), int(Kind.ODD), kind)
+    kind = jnp.where(rays.scattered, int(AnchorType.SCATTERER), int(AnchorType.EVEN))
+    kind = jnp.where(~rays.scattered & (rays.sense < 0), int(AnchorType.ODD), kind)
 
     def one(point, turn, kind, sense, flip):
         local = jnp.concatenate([position, point, turn[None]])

@@ -29,7 +29,6 @@ from echoscape.cli import (
     reproduce,
     sample,
     score,
-    track,
 )
 from echoscape.cli.console import print_problem, print_warning
 from echoscape.cli.deprecated import current_words
@@ -53,7 +52,12 @@ app.command(sample.estimate)
 app.command(locate.locate)
 app.command(follow.follow)
 app.command(bound.bound)
-app.command(track.track)
+# Its options are the filter's own fields, which JAX comes with: loaded only when it is asked for.
+app.command(
+    "echoscape.cli.track:track",
+    name="track",
+    help="Follow static points and, where it is not known, the user; write tracks and the user.",
+)
 app.command(channel.channel)
 app.command(reproduce.app)
 app.command(pilots.app)

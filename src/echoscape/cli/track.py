@@ -18,13 +18,16 @@ from echoscape.cli.console import (
     use_double_precision,
 )
 from echoscape.cli.options import Numbers, check_deviations, check_folder
+from echoscape.tracking.filters import BouncePoints, JointFilter, KnownUser, TrackingFilter
 
 if TYPE_CHECKING:
     import numpy as np
 
     from echoscape.propagation.ray_cast import BoxTree
-    from echoscape.reports import Observations
     from echoscape.tracking import Tracks
+
+
+Filter = Literal["joint", "anchors", "paper", "bootstrap", "rao-blackwellised", "ekf", "ukf"]
 
 
 def track(
@@ -36,10 +39,9 @@ def track(
     start: Numbers | None = None,
     start_velocity: Numbers | None = None,
     mesh: Path | None = None,
-    filter: Literal[
-        "joint", "anchors", "paper", "bootstrap", "rao-blackwellised", "ekf", "ukf"
-    ] = "joint",
-    association: Literal["messages", "hungarian"] = "messages",
+    filter: Filter = "joint",
+    motion: str | None = None,
+    unknown: str | None = None,
     smooth: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     lag: float | None = None,
     forecast: float | None = None,
@@ -48,26 +50,28 @@ def track(
     seed: int = 0,
     angle_std: float | None = None,
     delay_std: float | None = None,
+    settings: Annotated[JointFilter | None, cyclopts.Parameter(name="*")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Follow anchors and, where it is not known, the user; write tracks, user and a figure.
+    """Follow static points and, where it is not known, the user; write tracks, user and a figure.
 
     Args:
         observations: Observations as .parquet or .csv.
         station: Position of the base station, such as 120.4,222.4,10 [m].
-        out: Folder for tracks.parquet, user.parquet, tracks.png and tracks.pdf.
+        out: Folder for tracks.parquet, user.parquet, filter.json, tracks.png and tracks.pdf.
         start: Where the user is at first [m]; the file's first known position if not given.
         start_velocity: The user's first velocity, such as 0.2,1,0 [m/s].
         mesh: Walls as .npz (vertices, faces) or .obj; gives every path's first and last bounce.
-        filter: Which filter follows: joint, over user and anchors; anchors, where the file knows
+        filter: Which filter follows: joint, over user and points; anchors, where the file knows
             the user's position at every instant; or, where it does, one of five over first and last
             bounces that move, on the associations of anchors: paper (the heaviest particle),
             bootstrap, rao-blackwellised, ekf, ukf.  These are baselines: every path carries its
             own copy of the user, which drifts, and anchors are several times closer.
-        association: Which detection is whose, for joint and anchors: by the probability of every
-            pair under all assignments, from belief propagation; or by the Hungarian method, the one
-            likeliest assignment.  Both ask only pairs within the gate.
+        motion: How the user moves: pedestrian, vehicle, uav, or a .toml file of the acceleration
+            settings below.
+        unknown: What is not known exactly and estimated with the rest, such as clock,heading: the
+            user's clock, the heading of the user's array, or station-heading.
         smooth: Let later observations correct the user's motion, for channels; without, every
             instant rests on what came before.
         lag: With --smooth, let only observations within this long after an instant correct it, as
@@ -80,13 +84,16 @@ def track(
         seed: Seed of their random numbers.
         angle_std: Standard deviation of angles that the file states none for [rad].
         delay_std: Standard deviation of delays that the file states none for [s].
+        settings: Settings of the joint filter.
         json: Print JSON for programs.
         quiet: Show no progress.
     """
     use_double_precision()
     check_deviations(angle_std, delay_std)
     check_folder(out)
-    check_bounces(filter, smooth, lag, forecast, particles, start or start_velocity, association)
+    given = {"--start": start or start_velocity, "--motion": motion, "--unknown": unknown}
+    check_bounces(filter, smooth, lag, forecast, particles, given)
+    method = choose_filter(filter, settings or JointFilter(), motion, unknown, particles)
     station_position = read_triple(station, "--station", "m")
     assert station_position is not None  # --station is required
     start_position = read_triple(start, "--start", "m")
@@ -95,7 +102,6 @@ def track(
     from echoscape.reports import read_observations
     from echoscape.tracking import track as follow
     from echoscape.tracking import write_tracks, write_user
-    from echoscape.tracking.joint_state import JointSettings
 
     tree = None if mesh is None else read_tree(mesh, station_position)
     seen = read_observations(observations, angle_std, delay_std)
@@ -104,13 +110,12 @@ def track(
         if start_position is not None or seen.user_known[0]:
             check_outdoors(tree, begin, mesh)
     with progress(f"follow {len(seen.time)} instants", quiet):
-        if filter == "joint" or filter == "anchors":
-            found = follow(
-                seen, station_position, filter, start=start_position, start_velocity=velocity,
-                smooth=smooth, lag=lag, settings=JointSettings(association=association),
-            )  # fmt: skip
-        else:
-            found = follow_bounces(seen, station_position, filter, tree, particles, seed)
+        import jax
+
+        found = follow(
+            seen, station_position, method, start=start_position, start_velocity=velocity,
+            smooth=smooth, lag=lag, tree=tree, key=jax.random.key(seed),
+        )  # fmt: skip
     later = None if forecast is None else go_on(found, forecast)
     from echoscape.plotting.fixes import save_figure
     from echoscape.plotting.tracks import draw_tracks
@@ -131,6 +136,7 @@ def track(
         if film is not None:
             write_html(film, folder / "route.html")
             write_film(film, folder)
+        (folder / "filter.json").write_text(describe_filter(method))
         write_user(found, folder / "user.parquet")
     told = summarize(found, seen.repeated)
     if tree is not None:
@@ -149,8 +155,7 @@ def check_bounces(
     lag: float | None,
     forecast: float | None,
     particles: int,
-    start: str | None,
-    association: str = "messages",
+    given: dict[str, str | None],
 ) -> None:
     """Refuse options that make no sense together, before the work and not after it."""
     from echoscape.checks import InputError
@@ -165,31 +170,38 @@ def check_bounces(
         raise InputError(f"--particles must lie between 2 and 1000000; got {particles}")
     if filter in ("joint", "anchors"):
         return
-    for option, given in (("--smooth", smooth), ("--forecast", forecast), ("--start", start),
-                          ("--association", association != "messages")):  # fmt: skip
-        if given:
+    given |= {"--smooth": smooth or None, "--forecast": forecast}  # type: ignore[arg-type]
+    for option, value in given.items():
+        if value is not None:
             raise InputError(
                 f"{option} does not go with --filter {filter}, which follows moving bounce points "
                 "around a user who is known; take --filter joint or anchors"
             )
 
 
-def follow_bounces(
-    seen: "Observations",
-    station: "np.ndarray",
-    filter: Literal["paper", "bootstrap", "rao-blackwellised", "ekf", "ukf"],
-    tree: "BoxTree | None",
-    particles: int,
-    seed: int,
-) -> "Tracks":
-    """Follow moving bounce points by the filter of that name."""
-    import jax
-
-    from echoscape.tracking import track_bounces
-
+def choose_filter(
+    filter: Filter, settings: JointFilter, motion: str | None, unknown: str | None, particles: int
+) -> TrackingFilter:
+    """Make the filter of a name with its settings."""
+    if motion is not None:
+        settings = settings.with_motion(motion)
+    if unknown is not None:
+        settings = settings.with_unknown(*unknown.split(","))
+    if filter == "joint":
+        return settings
+    if filter == "anchors":
+        return KnownUser(points=settings)
     method = "extended" if filter == "ekf" else "unscented" if filter == "ukf" else filter
-    key = jax.random.key(seed)
-    return track_bounces(seen, station, method, tree=tree, particles=particles, key=key)
+    return BouncePoints(method, particles)
+
+
+def describe_filter(method: TrackingFilter) -> str:
+    """Write a filter's name and settings as JSON."""
+    import dataclasses
+    import json
+
+    fields = dataclasses.asdict(method)
+    return json.dumps({"filter": type(method).__name__, **fields}, indent=1) + "\n"
 
 
 def go_on(found: "Tracks", seconds: float) -> "Tracks":

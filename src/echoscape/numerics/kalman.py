@@ -53,7 +53,7 @@ def extended_update(
     slope = jax.jacfwd(measure)(belief.mean)
     spread = slope @ belief.covariance
     residual = difference(measured, measure(belief.mean))
-    return _condition(belief, residual, spread @ slope.T + noise, spread)
+    return condition(belief, residual, spread @ slope.T + noise, spread)
 
 
 def unscented_update(
@@ -73,10 +73,23 @@ def unscented_update(
     apart = value - mean[None]
     spread = apart.T @ offset / (2 * size)
     inner = apart.T @ apart / (2 * size) + noise
-    return _condition(belief, difference(measured, centre) - mean, inner, spread)
+    return condition(belief, difference(measured, centre) - mean, inner, spread)
 
 
-def _condition(belief: Gaussian, residual: Array, inner: Array, spread: Array) -> Gaussian:
+def condition(
+    belief: Gaussian,
+    residual: Float[Array, " value"],
+    inner: Float[Array, "value value"],
+    spread: Float[Array, "value coordinate"],
+) -> Gaussian:
+    """Condition a belief on a residual, by the Cholesky factor of its covariance.
+
+    Args:
+        belief: Before.
+        residual: Measured less predicted.
+        inner: Covariance of the residual.
+        spread: Covariance of the residual with the coordinates.
+    """
     lower = jnp.linalg.cholesky(inner)
     root = solve_triangular(lower, spread, lower=True)
     innovation = solve_triangular(lower, residual, lower=True)

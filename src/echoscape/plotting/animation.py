@@ -22,7 +22,7 @@ from echoscape.propagation.ray_cast import BoxTree
 from echoscape.reports import Observations
 from echoscape.scene.mesh import Mesh
 from echoscape.tracking import Tracks, TrackStatus, paths_of
-from echoscape.tracking.anchor import Kind
+from echoscape.tracking.anchor import AnchorType
 from echoscape.tracking.bounce import one_wall_bounce, seen_points
 
 FRAMES = 240
@@ -76,16 +76,16 @@ def make_film(
     believed = tracks.status >= TrackStatus.TRACKED
     shown = np.zeros_like(believed)
     shown[chosen] = believed[chosen]
-    instant, slot = np.nonzero(shown & (kind != Kind.STATION))
+    instant, slot = np.nonzero(shown & (kind != AnchorType.STATION))
     points = anchor[instant, slot]
-    scattered = kind[instant, slot] == Kind.SCATTERER
+    scattered = kind[instant, slot] == AnchorType.SCATTERER
     if tree is not None and tracks.first is None:
         path = paths_of(tracks)[instant, slot]
         bounce = seen_points(tree, user[instant, :3], path[:, 1], path[:, 2])
     else:
         bounce = one_wall_bounce(user[instant, :3], points, tracks.station)
-        single = (kind[instant, slot] == Kind.ONE_WALL) & (
-            np.asarray(record.flip)[instant, slot] > 0
+        single = (kind[instant, slot] == AnchorType.ONE_WALL) & (
+            np.asarray(record.vertical_reflection)[instant, slot] > 0
         )
         bounce[~single] = np.nan
     low = np.minimum(user[:, :2].min(axis=0), tracks.station[:2])

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from echoscape.reports import Observations
 from echoscape.tracking import Tracks, TrackStatus, UserStatus
-from echoscape.tracking.anchor import Kind
+from echoscape.tracking.anchor import AnchorType
 from echoscape.tracking.bounce import one_wall_bounce
 
 _STYLE: Any = {
@@ -52,22 +52,22 @@ def _draw_place(axes: Axes, tracks: Tracks) -> None:
     user = np.asarray(tracks.record.user)[:, :2]
     lost = tracks.user_status == UserStatus.LOST
     identity = np.asarray(tracks.record.identity)
-    kind, flip = np.asarray(tracks.record.kind), np.asarray(tracks.record.flip)
+    kind, flip = np.asarray(tracks.record.kind), np.asarray(tracks.record.vertical_reflection)
     anchor = np.asarray(tracks.record.anchor)
     tracked = tracks.status == TrackStatus.TRACKED
-    instant, slot = np.nonzero(tracked & (kind == Kind.ONE_WALL) & (flip > 0))
+    instant, slot = np.nonzero(tracked & (kind == AnchorType.ONE_WALL) & (flip > 0))
     bounce = one_wall_bounce(
         np.asarray(tracks.record.user)[instant, :3], anchor[instant, slot], tracks.station
     )
     if tracks.first is not None:
-        bounce = anchor[tracked & (kind == Kind.SCATTERER)]
+        bounce = anchor[tracked & (kind == AnchorType.SCATTERER)]
     low = np.minimum(user.min(axis=0), tracks.station[:2])
     high = np.maximum(user.max(axis=0), tracks.station[:2])
     centre, half = 0.5 * (low + high), 0.7 * max(*(high - low), 20.0)
     low, high = centre - half, centre + half
     axes.plot(*bounce[:, :2].T, ".", ms=2, color=_WALL, zorder=2, rasterized=True,
               label="points on walls" if tracks.first is None else "last bounces")  # fmt: skip
-    instant, slot = np.nonzero(tracked & (kind != Kind.STATION))
+    instant, slot = np.nonzero(tracked & (kind != AnchorType.STATION))
     points = "anchors" if tracks.first is None else "first bounces"
     last = {identity[i, j]: (i, j) for i, j in zip(instant, slot)}
     if tracks.first is not None:

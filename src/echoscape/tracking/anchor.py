@@ -25,11 +25,9 @@ from echoscape.units import wrap_angle
 
 MEASURED = ("length", "arrival_azimuth", "arrival_zenith", "departure_azimuth", "departure_zenith")
 """What a path is measured by: its length [m] and four angles [rad]."""
-LOCAL = 7
-"""Coordinates that one path depends on: user (3), anchor (3), turn (1)."""
 
 
-class Kind(enum.IntEnum):
+class AnchorType(enum.IntEnum):
     """How the departure azimuth of an anchor's path follows from its geometry."""
 
     STATION = 0
@@ -49,8 +47,8 @@ class Kind(enum.IntEnum):
 def predict_path(
     local: Float[Array, "7"],
     kind: Int[Array, ""],
-    sign: Float[Array, ""],
-    flip: Float[Array, ""],
+    reflection: Float[Array, ""],
+    vertical_reflection: Float[Array, ""],
     station: Float[Array, "3"],
 ) -> Float[Array, "5"]:
     """Predict length, arrival and departure of the path from one anchor, `MEASURED`.
@@ -59,22 +57,22 @@ def predict_path(
 
     Args:
         local: Position of the user [m], of the anchor [m], and the turn [rad].
-        kind: One of `Kind`.
-        sign: +1 or -1, the sense in which the image turns where `kind` does not say.
-        flip: -1 after an odd number of reflections in level planes, else +1.
+        kind: One of `AnchorType`.
+        reflection: +1 or -1, the sense in which the image turns where `kind` does not say.
+        vertical_reflection: -1 after an odd number of reflections in level planes, else +1.
         station: Position of the station [m].
     """
     user, anchor, turn = local[:3], local[3:6], local[6]
     toward = user - anchor
     leg = station_leg(anchor, station)
-    scattered = kind == Kind.SCATTERER
+    scattered = kind == AnchorType.SCATTERER
     length = distance(toward) + jnp.where(scattered, distance(leg), 0.0)
     arrival_azimuth, arrival_zenith = angles_of(-toward)
-    image_azimuth, image_zenith = angles_of(toward * jnp.array([1.0, 1.0, flip]))
+    image_azimuth, image_zenith = angles_of(toward * jnp.array([1.0, 1.0, vertical_reflection]))
     point_azimuth, point_zenith = angles_of(leg)
-    offset = jnp.where(kind == Kind.ONE_WALL, 2 * point_azimuth + math.pi, turn)
-    offset = jnp.where(kind == Kind.STATION, 0.0, offset)
-    image_azimuth = offset + turning_sense(kind, sign) * image_azimuth
+    offset = jnp.where(kind == AnchorType.ONE_WALL, 2 * point_azimuth + math.pi, turn)
+    offset = jnp.where(kind == AnchorType.STATION, 0.0, offset)
+    image_azimuth = offset + mirror_sign(kind, reflection) * image_azimuth
     departure_azimuth = jnp.where(scattered, point_azimuth, image_azimuth)
     departure_zenith = jnp.where(scattered, point_zenith, image_zenith)
     return jnp.stack(
@@ -95,24 +93,82 @@ def station_leg(anchor: Float[Array, "3"], station: Float[Array, "3"]) -> Float[
     return jnp.where(here, jnp.array([1.0, 0.0, 0.0]), leg)
 
 
-def turning_sense(kind: Int[Array, ""], sign: Float[Array, ""]) -> Float[Array, ""]:
+def mirror_sign(kind: Int[Array, ""], reflection: Float[Array, ""]) -> Float[Array, ""]:
     """Tell in which sense the departure azimuth turns with the user's bearing [1]."""
-    mirrored = (kind == Kind.ONE_WALL) | (kind == Kind.ODD)
-    plain = (kind == Kind.EVEN) | (kind == Kind.STATION)
-    return jnp.where(mirrored, -1.0, jnp.where(plain, 1.0, sign))
+    mirrored = (kind == AnchorType.ONE_WALL) | (kind == AnchorType.ODD)
+    plain = (kind == AnchorType.EVEN) | (kind == AnchorType.STATION)
+    return jnp.where(mirrored, -1.0, jnp.where(plain, 1.0, reflection))
+
+
+def array_station(
+    station: Float[Array, "3"], pivot: Float[Array, "2"], heading: Float[Array, ""]
+) -> Float[Array, "3"]:
+    """Give the station in the frame of the user's array, turned about the user's start [m].
+
+    Args:
+        station: Position in the site's frame [m].
+        pivot: Where the user started, which both frames share [m].
+        heading: Of the user's array in the site's frame [rad].
+    """
+    return jnp.concatenate([pivot + rotate(station[:2] - pivot, -heading), station[2:]])
+
+
+def rotate(vector: Float[Array, "2"], angle: Float[Array, ""]) -> Float[Array, "2"]:
+    """Turn a vector counter-clockwise by an angle [rad]."""
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    return jnp.stack([cos * vector[0] - sin * vector[1], sin * vector[0] + cos * vector[1]])
+
+
+def predict_measured(
+    local: Float[Array, "10"],
+    kind: Int[Array, ""],
+    reflection: Float[Array, ""],
+    vertical_reflection: Float[Array, ""],
+    station: Float[Array, "3"],
+    pivot: Float[Array, "2"],
+) -> Float[Array, "5"]:
+    """Predict a path as `predict_path` does, with clock and headings, in the array's frame.
+
+    User and anchor are given as the user's array has them, so that no measurement of an image whose
+    rotation is free depends on the heading: turning the whole map with the user changes nothing
+    that is observed, and the filter must not believe otherwise.  Only paths tied to the station
+    carry the heading.
+
+    Args:
+        local: User [m], clock [m], headings of user and station [rad], anchor [m], rotation [rad].
+        kind: One of `AnchorType`.
+        reflection: +1 or -1 where `kind` does not say.
+        vertical_reflection: -1 after an odd number of reflections in level planes, else +1.
+        station: Position of the station in the site's frame [m].
+        pivot: Where the user started [m].
+    """
+    user, clock, heading, turned, anchor = local[:3], local[3], local[4], local[5], local[6:9]
+    here = array_station(station, pivot, heading)
+    anchor = jnp.where(kind == AnchorType.STATION, here, anchor)
+    seen = predict_path(
+        jnp.concatenate([user, anchor, local[9:]]), kind, reflection, vertical_reflection, here
+    )
+    tied = (
+        (kind == AnchorType.STATION)
+        | (kind == AnchorType.ONE_WALL)
+        | (kind == AnchorType.SCATTERER)
+    )
+    departure = wrap_angle(seen[3] + jnp.where(tied, heading + turned, 0.0))
+    return jnp.stack([seen[0] + clock, seen[1], seen[2], departure, seen[4]])
 
 
 def predict_with_slope(
-    local: Float[Array, "7"],
+    local: Float[Array, "10"],
     kind: Int[Array, ""],
-    sign: Float[Array, ""],
-    flip: Float[Array, ""],
+    reflection: Float[Array, ""],
+    vertical_reflection: Float[Array, ""],
     station: Float[Array, "3"],
-) -> tuple[Float[Array, "5"], Float[Array, "5 7"]]:
-    """Predict a path as `predict_path` does, with the derivative by the seven coordinates."""
+    pivot: Float[Array, "2"],
+) -> tuple[Float[Array, "5"], Float[Array, "5 10"]]:
+    """Predict as `predict_measured` does, with the derivative by the ten coordinates."""
 
     def twice(local):
-        predicted = predict_path(local, kind, sign, flip, station)
+        predicted = predict_measured(local, kind, reflection, vertical_reflection, station, pivot)
         return predicted, predicted
 
     slope, predicted = jax.jacfwd(twice, has_aux=True)(local)

@@ -35,15 +35,15 @@ def pair_probabilities(
     weight = jnp.where(jnp.isfinite(log_odds), weight, 0.0)
 
     def sweep(_, to_track):
-        told = weight * to_track
-        others = 1.0 + told.sum(axis=1, keepdims=True) - told
+        informed = weight * to_track
+        others = 1.0 + informed.sum(axis=1, keepdims=True) - informed
         to_detection = weight / jnp.maximum(others, _LOWEST)
         rivals = 1.0 + to_detection.sum(axis=0, keepdims=True) - to_detection
         return 1.0 / jnp.maximum(rivals, _LOWEST)
 
     to_track = jax.lax.fori_loop(0, _SWEEPS, sweep, jnp.ones_like(weight))
-    told = weight * to_track
-    return told / (1.0 + told.sum(axis=1, keepdims=True))
+    informed = weight * to_track
+    return informed / (1.0 + informed.sum(axis=1, keepdims=True))
 
 
 def best_pairs(

@@ -45,7 +45,7 @@ def seen_points(
 
     Args:
         tree: The mesh.
-        start: Where one looks from [m].
+        start: Where one epochs from [m].
         azimuth: Where to [rad].
         zenith: Where to, from +z [rad].
 

@@ -77,7 +77,7 @@ def last_bounce(
 
     After one bounce it is the first itself, where the ray of arrival meets it within the tolerance.
     After two it lies on that ray so that both outer legs and the way between make up the length.
-    After three or more it cannot be told from these numbers, and the two-bounce point stands in.
+    After three or more these numbers do not give it, and the two-bounce point stands in.
 
     Args:
         length: Of the whole path [m].

@@ -5,7 +5,7 @@ which they do not estimate well; so a path is followed from where the filter ove
 detects its track again, from that filter's user, and its first bounce is what the station sees in
 the direction of departure.
 
-Takes `Tracks` and what was observed, or `Observations` that know the user's position.
+Takes `Tracks` and what was detected.
 Gives the states of every path in the slots of the tracks, or `Tracks` of bounce points.
 """
 
@@ -17,13 +17,12 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from echoscape.checks import InputError
 from echoscape.propagation.ray_cast import BoxTree
-from echoscape.reports import Observations
-from echoscape.tracking.anchor import Kind
+from echoscape.tracking.anchor import AnchorType
 from echoscape.tracking.bounce import seen_points
 from echoscape.tracking.bounce_filters import Method, PathHistory, follow_bounces
 from echoscape.tracking.bounce_state import SIZE, angle_residual, last_bounce, measure_bounces
 from echoscape.tracking.joint_update import Detections
-from echoscape.tracking.track import Tracks, TrackStatus, detections_of, track
+from echoscape.tracking.tracks import Tracks, TrackStatus
 
 LOST_APART = 5.0
 """Standard deviations between a state and its own detection beyond which it is lost [1]."""
@@ -43,8 +42,8 @@ class BounceStates(eqx.Module):
 
 
 def track_bounces(
-    observations: Observations,
-    station: Float[np.ndarray, "3"],
+    found: Tracks,
+    seen: Detections,
     method: Method = "bootstrap",
     *,
     tree: BoxTree | None = None,
@@ -54,8 +53,8 @@ def track_bounces(
     """Follow the bounce points of every path around a user whose position is known.
 
     Args:
-        observations: What was seen, and where the user was at every instant.
-        station: Position of the station [m].
+        found: Tracks of static points around that user.
+        seen: Every detection.
         method: Which filter.
         tree: Walls; without them each path is first taken for one bounce on its ellipsoid.
         particles: How many, for the filters that use particles.
@@ -63,26 +62,17 @@ def track_bounces(
 
     Returns:
         Tracks whose points are last bounces, with first bounces beside them; the line of sight, and
-        which detection is whose, as the filter over anchors has it.  Every path carries a copy of
-        the user, as in [isac-gbsm], which drifts by a metre or so in 20 s and its points with it.
+        which detection is whose, as `found` has it.  Every path carries a copy of the user, as in
+        [isac-gbsm], which drifts by a metre or so in 20 s and its points with it.
 
     Raises:
-        InputError: The user's position is not known throughout, or instants are uneven.
+        InputError: Instants are uneven.
     """
-    unknown = np.flatnonzero(~observations.user_known)
-    if len(unknown):
-        when = observations.time[unknown[0]]
-        raise InputError(
-            "filters of bounce points need the user's position at every instant, in m, but at "
-            f"{when:g} s it is empty; fill user_x, user_y, user_z or take --filter joint"
-        )
-    found = track(observations, station, "anchors")
-    seen = detections_of(observations)
     states = follow_tracks(found, seen, tree, method=method, particles=particles, key=key)
     record = found.record
     there = np.isfinite(np.concatenate([states.measured, states.state], axis=2)).all(axis=2)
     kind = np.asarray(record.kind)
-    direct = kind == int(Kind.STATION)
+    direct = kind == int(AnchorType.STATION)
     detection = np.asarray(record.detection)
     which = np.maximum(detection, 0)[:, :, None]
     value, deviation = (
@@ -100,7 +90,7 @@ def track_bounces(
             np.where(moved, states.state[..., 12:15], record.anchor),
             np.where(moved[..., None], np.nan, record.anchor_covariance),
             np.where(moved, states.measured, record.predicted),
-            np.where(there, int(Kind.SCATTERER), kind),
+            np.where(there, int(AnchorType.SCATTERER), kind),
         ),
     )
     return Tracks(
@@ -204,7 +194,7 @@ def _raster(time: np.ndarray) -> tuple[np.ndarray, float]:
     if np.abs((time - time[0]) / step - tick).max() > _UNEVEN or np.diff(tick).min() < 1:
         raise InputError(
             "filters of bounce points need instants at multiples of one step, in s, but the "
-            f"shortest, {shortest:.4g} s, does not divide the others; take --filter anchors"
+            f"shortest, {shortest:.4g} s, does not divide the others; take filter anchors"
         )
     return tick, step
 
@@ -223,7 +213,7 @@ def _jobs(found: Tracks, window: np.ndarray) -> list[tuple[int, np.ndarray]]:
             for each in np.unique(own[hit]):
                 rows = instants[own == each]
                 begin = rows[np.argmax(detection[rows, slot] >= 0)]
-                if each > 0 and kind[begin, slot] != Kind.STATION:
+                if each > 0 and kind[begin, slot] != AnchorType.STATION:
                     jobs.append((slot, rows[rows >= begin]))
     return jobs
 

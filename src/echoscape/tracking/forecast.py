@@ -16,9 +16,9 @@ from jaxtyping import Array, Float
 
 from echoscape.checks import InputError
 from echoscape.tracking.anchor import predict_path
-from echoscape.tracking.joint_state import JointSettings
+from echoscape.tracking.filters import JointFilter
 from echoscape.tracking.record import Record
-from echoscape.tracking.track import DEFAULTS, LOST_BEYOND, Tracks, TrackStatus, UserStatus
+from echoscape.tracking.tracks import Tracks, TrackStatus, UserStatus
 
 
 def forecast(
@@ -27,7 +27,7 @@ def forecast(
     position: Float[np.ndarray, "ahead 3"] | None = None,
     *,
     instant: int = -1,
-    settings: JointSettings = DEFAULTS,
+    settings: JointFilter | None = None,
 ) -> Tracks:
     """Predict the paths of all believed tracks at later times, from nothing observed after.
 
@@ -40,11 +40,12 @@ def forecast(
 
     Returns:
         Tracks at the later times, all coasting.  Their user is known where it is given, and lost
-        once its stated error exceeds `LOST_BEYOND`.  Anchors keep their covariance.
+        once its stated error exceeds `JointFilter.lost_std`.  Anchors keep their covariance.
 
     Raises:
         InputError: Times do not rise or lie before the instant, or bounce points move.
     """
+    settings = settings or JointFilter()
     time, record = np.asarray(time, float), tracks.record
     if tracks.first is not None:
         raise InputError(
@@ -76,7 +77,7 @@ def forecast(
     believed = tracks.status[instant] >= TrackStatus.TRACKED
     status = np.where(believed, int(TrackStatus.COASTING), int(TrackStatus.ABSENT))
     spread = covariance[:, 0, 0] + covariance[:, 1, 1]
-    lost = (spread > LOST_BEYOND**2) | (tracks.user_status[instant] == UserStatus.LOST)
+    lost = (spread > settings.lost_std**2) | (tracks.user_status[instant] == UserStatus.LOST)
     user_status = np.where(lost, int(UserStatus.LOST), int(UserStatus.COASTING))
     if position is not None:
         user_status = np.full(len(time), int(UserStatus.KNOWN))
@@ -95,13 +96,19 @@ def paths_of(tracks: Tracks) -> Float[np.ndarray, "time slot 5"]:
 @jax.jit
 def _after(record: Record, user, station) -> Float[Array, "time slot 5"]:
     slots = jax.vmap(_one, (None, 0, 0, 0, 0, 0, None))
-    points = (record.anchor, record.turn, record.kind, record.sign, record.flip)
+    points = (
+        record.anchor,
+        record.rotation,
+        record.kind,
+        record.reflection,
+        record.vertical_reflection,
+    )
     return jax.vmap(slots, (0, 0, 0, 0, 0, 0, None))(user, *points, station)
 
 
-def _one(position, anchor, turn, kind, sign, flip, station):
+def _one(position, anchor, turn, kind, sign, vertical_reflection, station):
     local = jnp.concatenate([position, anchor, turn[None]])
-    return predict_path(local, kind, sign, flip, station)
+    return predict_path(local, kind, sign, vertical_reflection, station)
 
 
 @jax.jit
@@ -110,12 +117,18 @@ def _predict(
 ) -> Float[Array, "ahead slot 5"]:
     """Predict every slot's path to every position."""
     slots = jax.vmap(_one, (None, 0, 0, 0, 0, 0, None))
-    points = (record.anchor, record.turn, record.kind, record.sign, record.flip)
+    points = (
+        record.anchor,
+        record.rotation,
+        record.kind,
+        record.reflection,
+        record.vertical_reflection,
+    )
     return jax.vmap(lambda place: slots(place, *points, station))(position)
 
 
 def _move_on(
-    record: Record, step: np.ndarray, settings: JointSettings
+    record: Record, step: np.ndarray, settings: JointFilter
 ) -> tuple[np.ndarray, np.ndarray]:
     """Move user and covariance on as `predict_joint` does, to each of several steps [s]."""
     user = np.repeat(np.asarray(record.user)[None], len(step), axis=0)
@@ -124,7 +137,8 @@ def _move_on(
     axis = np.arange(3)
     onward[:, axis, axis + 3] = step[:, None]
     covariance = onward @ np.asarray(record.user_covariance) @ onward.transpose(0, 2, 1)
-    wander = np.array([settings.acceleration, settings.acceleration, settings.climb], float) ** 2
+    level, vertical = settings.acceleration, settings.vertical_acceleration
+    wander = np.array([level, level, vertical], float) ** 2
     covariance[:, axis, axis] += wander * step[:, None] ** 3 / 3
     covariance[:, axis, axis + 3] += wander * step[:, None] ** 2 / 2
     covariance[:, axis + 3, axis] += wander * step[:, None] ** 2 / 2

@@ -1,4 +1,4 @@
-"""The joint filter: a user whose track is unknown after the start, and the anchors around.
+"""The joint filter: a user whose track is unknown after the start, and the points around.
 
 Takes `Observations`, the station, and where the user starts.
 Gives a record of every instant.
@@ -9,23 +9,31 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from echoscape.tracking.birth import break_tracks, found_anchors, renew_odds
-from echoscape.tracking.evidence import gather_evidence
+from echoscape.tracking.anchor import AnchorType, mirror_sign, rotate
+from echoscape.tracking.filters import JointFilter
 from echoscape.tracking.joint_state import (
-    JointSettings,
+    CLOCK,
+    HEADING,
     JointState,
     local_coordinates,
+    notice_manoeuvre,
+    place_user,
     predict_joint,
+    site_user,
     start_joint,
 )
-from echoscape.tracking.joint_update import (
-    Detections,
-    match_detections,
-    place_user,
-    update_joint,
-)
+from echoscape.tracking.joint_update import Detections, match_detections, update_joint
+from echoscape.tracking.line_of_sight import find_sight, follow_sight, pending_count, watch
+from echoscape.tracking.map_start import KnownPoints, hold_points
+from echoscape.tracking.parity import compare_parities
 from echoscape.tracking.record import Record
-from echoscape.tracking.scatterer import weigh_scatterers
+from echoscape.tracking.scatterer import compare_scatterers
+from echoscape.tracking.track_management import (
+    ESTABLISHED,
+    initiate_tracks,
+    terminate_tracks,
+    update_existence,
+)
 
 
 @eqx.filter_jit
@@ -37,10 +45,13 @@ def run_joint(
     station: Float[Array, "3"],
     position: Float[Array, "3"],
     velocity: Float[Array, "3"],
-    settings: JointSettings,
+    settings: JointFilter,
+    points: KnownPoints | None = None,
 ) -> Record:
-    """Follow a user and the anchors through all instants."""
+    """Follow a user and the points through all instants."""
     state = start_joint(station, position, velocity, time[0], settings)
+    if points is not None:
+        state = hold_points(state, points, settings)
 
     def step(state: JointState, instant):
         seen, now, place, is_known = instant
@@ -57,40 +68,70 @@ def joint_step(
     place: Float[Array, "3"],
     known: Bool[Array, ""],
     station: Float[Array, "3"],
-    settings: JointSettings,
+    settings: JointFilter,
 ) -> tuple[JointState, Record]:
     """Move on to one instant and take in what is seen then."""
-    step = now - state.time
     state = predict_joint(state, now, settings)
     state = place_user(state, place, known, settings)
-    match = match_detections(state, seen, station, settings)
-    state, match = weigh_scatterers(state, seen, match, station, settings)
-    state, match = break_tracks(state, match, settings)
+    sight = find_sight(state, seen, station, settings)
+    match = match_detections(state, seen, sight.detection, station, settings)
+    state = follow_sight(state, sight, match, settings)
+    state, match = compare_scatterers(state, seen, match, station, settings)
+    state, match = terminate_tracks(state, match, settings)
+    before = state
     state = update_joint(state, seen, match, station, settings)
-    state = gather_evidence(state, seen, match, station, settings)
-    state = renew_odds(state, match, step, settings)
+    state = notice_manoeuvre(before, state, settings)
+    state = compare_parities(state, seen, match, station, settings)
+    state = update_existence(state, match, settings)
+    state = watch(state, seen, match, sight, ESTABLISHED)
+    direct = jnp.arange(seen.valid.shape[0]) == sight.detection
     before = state.slots.identity
-    state = found_anchors(state, seen, seen.valid & ~match.taken, station, settings)
-    explained = match.taken.sum() / jnp.maximum(seen.valid.sum(), 1)
-    gain = jnp.where(seen.valid.any(), 0.05, 0.0)
-    state = eqx.tree_at(
-        lambda s: s.explained, state, state.explained + gain * (explained - state.explained)
-    )
+    state = initiate_tracks(state, seen, seen.valid & ~match.taken & ~direct, station, settings)
+    return state, _record(state, match, before, station)
+
+
+def _record(state: JointState, match, before, station) -> Record:
+    """Give user and points in the site's frame."""
     local, covariance = local_coordinates(state)
-    slots = state.slots
-    return state, Record(
-        user=state.mean[:6],
-        user_covariance=state.covariance[:6, :6],
-        anchor=local[:, 3:6],
-        anchor_covariance=covariance[:, 3:6, 3:6],
-        turn=local[:, 6],
+    slots, health = state.slots, state.health
+    user, slope = site_user(state)
+    heading = state.mean[HEADING]
+    pivot = jnp.concatenate([state.pivot, jnp.zeros(1)])
+
+    def turned(anchor):
+        offset = anchor - pivot
+        return pivot + jnp.concatenate([rotate(offset[:2], heading), offset[2:]])
+
+    def in_site(local, covariance):
+        offset = turned(local[6:9]) - pivot
+        cos, sin = jnp.cos(heading), jnp.sin(heading)
+        derivative = jnp.zeros((3, 10)).at[2, 8].set(1.0).at[0, 6].set(cos).at[0, 7].set(-sin)
+        derivative = derivative.at[1, 6].set(sin).at[1, 7].set(cos)
+        derivative = derivative.at[0, 4].set(-offset[1]).at[1, 4].set(offset[0])
+        return pivot + offset, derivative @ covariance @ derivative.T
+
+    anchor, anchor_covariance = jax.vmap(in_site)(local, covariance)
+    anchor = jnp.where((slots.kind == AnchorType.STATION)[:, None], station, anchor)
+    sense = jax.vmap(mirror_sign)(slots.kind, slots.reflection)
+    nuisance = jnp.arange(CLOCK, CLOCK + 4)
+    return Record(
+        user=user,
+        user_covariance=slope @ state.covariance @ slope.T,
+        nuisance=state.mean[nuisance],
+        nuisance_std=jnp.sqrt(jnp.maximum(jnp.diagonal(state.covariance)[nuisance], 0.0)),
+        anchor=anchor,
+        anchor_covariance=anchor_covariance,
+        rotation=local[:, 9] - sense * heading,
         predicted=match.predicted,
         detection=jnp.where(before == slots.identity, match.detection, -1),
         identity=slots.identity,
         kind=slots.kind,
-        sign=slots.sign,
-        flip=slots.flip,
+        reflection=slots.reflection,
+        vertical_reflection=slots.vertical_reflection,
         odds=slots.odds,
         hits=slots.hits,
-        explained=state.explained,
+        misfit=health.misfit,
+        share=health.share,
+        pending=pending_count(state),
+        relocated=health.relocated == state.time,
     )

@@ -1,7 +1,8 @@
-"""Detections move the user and all anchors at once: the extended Kalman update of the joint filter.
+"""Detections move the user and all points at once: the iterated Kalman update of the joint filter.
 
-A path depends on the user's position and on one anchor only, so the gain needs few columns of the
-covariance; paths are taken a handful at a time, each handful linearised where the last one led.
+A path depends on the user and on one point only, so the gain needs few columns of the covariance;
+paths are taken a handful at a time.  All of an instant are linearised at one state, that which the
+pass before found, so the handfuls together are one update, and their order does not matter.
 
 Takes a `JointState`, what was measured, and which slot each detection belongs to.
 Gives the state after the measurement.
@@ -12,19 +13,22 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Int
 
+from echoscape.numerics.kalman import Gaussian, condition
 from echoscape.numerics.small import mahalanobis
-from echoscape.tracking.anchor import Kind, path_residual, predict_with_slope
+from echoscape.tracking.anchor import AnchorType, path_residual, predict_with_slope
 from echoscape.tracking.association import best_pairs, likeliest_pairs, pair_probabilities
+from echoscape.tracking.filters import JointFilter
 from echoscape.tracking.joint_state import (
     PER_SLOT,
+    SHARED,
     USER,
-    JointSettings,
     JointState,
     local_coordinates,
 )
+
+_PREDICT = (0, 0, 0, 0, None, None)
 
 
 class Detections(eqx.Module):
@@ -36,6 +40,8 @@ class Detections(eqx.Module):
     """Their standard deviations [m, rad]."""
     valid: Bool[Array, "*time detection"]
     """False for padding."""
+    log_power: Float[Array, "*time detection"]
+    """Natural logarithm of their power; NaN where it is not known [nat]."""
 
 
 class Match(eqx.Module):
@@ -58,14 +64,24 @@ class Match(eqx.Module):
 def match_detections(
     state: JointState,
     seen: Detections,
+    sight: Int[Array, ""],
     station: Float[Array, "3"],
-    settings: JointSettings,
+    settings: JointFilter,
 ) -> Match:
-    """Decide which detection belongs to which anchor."""
+    """Decide which detection belongs to which point.
+
+    Args:
+        state: The state as predicted.
+        seen: Detections.
+        sight: Number of the detection that is line of sight, -1 for none; it belongs to the station
+            or to nothing.
+        station: Position of the station [m].
+        settings: What the filter assumes.
+    """
     slots = state.slots
     local, covariance = local_coordinates(state)
-    predicted, slope = jax.vmap(predict_with_slope, (0, 0, 0, 0, None))(
-        local, slots.kind, slots.sign, slots.flip, station
+    predicted, slope = jax.vmap(predict_with_slope, _PREDICT)(
+        local, slots.kind, slots.reflection, slots.vertical_reflection, station, state.pivot
     )
     spread = jnp.einsum("sac,scd,sbd->sab", slope, covariance, slope)
     residual = jax.vmap(jax.vmap(path_residual, (0, None)), (None, 0))(seen.measured, predicted)
@@ -79,6 +95,8 @@ def match_detections(
     exists = jax.nn.sigmoid(slots.odds)
     used = slots.identity >= 0
     possible = (squared < settings.gate) & used[:, None] & seen.valid[None, :]
+    direct = jnp.arange(seen.valid.shape[0]) == sight
+    possible = possible & (~direct[None, :] | (slots.kind == AnchorType.STATION)[:, None])
     log_odds = (
         jnp.log(exists * settings.detection)[:, None]
         + log_likelihood
@@ -106,64 +124,84 @@ def update_joint(
     seen: Detections,
     match: Match,
     station: Float[Array, "3"],
-    settings: JointSettings,
+    settings: JointFilter,
 ) -> JointState:
-    """Condition the state on the detections of its anchors.
+    """Condition the state on the detections of its points.
 
-    A path further from its prediction than `JointSettings.trusted` counts less, as if its errors
-    were larger by the excess, so that a false detection inside a gate does little harm.
+    Errors follow a Student law: a path whose residual stays large counts less, so that a false
+    detection inside a gate does little harm.
     """
     slots = state.slots
     chunk = settings.chunk
     matched = match.detection >= 0
     order = jnp.argsort(~matched, stable=True)
     total = matched.sum()
-    doubt = jnp.maximum(1.0, match.distance / settings.trusted)
-
-    def take(i, carry):
-        mean, covariance = carry
-        slot = jax.lax.dynamic_slice(order, (i * chunk,), (chunk,))
-        present = i * chunk + jnp.arange(chunk) < total
-        column = USER + PER_SLOT * slot[:, None] + jnp.arange(PER_SLOT)[None]
-        local = jnp.concatenate([jnp.broadcast_to(mean[:3], (chunk, 3)), mean[column]], axis=1)
-        kind = slots.kind[slot]
-        predicted, slope = jax.vmap(predict_with_slope, (0, 0, 0, 0, None))(
-            local, kind, slots.sign[slot], slots.flip[slot], station
-        )
-        which = jnp.maximum(match.detection[slot], 0)
-        residual = jax.vmap(path_residual)(seen.measured[which], predicted)
-        noise = seen.std[which] ** 2 * doubt[slot][:, None]
-        used = jnp.broadcast_to(present[:, None], (chunk, 5))
-        used = used.at[:, 3].min(kind != Kind.UNDECIDED)
-        slope = jnp.where(used[..., None], slope, 0.0)
-        residual = jnp.where(used, residual, 0.0).reshape(-1)
-        noise = jnp.where(used, noise, 1.0).reshape(-1)
-        spread = jnp.einsum("dk,sak->dsa", covariance[:, :3], slope[..., :3])
-        spread = spread + jnp.einsum("dsk,sak->dsa", covariance[:, column], slope[..., 3:])
-        inner = jnp.einsum("sak,ktb->satb", slope[..., :3], spread[:3])
-        inner = inner + jnp.einsum("sak,sktb->satb", slope[..., 3:], spread[column])
-        inner = inner.reshape(5 * chunk, 5 * chunk) + jnp.diag(noise)
-        lower = jnp.linalg.cholesky(inner)
-        root = solve_triangular(lower, spread.reshape(-1, 5 * chunk).T, lower=True)
-        innovation = solve_triangular(lower, residual, lower=True)
-        return mean + root.T @ innovation, covariance - root.T @ root
-
     chunks = (total + chunk - 1) // chunk
-    mean, covariance = jax.lax.fori_loop(0, chunks, take, (state.mean, state.covariance))
+    which = jnp.maximum(match.detection, 0)
+    measured, variance = seen.measured[which], seen.std[which] ** 2
+    used = jnp.broadcast_to(matched[:, None], measured.shape)
+    used = used.at[:, 3].min(slots.kind != AnchorType.UNDECIDED)
+    freedom = settings.degrees_of_freedom
+
+    def relinearised(number, carry):
+        at, _ = carry
+        local = jnp.concatenate(
+            [
+                jnp.broadcast_to(at[SHARED], (len(matched), len(SHARED))),
+                at[USER:].reshape(-1, PER_SLOT),
+            ],
+            axis=1,
+        )
+        predicted, slope = jax.vmap(predict_with_slope, _PREDICT)(
+            local, slots.kind, slots.reflection, slots.vertical_reflection, station, state.pivot
+        )
+        residual = jnp.where(used, jax.vmap(path_residual)(measured, predicted), 0.0)
+        # before the first pass, a residual may come of the state as well as of the path
+        squared = jnp.sum(residual**2 / variance, axis=1)
+        squared = jnp.where(number == 0, match.distance, squared)
+        noise = variance / jnp.minimum(1.0, (freedom + 5) / (freedom + squared))[:, None]
+        slope = jnp.where(used[..., None], slope, 0.0)
+        noise = jnp.where(used, noise, 1.0)
+
+        def take(i, belief):
+            slot = jax.lax.dynamic_slice(order, (i * chunk,), (chunk,))
+            present = (i * chunk + jnp.arange(chunk) < total)[:, None]
+            column = USER + PER_SLOT * slot[:, None] + jnp.arange(PER_SLOT)[None]
+            tall = jnp.where(present[..., None], slope[slot], 0.0)
+            mean, covariance = belief.mean, belief.covariance
+            moved = jnp.concatenate(
+                [
+                    jnp.broadcast_to((mean - at)[SHARED], (chunk, len(SHARED))),
+                    (mean - at)[column],
+                ],
+                axis=1,
+            )
+            rest = jnp.where(present, residual[slot], 0.0) - jnp.einsum("sac,sc->sa", tall, moved)
+            near, far = tall[..., : len(SHARED)], tall[..., len(SHARED) :]
+            spread = jnp.einsum("dk,sak->dsa", covariance[:, SHARED], near)
+            spread = spread + jnp.einsum("dsk,sak->dsa", covariance[:, column], far)
+            inner = jnp.einsum("sak,ktb->satb", near, spread[SHARED])
+            inner = inner + jnp.einsum("sak,sktb->satb", far, spread[column])
+            inner = inner.reshape(5 * chunk, 5 * chunk)
+            inner = inner + jnp.diag(jnp.where(present, noise[slot], 1.0).reshape(-1))
+            return condition(belief, rest.reshape(-1), inner, spread.reshape(-1, 5 * chunk).T)
+
+        belief = jax.lax.fori_loop(0, chunks, take, prior)
+        return belief.mean, belief.covariance
+
+    prior = Gaussian(state.mean, state.covariance)
+    carry = (state.mean, state.covariance)
+    mean, covariance = jax.lax.fori_loop(0, settings.passes, relinearised, carry)
     return eqx.tree_at(lambda s: (s.mean, s.covariance), state, (mean, covariance))
 
 
-def place_user(
-    state: JointState,
-    position: Float[Array, "3"],
-    known: Bool[Array, ""],
-    settings: JointSettings,
-) -> JointState:
-    """Condition the state on the user's position, where that is known."""
-    inner = state.covariance[:3, :3] + settings.known_std**2 * jnp.eye(3)
-    lower = jnp.linalg.cholesky(inner)
-    root = solve_triangular(lower, state.covariance[:3], lower=True)
-    innovation = solve_triangular(lower, position - state.mean[:3], lower=True)
-    mean = jnp.where(known, state.mean + root.T @ innovation, state.mean)
-    covariance = jnp.where(known, state.covariance - root.T @ root, state.covariance)
-    return eqx.tree_at(lambda s: (s.mean, s.covariance), state, (mean, covariance))
+def residual_mean(
+    state: JointState, match: Match, settings: JointFilter, gain: Array
+) -> tuple[Float[Array, "slot 5"], Float[Array, " slot"]]:
+    """Update each point's running mean residual; also its squared norm, normalised."""
+    before = state.slots.residual_mean
+    mean = before + jnp.expand_dims(jnp.broadcast_to(gain, before.shape[:1]), 1) * (
+        match.residual - before
+    )
+    weight = settings.residual_mean_weight
+    return mean, jnp.sum(mean**2, axis=1) * (2 - weight) / weight

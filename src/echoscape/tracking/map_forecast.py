@@ -19,9 +19,9 @@ from echoscape.checks import InputError
 from echoscape.propagation.ray_cast import BoxTree, build_tree
 from echoscape.propagation.wall_images import SpecularPaths, launch, trace
 from echoscape.scene.mesh import Mesh
+from echoscape.tracking.filters import JointFilter
 from echoscape.tracking.forecast import forecast
-from echoscape.tracking.joint_state import JointSettings
-from echoscape.tracking.track import DEFAULTS, Tracks, TrackStatus
+from echoscape.tracking.tracks import Tracks, TrackStatus
 from echoscape.units import wrap_angle
 
 GATE = (2.0, *np.radians([4.0, 4.0, 3.0, 3.0]))
@@ -84,7 +84,7 @@ def forecast_with_map(
     position: Float[np.ndarray, "ahead 3"] | None = None,
     *,
     instant: int = -1,
-    settings: JointSettings = DEFAULTS,
+    settings: JointFilter | None = None,
 ) -> MapForecast:
     """Predict all paths at later times: those that go on, and those that begin.
 

@@ -1,4 +1,4 @@
-"""Image or scatterer: what a path comes from, told by how it changes as the user walks.
+"""Image or scatterer: what a path comes from, tested by how it changes as the user walks.
 
 A path of one bounce leaves and arrives as if a point where both directions meet scattered it.  That
 point stands still if it is a scatterer, and slides if it is a reflection, whose image stands still
@@ -16,20 +16,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from echoscape.numerics.kalman import Gaussian, condition
 from echoscape.numerics.small import mahalanobis
-from echoscape.tracking.anchor import Kind, path_residual, predict_path
+from echoscape.tracking.anchor import AnchorType, array_station, path_residual, predict_path
+from echoscape.tracking.filters import JointFilter
 from echoscape.tracking.joint_state import (
+    CLOCK,
+    HEADING,
     NEVER,
     PER_SLOT,
-    JointSettings,
+    STATION_HEADING,
     JointState,
     set_coordinates,
 )
-from echoscape.tracking.joint_update import Detections, Match
+from echoscape.tracking.joint_update import Detections, Match, residual_mean
 
 _LEAST = 0.5  # a path longer than the direct one by less tells no point [m]
 _MOST = 3.0  # what one detection may say for or against [nat]
-_SLACK = 0.05  # how far a scatterer's centre may wander between looks [m/sqrt(s)]
+_WANDER = 0.05  # how far a scatterer's centre may wander between epochs [m/sqrt(s)]
 
 
 def place_point(
@@ -38,7 +42,7 @@ def place_point(
     user: Float[Array, "3"],
     user_covariance: Float[Array, "3 3"],
     station: Float[Array, "3"],
-    settings: JointSettings,
+    settings: JointFilter,
 ) -> tuple[Float[Array, "3"], Float[Array, "3 3"], Float[Array, ""]]:
     """Place the point on the ray of departure that gives a path its length.
 
@@ -68,50 +72,58 @@ def place_point(
     spread = by_point @ (by_given * noise[None]) @ by_given.T @ by_point.T
     inner = (spread + slope @ user_covariance @ slope.T)[1:3, 1:3] + jnp.diag(std[1:3] ** 2)
     squared, _ = mahalanobis(residual, inner)
-    prior = math.log(settings.scatterers) - math.log1p(-settings.scatterers)
+    prior = jnp.log(settings.scatterers) - jnp.log1p(-settings.scatterers)
     odds = prior - 0.5 * squared
     unclear = measured[0] - jnp.linalg.norm(user - station) < _LEAST
     return point, covariance, jnp.where(unclear, NEVER, jnp.maximum(odds, NEVER))
 
 
-def weigh_scatterers(
+def compare_scatterers(
     state: JointState,
     seen: Detections,
     match: Match,
     station: Float[Array, "3"],
-    settings: JointSettings,
+    settings: JointFilter,
 ) -> tuple[JointState, Match]:
     """Take detections in under the other hypothesis, and make scatterers of what they speak for."""
     slots = state.slots
-    imaged = (slots.kind != Kind.STATION) & (slots.kind != Kind.SCATTERER)
+    imaged = (slots.kind != AnchorType.STATION) & (slots.kind != AnchorType.SCATTERER)
     open_ = (match.detection >= 0) & imaged & (slots.scatter_odds > -12.0)
     which = jnp.maximum(match.detection, 0)
-    update = jax.vmap(_take_in, (0, 0, 0, 0, None, None, None))
+    update = jax.vmap(_take_in, (0, 0, 0, 0, None, None, None, None))
+    # clock and headings as they are believed; where they are not known well, nothing is decided
+    heading = state.mean[HEADING] + state.mean[STATION_HEADING]
+    correction = jnp.zeros(5).at[0].set(state.mean[CLOCK]).at[3].set(heading)
+    here = array_station(station, state.pivot, state.mean[HEADING])
+    loose = jnp.sqrt(jnp.diagonal(state.covariance))
+    settled = (loose[CLOCK] < 0.3) & (loose[HEADING] + loose[STATION_HEADING] < 0.01)
     point, covariance, density = update(
-        slots.point, slots.point_covariance, seen.measured[which], seen.std[which],
-        state.mean[:3], state.covariance[:3, :3], station,
+        slots.point, slots.point_covariance, seen.measured[which] - correction[None],
+        seen.std[which],
+        state.mean[:3], state.covariance[:3, :3], here, state.step,
     )  # fmt: skip
     gain = jnp.clip(density - match.log_likelihood, -_MOST, _MOST)
-    odds = jnp.where(open_, slots.scatter_odds + gain, slots.scatter_odds)
+    odds = jnp.where(open_ & settled, slots.scatter_odds + gain, slots.scatter_odds)
     point = jnp.where(open_[:, None], point, slots.point)
     covariance = jnp.where(open_[:, None, None], covariance, slots.point_covariance)
     # an image about to be let go is a scatterer on less, rather than nothing
-    bias = slots.bias + settings.lean * (match.residual - slots.bias)
-    leaning = jnp.sum(bias**2, axis=1) * (2 - settings.lean) / settings.lean
-    failing = (leaning > 0.5 * settings.leaning) & (odds > 1.0)
+    _, squared_mean = residual_mean(
+        state, match, settings, jnp.asarray(settings.residual_mean_weight)
+    )
+    failing = (squared_mean > 0.5 * settings.residual_mean_gate) & (odds > 1.0)
     found = open_ & ((odds > settings.scattered) | failing)
     count = slots.kind.shape[0]
-    turn = jnp.zeros((count, 1))
+    rotation = jnp.zeros((count, 1))
     spread = jnp.zeros((count, PER_SLOT, PER_SLOT)).at[:, :3, :3].set(covariance)
     state = set_coordinates(
-        state, found, jnp.concatenate([point, turn], axis=1), jnp.zeros((count, PER_SLOT, 3)),
+        state, found, jnp.concatenate([point, rotation], axis=1), jnp.zeros((count, PER_SLOT, 6)),
         spread.at[:, 3, 3].set(1.0),
     )  # fmt: skip
     new = eqx.tree_at(
-        lambda s: (s.point, s.point_covariance, s.scatter_odds, s.kind, s.bias),
+        lambda s: (s.point, s.point_covariance, s.scatter_odds, s.kind, s.residual_mean),
         slots,
-        (point, covariance, odds, jnp.where(found, int(Kind.SCATTERER), slots.kind),
-         jnp.where(found[:, None], 0.0, slots.bias)),
+        (point, covariance, odds, jnp.where(found, int(AnchorType.SCATTERER), slots.kind),
+         jnp.where(found[:, None], 0.0, slots.residual_mean)),
     )  # fmt: skip
     state = eqx.tree_at(lambda s: s.slots, state, new)
     # what a slot's residual was as an image says nothing of it as a scatterer
@@ -126,21 +138,20 @@ def _predict(point, user, station):
     def measure(point, user):
         local = jnp.concatenate([user, point, jnp.zeros(1)])
         one = jnp.array(1.0)
-        return predict_path(local, jnp.array(int(Kind.SCATTERER)), one, one, station)
+        return predict_path(local, jnp.array(int(AnchorType.SCATTERER)), one, one, station)
 
     by_point, by_user = jax.jacfwd(measure, (0, 1))(point, user)
     return measure(point, user), by_point, by_user
 
 
-def _take_in(point, covariance, measured, std, user, user_covariance, station):
+def _take_in(point, covariance, measured, std, user, user_covariance, station, step):
     """Condition a point on a detection; also gives how likely that was [nat]."""
     predicted, by_point, by_user = _predict(point, user, station)
     residual = path_residual(measured, predicted)
-    covariance = covariance + _SLACK**2 * 0.1 * jnp.eye(3)
+    covariance = covariance + step * _WANDER**2 * jnp.eye(3)
     inner = by_point @ covariance @ by_point.T + by_user @ user_covariance @ by_user.T
     inner = inner + jnp.diag(std**2)
     squared, log_determinant = mahalanobis(residual, inner)
     density = -0.5 * (squared + log_determinant + 5 * math.log(2 * math.pi))
-    gain = jnp.linalg.solve(inner, by_point @ covariance).T
-    after = covariance - gain @ by_point @ covariance
-    return point + gain @ residual, 0.5 * (after + after.T), density
+    belief = condition(Gaussian(point, covariance), residual, inner, by_point @ covariance)
+    return belief.mean, belief.covariance, density

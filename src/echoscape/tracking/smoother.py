@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from echoscape.numerics.kalman import Gaussian, fixed_lag, predict, smooth
-from echoscape.tracking.joint_state import JointSettings
+from echoscape.tracking.filters import JointFilter
 
 
 @eqx.filter_jit
@@ -23,7 +23,7 @@ def smooth_user(
     mean: Float[Array, "time 6"],
     covariance: Float[Array, "time 6 6"],
     time: Float[Array, " time"],
-    settings: JointSettings,
+    settings: JointFilter,
     lag: int | None = None,
 ) -> tuple[Float[Array, "time 6"], Float[Array, "time 6 6"]]:
     """Smooth a user's filtered track with the instants that follow.
@@ -36,7 +36,10 @@ def smooth_user(
         lag: How many instants may correct an earlier one; all of them if not given (Rauch, Tung and
             Striebel).
     """
-    density = jnp.array([settings.acceleration, settings.acceleration, settings.climb]) ** 2
+    density = (
+        jnp.array([settings.acceleration, settings.acceleration, settings.vertical_acceleration])
+        ** 2
+    )
 
     def onward(filtered, step):
         one = jnp.array([[1.0, 0.0], [0.0, 1.0]]).at[0, 1].set(step)

@@ -14,10 +14,10 @@ from echoscape.propagation.ray_cast import BoxTree
 from echoscape.reports import Observations
 from echoscape.reports.files import write_table
 from echoscape.reports.schema import ANGLES, COVARIANCE, POSITION, Column, Schema
-from echoscape.tracking.anchor import Kind
+from echoscape.tracking.anchor import AnchorType
 from echoscape.tracking.bounce import one_wall_bounce, seen_points
 from echoscape.tracking.forecast import paths_of
-from echoscape.tracking.track import Tracks, TrackStatus, UserStatus
+from echoscape.tracking.tracks import Tracks, TrackStatus, UserStatus
 from echoscape.units import SPEED_OF_LIGHT
 
 _BOUNCES = tuple(f"{end}_{axis}" for end in ("first", "last") for axis in POSITION)
@@ -69,7 +69,12 @@ USER = Schema(
             Column(name, "number", "[m^2/s^2]" if name.count("v") == 3 else "[m^2/s]")
             for name in _USER_COVARIANCE
         ),
+        Column("clock", "number", "[s]"),
+        Column("clock_std", "number", "[s]"),
+        Column("heading", "number", "[rad]"),
+        Column("heading_std", "number", "[rad]"),
         Column("status", "text", "", True),
+        Column("reason", "text", ""),
     ),
 )
 """Columns of a table of the user's positions."""
@@ -113,17 +118,17 @@ def track_columns(
     seen = detection >= 0
     which = np.maximum(detection, 0)
     bounce = one_wall_bounce(user, anchor, tracks.station)
-    bounce[~((kind == Kind.ONE_WALL) & (pick(record.flip) > 0))] = np.nan
-    scattered = kind == Kind.SCATTERER
+    bounce[~((kind == AnchorType.ONE_WALL) & (pick(record.vertical_reflection) > 0))] = np.nan
+    scattered = kind == AnchorType.SCATTERER
     bounce[scattered] = anchor[scattered]
     first = last = bounce
-    names = np.array([member.name.lower() for member in Kind])
+    names = np.array([member.name.lower() for member in AnchorType])
     image = names[kind]
     if tracks.first is not None:
         first = np.where(scattered[:, None], tracks.first[instant, slot], bounce)
         image = np.where(scattered, "moving", image)
     elif tree is not None:
-        bounced = kind != Kind.STATION
+        bounced = kind != AnchorType.STATION
         first, last = (np.full(bounce.shape, np.nan) for _ in range(2))
         after = pick(paths_of(tracks))[bounced]  # bounces lie where all detections say
         out, back = after[:, 3:5].T, after[:, 1:3].T
@@ -135,11 +140,11 @@ def track_columns(
         row = np.where(seen, observations.row[instant, which], -1)
         power = np.where(seen, np.asarray(observations.estimates.power)[instant, which], np.nan)
     upper = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
-    sense = np.where((kind == Kind.ONE_WALL) | (kind == Kind.ODD), -1, 1)
-    sense = np.where(kind == Kind.UNDECIDED, pick(record.sign).astype(int), sense)
+    sense = np.where((kind == AnchorType.ONE_WALL) | (kind == AnchorType.ODD), -1, 1)
+    sense = np.where(kind == AnchorType.UNDECIDED, pick(record.reflection).astype(int), sense)
     wall = anchor - tracks.station
     wall_turn = 2 * np.arctan2(wall[:, 1], wall[:, 0]) + np.pi
-    turn = np.where(kind == Kind.ONE_WALL, wall_turn, pick(record.turn))
+    turn = np.where(kind == AnchorType.ONE_WALL, wall_turn, pick(record.rotation))
     turn = (turn + np.pi) % (2 * np.pi) - np.pi
     return {
         "time": tracks.time[instant],
@@ -150,7 +155,7 @@ def track_columns(
         **{name: covariance[:, i, j] for name, (i, j) in zip(COVARIANCE, upper)},
         "turn": np.where(scattered, np.nan, turn),
         "sense": sense,
-        "flip": pick(record.flip).astype(int),
+        "flip": pick(record.vertical_reflection).astype(int),
         "delay": predicted[:, 0] / SPEED_OF_LIGHT,
         "departure_azimuth": predicted[:, 3],
         "departure_zenith": predicted[:, 4],
@@ -167,6 +172,9 @@ def user_columns(tracks: Tracks) -> dict[str, np.ndarray]:
     """Lay the user's positions out as columns."""
     user = np.asarray(tracks.record.user)
     covariance = np.asarray(tracks.record.user_covariance)
+    nuisance = np.asarray(tracks.record.nuisance)
+    deviation = np.asarray(tracks.record.nuisance_std)
+    estimated = deviation > 0
     names = (*POSITION, *_VELOCITY)
     upper = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
     moving = [name.split("_")[1:] for name in _USER_COVARIANCE]
@@ -178,7 +186,12 @@ def user_columns(tracks: Tracks) -> dict[str, np.ndarray]:
             name: covariance[:, names.index(first), names.index(second)]
             for name, (first, second) in zip(_USER_COVARIANCE, moving)
         },
+        "clock": np.where(estimated[:, 0], nuisance[:, 0] / SPEED_OF_LIGHT, np.nan),
+        "clock_std": np.where(estimated[:, 0], deviation[:, 0] / SPEED_OF_LIGHT, np.nan),
+        "heading": np.where(estimated[:, 2], nuisance[:, 2], np.nan),
+        "heading_std": np.where(estimated[:, 2], deviation[:, 2], np.nan),
         "status": _words(UserStatus)[tracks.user_status],
+        "reason": np.array(tracks.reason or [""] * len(tracks.time), object),
     }
 
 

@@ -30,7 +30,7 @@ from echoscape.studies.isac_channel.study import track_powers
 from echoscape.studies.isac_channel.truth import Truth, kept_assignments, read_truth, sample_truth
 from echoscape.studies.isac_channel.world import CARRIER, observe_route, spreads_over_time
 from echoscape.studies.sweep import Progress, Row, Setting, sweep
-from echoscape.tracking import Tracks, TrackStatus, forecast, paths_of, track
+from echoscape.tracking import KnownUser, Tracks, TrackStatus, forecast, paths_of, track
 from echoscape.tracking.bounce import seen_points
 from echoscape.tracking.map_forecast import prepare_map
 from echoscape.tracking.track import detections_of
@@ -98,7 +98,7 @@ class World:
         return (
             part,
             seen,
-            track(seen, route.station, "anchors", start_velocity=route.velocity[begin]),
+            track(seen, route.station, KnownUser(), start_velocity=route.velocity[begin]),
         )
 
     @functools.cached_property

@@ -114,14 +114,26 @@ def sample_paths(
     unit = np.diff(_CORNERS, axis=0) / leg[:, None]
     velocity = unit[np.clip(np.searchsorted(along, time, side="right") - 1, 0, len(unit) - 1)]
     found = trace(mesh, _STATION, position, CARRIER)
-    end_point = position[found.place]
-    direct = (found.bounces == 0)[:, None]
-    back = np.where(direct, _STATION - end_point, found.last - end_point)
-    out = found.first - _STATION
-    measured = np.stack([found.length, *_angles(back), *_angles(out)], axis=1)
-    power = np.abs(found.gain) ** 2
+    measured, power = measured_paths(found, _STATION, position)
     laid = lay_out(found.place, measured, power, len(time), dynamic_range)
     return Route(time, position, velocity, _STATION, *laid), mesh, found
+
+
+def measured_paths(
+    found: SpecularPaths, station: Float[np.ndarray, "3"], position: Float[np.ndarray, "place 3"]
+) -> tuple[Float[np.ndarray, "path 5"], Float[np.ndarray, " path"]]:
+    """Give traced paths as a receiver measures them, and their power gains.
+
+    Args:
+        found: The paths.
+        station: Position of the station [m].
+        position: Where they end [m].
+    """
+    end = position[found.place]
+    direct = (found.bounces == 0)[:, None]
+    back = np.where(direct, station - end, found.last - end)
+    measured = [found.length, *_angles(back), *_angles(found.first - station)]
+    return np.stack(measured, axis=1), np.abs(found.gain) ** 2
 
 
 def observe_route(

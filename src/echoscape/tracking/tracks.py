@@ -1,0 +1,256 @@
+"""What following gives: a user and static points over time, each with a status.
+
+Takes the record of a filter.
+Gives `Tracks`.
+"""
+
+import enum
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.special import expit
+
+from echoscape.checks import InputError
+from echoscape.scene.static_points import PointKind, StaticPoints
+from echoscape.tracking.anchor import AnchorType
+from echoscape.tracking.filters import JointFilter
+from echoscape.tracking.record import Record
+from echoscape.tracking.track_management import ESTABLISHED
+
+SUSPECT = 5.0
+"""Deviations by which clock or heading must differ from zero to be suspected."""
+
+
+class TrackStatus(enum.IntEnum):
+    """What a track was at one instant."""
+
+    ABSENT = 0
+    """The slot was empty, or its anchor only remembered."""
+    TENTATIVE = 1
+    """Not yet detected often enough to be believed."""
+    TRACKED = 2
+    """Believed, and detected at this instant."""
+    COASTING = 3
+    """Believed, but not detected at this instant."""
+    LOST = 4
+    """Detected, but far from what its bounce points say: they are not to be trusted."""
+
+
+class UserStatus(enum.IntEnum):
+    """What the user's position was worth at one instant."""
+
+    TRACKED = 0
+    """Established points were detected where they were expected."""
+    COASTING = 1
+    """Nothing was detected: the position is predicted."""
+    LOST = 2
+    """The position is not to be trusted: hardly a detection belongs to an established point, or the
+    stated error is beyond `JointFilter.lost_std`."""
+    KNOWN = 3
+    """The position was given."""
+    UNCERTAIN = 4
+    """A test of health failed, or the stated error is beyond `JointFilter.uncertain_std`."""
+    RELOCATED = 5
+    """Line of sight contradicted the position, and moved it."""
+
+
+class Tracks(eqx.Module):
+    """A user and the static points over time (numpy)."""
+
+    time: Float[np.ndarray, " time"]
+    """When [s]."""
+    record: Record
+    """User and points at each instant."""
+    status: Int[np.ndarray, "time slot"]
+    """`TrackStatus` of each slot."""
+    user_status: Int[np.ndarray, " time"]
+    """`UserStatus`."""
+    station: Float[np.ndarray, "3"]
+    """Position of the station [m]."""
+    reason: tuple[str, ...] = eqx.field(static=True, default=())
+    """Why the user is not simply tracked at each instant, in words; empty where it is."""
+    first: Float[np.ndarray, "time slot 3"] | None = None
+    """First bounces, where bounce points are followed instead of anchors: then `Record.anchor` is
+    the last bounce, and `Record.predicted` holds after the instant [m]."""
+
+    @property
+    def shown(self) -> Bool[np.ndarray, "time slot"]:
+        """Slots that hold a track at an instant."""
+        return self.status != TrackStatus.ABSENT
+
+    @property
+    def presence(self) -> Float[np.ndarray, "time slot"]:
+        """Probability that a slot holds a path: believed ones do, tentative ones by their odds."""
+        tentative = self.status == TrackStatus.TENTATIVE
+        probability = np.where(tentative, expit(np.asarray(self.record.odds)), 0.0)
+        return np.where(self.status >= TrackStatus.TRACKED, 1.0, probability)
+
+    @property
+    def count(self) -> int:
+        """How many tracks were believed at some time."""
+        believed = self.status >= TrackStatus.TRACKED
+        return len(np.unique(np.asarray(self.record.identity)[believed]))
+
+    def __len__(self) -> int:
+        """Count the instants."""
+        return len(self.time)
+
+    def __repr__(self) -> str:
+        """Tell the span, the number of tracks and how the user fared."""
+        counts = ", ".join(
+            f"{int(np.sum(self.user_status == status))} {status.name.lower()}"
+            for status in UserStatus
+            if np.any(self.user_status == status)
+        )
+        span = f"{self.time[0]:g} to {self.time[-1]:g} s" if len(self.time) else "no instant"
+        return f"Tracks({span}, {self.count} tracks; user {counts})"
+
+    def static_points(self, fewest: int = 5) -> StaticPoints:
+        """Give the points that were believed, each as it was last, in the site's frame.
+
+        Args:
+            fewest: Detections that a point needs.
+
+        Raises:
+            InputError: These are tracks of moving bounce points.
+        """
+        return points_of_tracks(self, fewest)
+
+
+def points_of_tracks(tracks: Tracks, fewest: int = 5) -> StaticPoints:
+    """Turn the anchors of tracks into static points: the isometry that makes each image.
+
+    An anchor ``a`` with rotation ``r`` is seen from a station ``s`` along ``M (user - a)``, so the
+    user's image is ``M user + s - M a``.
+    """
+    if tracks.first is not None:
+        raise InputError(
+            "static points come of points that stand still, and these are tracks of moving bounce "
+            "points; take filter=JointFilter() or KnownUser()"
+        )
+    record, station = tracks.record, tracks.station
+    identity = np.where(tracks.status >= TrackStatus.TRACKED, np.asarray(record.identity), -1)
+    instant, slot = np.nonzero((identity > 0) & (np.asarray(record.hits) >= fewest))
+    _, last = np.unique(identity[instant, slot][::-1], return_index=True)
+    instant, slot = instant[::-1][last], slot[::-1][last]
+    kind = np.asarray(record.kind)[instant, slot]
+    anchor = np.asarray(record.anchor)[instant, slot]
+    spread = np.asarray(record.anchor_covariance)[instant, slot]
+    flip = np.asarray(record.vertical_reflection)[instant, slot]
+    wall = anchor - station
+    one_wall = kind == AnchorType.ONE_WALL
+    rotation = np.where(
+        one_wall,
+        2 * np.arctan2(wall[:, 1], wall[:, 0]) + np.pi,
+        np.asarray(record.rotation)[instant, slot],
+    )
+    mirrored = one_wall | (kind == AnchorType.ODD)
+    reflection = np.where(
+        kind == AnchorType.EVEN, 1.0, np.asarray(record.reflection)[instant, slot]
+    )
+    reflection = np.where(mirrored, -1.0, reflection)
+    scattered = kind == AnchorType.SCATTERER
+    cos, sin = np.cos(rotation), np.sin(rotation)
+    matrix = np.stack(
+        [np.stack([cos, -reflection * sin], -1), np.stack([sin, reflection * cos], -1)], -2
+    )
+    offset = station[:2] - np.einsum("pij,pj->pi", matrix, anchor[:, :2])
+    slope = np.zeros((len(anchor), 4, 3))
+    slope[:, :2, :2], slope[:, 2, 2] = -matrix, -flip
+    slope[scattered] = np.eye(4, 3)
+    covariance = slope @ spread @ np.swapaxes(slope, -1, -2)
+    # a rotation that was not decided by one wall is known to about a degree
+    covariance[:, 3, 3] = np.where(scattered, 0.0, np.radians(1.0) ** 2)
+    undecided = kind == AnchorType.UNDECIDED
+    return StaticPoints(
+        kind=np.where(
+            scattered,
+            int(PointKind.SCATTERER),
+            np.where(undecided, int(PointKind.UNDETERMINED), int(PointKind.VIRTUAL_ANCHOR)),
+        ),
+        rotation=np.where(scattered, 0.0, np.arctan2(sin, cos)),
+        reflection=np.where(scattered, 1.0, reflection),
+        offset=np.where(scattered[:, None], anchor[:, :2], offset),
+        vertical_reflection=np.where(scattered, 1.0, flip),
+        height_offset=np.where(scattered, anchor[:, 2], station[2] - flip * anchor[:, 2]),
+        covariance=covariance,
+        confirmed=tracks.time[instant],
+        origin=np.zeros(len(anchor), int),
+        provenance=("tracks",),
+    )
+
+
+def track_status(record: Record) -> Int[np.ndarray, "time slot"]:
+    """Tell what each slot held."""
+    identity, hits = np.asarray(record.identity), np.asarray(record.hits)
+    awake = (identity >= 0) & (np.asarray(record.odds) > 0)
+    seen = np.asarray(record.detection) >= 0
+    believed = np.where(seen, int(TrackStatus.TRACKED), int(TrackStatus.COASTING))
+    status = np.where(hits < ESTABLISHED, int(TrackStatus.TENTATIVE), believed)
+    return np.where(awake | (seen & (identity >= 0)), status, int(TrackStatus.ABSENT))
+
+
+def user_status(
+    record: Record,
+    known: Bool[np.ndarray, " time"],
+    settings: JointFilter,
+    suspect: Record | None = None,
+) -> tuple[Int[np.ndarray, " time"], tuple[str, ...]]:
+    """Tell what the user's position was worth at each instant, and why.
+
+    Args:
+        record: What the filter left.
+        known: Where the position was given.
+        settings: The limits.
+        suspect: What a filter left that estimates clock and heading too, where this one does not.
+    """
+    used = (np.asarray(record.detection) >= 0).any(axis=1)
+    status = np.where(used, int(UserStatus.TRACKED), int(UserStatus.COASTING))
+    reason = np.where(used, "", "nothing was detected").astype(object)
+    variance = np.asarray(record.user_covariance)
+    std = np.sqrt(np.maximum(variance[:, 0, 0] + variance[:, 1, 1], 0.0))
+    share, misfit = np.asarray(record.share), np.asarray(record.misfit)
+    pending = np.asarray(record.pending)
+
+    def flag(where, what, words):
+        status[where] = int(what)
+        for k in np.flatnonzero(where):
+            reason[k] = words(k)
+
+    uncertain = UserStatus.UNCERTAIN
+    flag(std > settings.uncertain_std, uncertain, lambda k: f"the claimed error is {std[k]:.2g} m")
+    flag(
+        misfit > settings.uncertain_misfit,
+        uncertain,
+        lambda k: f"older points are off by {misfit[k]:.2g} times the expected square",
+    )
+    flag(
+        share < settings.uncertain_share,
+        uncertain,
+        lambda k: f"established points explain {share[k]:.0%} of the strong detections",
+    )
+    flag(pending >= 3, uncertain, lambda k: "line of sight contradicts the position")
+    if suspect is not None:
+        value, sd = np.asarray(suspect.nuisance), np.asarray(suspect.nuisance_std)
+        for index, least, words in (
+            (0, 0.5, "the clock seems to be {:.3g} m off; try unknown clock"),
+            (2, np.radians(0.5), "the heading seems to be {:.3g} rad off; try unknown heading"),
+        ):
+            off = (np.abs(value[:, index]) > SUSPECT * sd[:, index]) & (
+                np.abs(value[:, index]) > least
+            )
+            flag(off, uncertain, lambda k: words.format(value[k, index]))  # noqa: B023
+    flag(
+        share < 0.25 * settings.uncertain_share,
+        UserStatus.LOST,
+        lambda k: f"established points explain {share[k]:.0%} of the strong detections",
+    )
+    flag(std > settings.lost_std, UserStatus.LOST, lambda k: f"the claimed error is {std[k]:.2g} m")
+    flag(
+        np.asarray(record.relocated),
+        UserStatus.RELOCATED,
+        lambda k: "line of sight contradicted the position and moved it",
+    )
+    flag(np.asarray(known), UserStatus.KNOWN, lambda k: "")
+    return status, tuple(reason)
