@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import cyclopts
 
 from echoscape.cli.console import Json, Seed, print_json, print_table, use_double_precision
-from echoscape.cli.options import Numbers, read_range
-from echoscape.cli.track import read_triple
+from echoscape.cli.options import Numbers, read_range, read_triple
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,6 +14,8 @@ import cyclopts
 from echoscape.cli.deprecated import deprecated, deprecated_command, deprecated_value
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from echoscape.channel_map import ChannelMap
 
 __all__ = [
@@ -156,6 +158,26 @@ def read_range(text: str | None, option: str, unit: str) -> tuple[float, float] 
             f"{option} needs two rising numbers such as 0.5,2, in {unit}; got {text!r}"
         )
     return low, high
+
+
+def read_triple(text: str | None, option: str, unit: str) -> "np.ndarray | None":
+    """Read three numbers such as ``120.4,222.4,10``."""
+    import numpy as np
+
+    from echoscape.checks import InputError
+
+    if text is None:
+        return None
+    try:
+        values = np.array([float(part) for part in text.split(",")])
+    except ValueError:
+        values = np.zeros(0)
+    if values.shape != (3,) or not np.isfinite(values).all():
+        raise InputError(
+            f"{option} needs three numbers with commas between, such as 1.5,-2,0.5, in {unit}; "
+            f"got {text!r}"
+        )
+    return values
 
 
 def refuse_both(**options: Any) -> None:

@@ -17,7 +17,7 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
-from echoscape.cli.options import Numbers, check_deviations, check_folder
+from echoscape.cli.options import Numbers, check_deviations, check_folder, read_triple
 from echoscape.tracking.filters import BouncePoints, JointFilter, KnownUser, TrackingFilter
 
 if TYPE_CHECKING:
@@ -274,23 +274,3 @@ def summarize(tracks: "Tracks", repeated: int) -> dict[str, int | float]:
         "claimed error median [m]": round(float(np.median(np.sqrt(spread))), 3),
         "claimed error at the end [m]": round(float(np.sqrt(spread[-1])), 3),
     }
-
-
-def read_triple(text: str | None, option: str, unit: str) -> "np.ndarray | None":
-    """Read three numbers such as ``120.4,222.4,10``."""
-    import numpy as np
-
-    from echoscape.checks import InputError
-
-    if text is None:
-        return None
-    try:
-        values = np.array([float(part) for part in text.split(",")])
-    except ValueError:
-        values = np.zeros(0)
-    if values.shape != (3,) or not np.isfinite(values).all():
-        raise InputError(
-            f"{option} needs three numbers with commas between, such as 1.5,-2,0.5, in {unit}; "
-            f"got {text!r}"
-        )
-    return values
