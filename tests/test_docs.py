@@ -7,8 +7,11 @@ import re
 import pytest
 
 import echoscape
+from echoscape.channel_map.fitting import MODELS
 from echoscape.cli import app
+from echoscape.cli.settings import option_name
 from echoscape.estimation import LinkBudget
+from echoscape.imaging import SOLVERS
 from echoscape.reports.importing.ray_traced import FIELDS
 from echoscape.reports.schema import ECHOES, FIXES, REPORTS, VERSION
 from echoscape.scene import Site
@@ -110,13 +113,10 @@ def test_the_reference_has_every_public_name():
         assert f".{name}\n" in front, name
 
 
-def test_choosing_names_every_method_that_a_command_offers():
+def test_choosing_names_every_model_and_solver_that_a_command_offers():
     text = page("docs/choosing.md")
-    for command, option in (("map fit", "--model"), ("track", "--filter")):
-        choices = COMMANDS[f"echoscape {command}"].assemble_argument_collection()
-        (argument,) = [each for each in choices if option in each.names]
-        for choice in argument.get_choices() or ():
-            assert f"`{choice}`" in text, f"docs/choosing.md lacks {option} {choice}"
+    for name in [*MODELS, *(option_name(solver) for solver in SOLVERS)]:
+        assert f"`{name}`" in text, name
 
 
 def test_every_study_is_documented():
