@@ -103,4 +103,5 @@ def test_the_limits_lie_about_one_by_the_deviation_of_a_mean_of_squares():
 
 def test_settings_are_saved_as_they_were():
     stored = json.loads(VisibilityGamp(iterations=17, starts=2).settings())
-    assert stored == {"solver": "VisibilityGamp", "iterations": 17, "starts": 2, "slots": None}
+    wanted = {"iterations": 17, "starts": 2, "slots": None, "learn_noise": True}
+    assert stored == {"solver": "VisibilityGamp", **wanted}
