@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from known_pairing import timed
 
+from echoscape.localization import Direct, localize, prepare
 from echoscape.localization.direct.grid import score_cells
 from echoscape.localization.direct.likelihood import fit_echoes
-from echoscape.localization.direct.method import DirectSettings, localize_direct, prepare_direct
 from echoscape.numerics.harmonics import centred
 from echoscape.propagation import scatter, square_world, strongest
 from echoscape.signals import Waveform, echo_channel
@@ -42,12 +42,13 @@ def main():
     waveform, channel_map = Waveform(192, 100e6 / 192), exact_map(site, 5)
     place = np.array([[37.0, 62.0, 0.0]])
     made, _ = equal_echoes(site, waveform, place, listed=5, snr_db=15.0, key=jax.random.key(2))
-    search, first, prepared = timed(
-        lambda: prepare_direct([made], channel_map, settings=DirectSettings(reach=5.0)), 3
+    whole_map, first, prepared = timed(
+        lambda: prepare(channel_map, made, method=Direct(reach=5.0)), 3
     )
+    search = whole_map.grid
     print(f"prepare {len(search.cells)} cells    {prepared:9.3f} s (first {first:.1f} s)")
     view, samples, noise = search.views[0], jnp.asarray(made.received[0]), made.noise()
-    held = view.held(jnp.asarray(place[0]))
+    held = view.select(jnp.asarray(place[0]))
     array, shape = site.array[0], view.box.shape
     paths = strongest(scatter(site, jnp.asarray(place[0]), with_line_of_sight=False), 5)
     ones = jnp.ones((5, 5), complex)
@@ -87,13 +88,13 @@ def main():
         score_cells([samples], search.features, [view.mix], jnp.asarray([noise]))
     )
     _, _, ours = timed(grid, 5)
-    ask = jax.jit(lambda p: view.held(p).frequencies(p, jnp.zeros(view.errors)))
+    ask = jax.jit(lambda p: view.select(p).frequencies(p, jnp.zeros(view.errors)))
     cells = list(search.cells[:: len(search.cells) // options.looped])[: options.looped]
     _, _, loop = timed(lambda: jax.block_until_ready([naive(ask(p)) for p in cells]), 3)
     loop *= len(search.cells) / len(cells)
     print(f"score all cells:   ours {ours:9.3f} s, long atoms cell by cell {loop:9.1f} s, "
           f"ratio {loop / ours:.0f}")  # fmt: skip
-    _, first, whole = timed(lambda: localize_direct(made, search), 5)
+    _, first, whole = timed(lambda: localize(made, whole_map), 5)
     print(f"locate one target: ours {whole:9.3f} s (first {first:.1f} s)")
 
 

@@ -21,8 +21,8 @@ from network_fit import square
 from scipy.optimize import minimize
 
 from echoscape.channel_map import Network, fit_map
-from echoscape.localization import PairedEchoes, localize_paired, prepare_paired
-from echoscape.localization.associated.by_rank_likelihood import log_likelihood, ranked_paths
+from echoscape.localization import AssociatedByRank, PairedEchoes, localize, prepare
+from echoscape.localization.associated.paired_likelihood import log_likelihood, ranked_paths
 
 ANGLE, DELAY, STARTS, STEPS = 0.1, 20e-9, 10, 500
 
@@ -39,6 +39,8 @@ def echoes_of(reports, rows, rng) -> PairedEchoes:
         arrival_azimuth=azimuth[:, None, :] + ANGLE * rng.normal(size=shape),
         delay=delay[:, :, None] + delay[:, None, :] + DELAY * rng.normal(size=shape),
         valid=np.ones(shape, dtype=bool),
+        angle_std=ANGLE,
+        delay_std=DELAY,
     )
 
 
@@ -78,11 +80,11 @@ def main():
     def error(found):
         return np.linalg.norm(np.asarray(found)[:, :2] - place[: len(found), :2], axis=1)
 
-    def prepare():
-        return prepare_paired(learnt, paths=5, angle_std=ANGLE, delay_std=DELAY, height=0.0)
-
-    search, prepare_first, prepare_warm = timed(prepare, 1)
-    fix, first, ours = timed(lambda: localize_paired(echo, search))
+    method = AssociatedByRank()
+    grid, prepare_first, prepare_warm = timed(
+        lambda: prepare(learnt, echo, method=method, height=0.0), 1
+    )
+    fix, first, ours = timed(lambda: localize(echo, grid))
 
     def cost(where, one):
         place = jnp.concatenate([where, jnp.zeros(1)])
@@ -91,7 +93,8 @@ def main():
 
     slope = jax.jit(jax.value_and_grad(cost))
     starts = rng.uniform(0, 100, (options.looped, STARTS, 2))
-    one = [jax.tree.map(lambda leaf, k=k: jnp.asarray(leaf[k]), echo) for k in range(len(starts))]
+    bare = echo.without_deviations()
+    one = [jax.tree.map(lambda leaf, k=k: jnp.asarray(leaf[k]), bare) for k in range(len(starts))]
     slope(jnp.zeros(2), one[0])
     began, ends = time.process_time(), []
     for target, begin in zip(one, starts):
@@ -116,7 +119,7 @@ def main():
 
     many = min(options.targets, 25)
     begin = jnp.asarray(rng.uniform(0, 100, (many, STARTS, 2)))
-    some = jax.tree.map(lambda leaf: jnp.asarray(leaf[:many]), echo)
+    some = jax.tree.map(lambda leaf: jnp.asarray(leaf[:many]), bare)
     together = jax.jit(jax.vmap(jax.vmap(descend, in_axes=(0, None))))
     _, _, batch = timed(lambda: jax.block_until_ready(together(begin, some)), 1)
     batch *= options.targets / many

@@ -159,7 +159,13 @@ def test_options_of_the_other_kind_of_file_are_refused(folder, tmp_path, capsys)
     words = ("--map", folder / "map", "--out", tmp_path / "f.csv")
     code, _, err = run(capsys, "locate", folder / "s.npz", *words, "--angle-std", "0.1")
     assert code == 2
-    assert "--angle-std has no meaning here: samples state no errors" in " ".join(err.split())
-    code, _, err = run(capsys, "locate", folder / "r.parquet", *words, "--most", "2")
+    assert (
+        "--angle-std has no meaning here: the method 'direct' reads errors from the file"
+        in " ".join(err.split())
+    )
+    code, _, err = run(capsys, "locate", folder / "r.parquet", *words, "--method",
+                       "unassociated", "--peaks", "2")  # fmt: skip
     assert code == 2
-    assert "--most has no meaning here" in " ".join(err.split())
+    assert "--peaks has no meaning for the method 'unassociated', only for direct" in " ".join(
+        err.split()
+    )

@@ -95,7 +95,7 @@ def test_an_alternative_that_is_the_truth_is_inside():
 
 def test_the_truth_must_be_given_for_every_target():
     fix, truth = singles([1.0, 2.0], [1, 1], [0, 0])
-    with pytest.raises(ValueError, match="2 fixes need as many true places; got 1"):
+    with pytest.raises(ValueError, match="2 fixes need as many true positions; got 1"):
         score(fix, truth[:1])
 
 

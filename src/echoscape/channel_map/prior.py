@@ -5,6 +5,7 @@ Gives a `PathPrior`: for each path slot whether it exists, its direction, length
 """
 
 import abc
+import dataclasses
 from collections.abc import Callable
 
 import equinox as eqx
@@ -47,7 +48,7 @@ class ChannelMap(eqx.Module):
 
         Where reports are no part of the prediction, or slots may be padded, a map overrides this.
         """
-        return self
+        return dataclasses.replace(self, station="")  # its name would be compiled in
 
     def around(self, position: Float[Array, "3"]) -> Callable[[Float[Array, "3"]], PathPrior]:
         """Hold the slots' identities as they are at a position [m], for a search near it.

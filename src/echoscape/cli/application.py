@@ -21,7 +21,6 @@ from echoscape.cli import (
     echoes,
     follow,
     image,
-    locate,
     maps,
     methods,
     pilots,
@@ -49,7 +48,12 @@ app.command(reports.app)
 app.command(maps.app)
 app.command(echoes.app)
 app.command(sample.estimate)
-app.command(locate.locate)
+# Its options are the methods' own fields, which JAX comes with: loaded only when it is asked for.
+app.command(
+    "echoscape.cli.locate:locate",
+    name="locate",
+    help="Locate targets or users from what was measured of them, with the maps of the stations.",
+)
 app.command(follow.follow)
 app.command(bound.bound)
 # Its options are the filter's own fields, which JAX comes with: loaded only when it is asked for.

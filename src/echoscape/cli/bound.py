@@ -30,7 +30,7 @@ def bound(
 ) -> None:
     """Bound the error of targets of known height, at given places or on a grid.
 
-    It holds for echoes of all ordered pairs of the most probable paths, all heard and recognised.
+    It holds for echoes of all ordered pairs of the most probable paths, detected and associated.
 
     Args:
         map_folder: Folder of maps.
@@ -77,18 +77,18 @@ def bound(
 
         drawing = draw_bound(found, maps)
     write_bounds(bound_columns(found, number, list(maps)), out)
-    told = {
+    summary = {
         "places": len(place),
         "observed": int(found.observed.sum()),
         "median": float(np.median(found.root_trace)) if len(place) else None,
         "p90": float(np.quantile(found.root_trace, 0.9, method="higher")) if len(place) else None,
     }
     if json:
-        print_json(told)
+        print_json(summary)
     else:
-        rows = {"places": str(told["places"]), "observed": str(told["observed"])}
+        rows = {"places": str(summary["places"]), "observed": str(summary["observed"])}
         for name in ("median", "p90"):
-            value = told[name]
+            value = summary[name]
             known = value is not None and np.isfinite(value)
             rows[f"{name} error"] = f"{value:.2f} m at least" if known else "not bounded"
         print_table(str(out), rows)

@@ -1,11 +1,11 @@
-"""`echoscape locate`: from echoes, or samples of them, and maps to places.
+"""`echoscape locate`: from measurements and maps to positions, by any method.
 
-Takes a folder of maps and a file of echoes or samples.
-Gives a file of fixes, and a figure.
+Takes a file of measurements and a folder of maps.
+Gives a file of fixes with its settings beside it, and a figure.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
@@ -15,113 +15,206 @@ from echoscape.cli.console import (
     print_json,
     print_line,
     print_table,
+    print_warning,
     progress,
     use_double_precision,
 )
+from echoscape.cli.method_options import make_method, options_of
 from echoscape.cli.options import (
-    MapFolder,
     Numbers,
     check_deviations,
     check_table,
+    deprecated,
     read_range,
     refuse_both,
 )
+from echoscape.localization import METHODS
 
 if TYPE_CHECKING:
     from echoscape.localization.scores import Claims
 
+MethodName = Literal["unassociated", "by-path", "by-rank", "direct", "user-paths", "received-power"]
+MethodOptions = options_of(METHODS)
+deprecated(old="--most", new="--targets")
+
 
 def locate(
-    echoes: Path,
+    measurements: Path,
     /,
     *,
-    map_folder: MapFolder,
+    map_folder: Annotated[
+        Path | None,
+        cyclopts.Parameter(name="--map", help="Folder of maps that `echoscape map fit` wrote."),
+    ] = None,
     out: Path,
+    method: MethodName | None = None,
     height: float | None = None,
     height_range: Numbers | None = None,
     angle_std: float | None = None,
     delay_std: float | None = None,
-    most: Annotated[
-        int | None, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1))
-    ] = None,
-    cell: float | None = None,
+    readings: Path | None = None,
+    transmitters: Path | None = None,
     figure: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     quiet: Quiet = False,
     json: Json = False,
+    options: Annotated[MethodOptions | None, cyclopts.Parameter(name="*")] = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> None:
-    """Locate targets from their echoes, with the maps of the stations that heard them.
+    """Locate targets or users from what was measured of them, with the maps of the stations.
 
-    From samples (.npz) targets are located directly: every place is judged by all the echoes that
-    the map promises there, and none has to be detected.
+    The method follows from the file if it is not given: samples (.npz) are located directly, with
+    no echo detected; echoes with the columns departure_path and arrival_path by these; other echoes
+    with their association marginalised.  The settings, and what was learnt from all targets
+    together, are written beside the fixes as .json.
 
     Args:
-        echoes: Echoes as .parquet or .csv, or samples as .npz.
+        measurements: Echoes, users' reports or readings of received power as .parquet or .csv, or
+            samples as .npz.
         map_folder: Folder of maps.
         out: File of fixes to write, .parquet or .csv.
+        method: How to locate.
         height: z of all targets [m]; the reports' common height if neither this nor a range is
             given.
         height_range: Lowest and highest z to search, such as 0.5,20 [m].
         angle_std: Standard deviation of angles that the file states none for [rad].
         delay_std: Standard deviation of delays that the file states none for [s].
-        most: Most targets in each snapshot of samples; 1 if not given.  With more than one,
-            target k of snapshot n gets the number n * most + k.
-        cell: Side of the grid's cells for samples [m]; a quarter of the resolved length if not
-            given.
+        readings: Readings at known places, in place of a folder of maps, for received power.
+        transmitters: Positions of their transmitters.
         figure: Also draw the fixes, as PNG and PDF beside the file.
         quiet: Show no progress.
         json: Print JSON for programs.
+        options: Settings of the method.
     """
     use_double_precision()
     refuse_both(height=height, height_range=height_range)
     check_deviations(angle_std, delay_std)
     check_table(out)
     between = read_range(height_range, "--height-range", "m")
-    from echoscape.channel_map import load_manifest, load_maps
-    from echoscape.checks import InputError
     from echoscape.localization import fix_columns, localize
     from echoscape.localization.scores import summarize_fix
-    from echoscape.reports import read_echoes, write_fixes
+    from echoscape.reports import write_fixes
 
-    between = height if between is None else between
-    sampled = echoes.suffix.lower() == ".npz"
-    if sampled:
-        _refuse_given("samples state no errors", angle_std=angle_std, delay_std=delay_std)
-    else:
-        _refuse_given("echoes were detected already", most=most, cell=cell)
-    maps = load_maps(map_folder)
-    if sampled:
-        from echoscape.localization.direct.method import DirectSettings, localize_direct
-        from echoscape.reports.sample_file import read_samples
-
-        if cell is not None and not 0 < cell < float("inf"):
-            raise InputError(f"--cell must be finite and above zero, in m; got {cell:g}")
-        samples = read_samples(echoes)
-        names = tuple(dict.fromkeys((samples.transmit_station, samples.receive_station)))
-        with progress("locating", quiet) as tell:
-            fix = localize_direct(
-                samples, maps, targets=most or 1, height=between,
-                settings=DirectSettings(cell=cell), progress=tell,
-            )  # fmt: skip
-    else:
-        heard = read_echoes(echoes, angle_std, delay_std)
-        names = heard.station
-        with progress("locating", quiet) as tell:
-            fix = localize(heard, maps, height=between, progress=tell)
-    method = load_manifest(map_folder).settings.get("model", "map")
+    name = method or _method_of(measurements)
+    chosen = make_method(METHODS, name, options)
+    if name in ("direct", "received-power", "user-paths"):
+        _refuse_given(
+            f"the method {name!r} reads errors from the file or needs none",
+            angle_std=angle_std, delay_std=delay_std,
+        )  # fmt: skip
+    if name != "received-power":
+        _refuse_given("only received power needs it", readings=readings, transmitters=transmitters)
+    maps, model = _maps(name, map_folder, readings, transmitters)
+    given, stations, number = _read(name, measurements, maps, angle_std, delay_std, transmitters)
+    with progress("locating", quiet) as report:
+        fix = localize(
+            given, maps, method=chosen, height=height if between is None else between,
+            progress=report,
+        )  # fmt: skip
+    if number is not None:
+        fix.target[:] = number
     if figure:  # before anything is written, so that a failure leaves nothing
         from echoscape.plotting.fixes import draw_fixes, save_figure
 
-        drawing = draw_fixes(fix, {name: maps[name] for name in names})
-    write_fixes(fix_columns(fix, names, str(method)), out)
+        if name == "received-power":
+            _refuse_given("there is no map of paths to draw", figure=figure)
+        drawing = draw_fixes(fix, {station: maps[station] for station in stations})  # pyright: ignore[reportIndexIssue]
+    write_fixes(fix_columns(fix, stations, model), out)
+    _write_settings(out, chosen, fix, height if between is None else between)
+    for sentence in _causes(fix):
+        print_warning(sentence)
     claims = summarize_fix(fix)
     if json:
         print_json(claims)
     else:
-        print_table(str(out), _rows(claims))
+        print_table(str(out), _rows(claims) | _bias_rows(fix.learnt or {}))
     if figure:
         for path in save_figure(drawing, out):
             if not json:
                 print_line(path)
+
+
+def _method_of(path: Path) -> str:
+    """Choose the method that a file asks for."""
+    if path.suffix.lower() == ".npz":
+        return "direct"
+    from echoscape.localization.associated.table import has_paths
+    from echoscape.reports.files import read_table
+    from echoscape.reports.schema import ECHOES
+
+    return "by-path" if has_paths(read_table(path, ECHOES)) else "unassociated"
+
+
+def _maps(name: str, folder: Path | None, readings: Path | None, transmitters: Path | None):
+    """Load the maps, or learn that of received power."""
+    from echoscape.checks import InputError
+
+    if name == "received-power":
+        if readings is None or transmitters is None:
+            raise InputError(
+                "received power needs --readings, readings at known places, and --transmitters, "
+                "the positions of their transmitters"
+            )
+        _refuse_given("received power needs --readings instead", map=folder)
+        from echoscape.channel_map.received_power import fit_signal_strength
+        from echoscape.reports.strength_file import read_strength
+
+        campaign = read_strength(readings, transmitters)
+        power = fit_signal_strength(campaign.position, campaign.level, campaign.transmitter)
+        return power, "received-power"
+    if folder is None:
+        raise InputError("a folder of maps is needed: give it by --map")
+    from echoscape.channel_map import load_manifest, load_maps
+
+    return load_maps(folder), str(load_manifest(folder).settings.get("model", "map"))
+
+
+def _read(name: str, path: Path, maps: Any, angle_std, delay_std, transmitters):
+    """Read measurements for a method: these, their stations, and numbers where it has none."""
+    if name == "direct":
+        from echoscape.reports.sample_file import read_samples
+
+        samples = read_samples(path)
+        both = (samples.transmit_station, samples.receive_station)
+        return samples, tuple(dict.fromkeys(both)), None
+    if name in ("by-path", "by-rank"):
+        from echoscape.localization.associated.table import read_paired_echoes
+        from echoscape.localization.localizer import station_map
+
+        number, echoes, station = read_paired_echoes(path, angle_std, delay_std)
+        found = station_map(maps, station, "echoes")
+        maps.clear()  # these echoes name one station, and one map is needed
+        maps[station] = found
+        return echoes, (station,), number
+    if name == "user-paths":
+        from echoscape.reports import read_reports
+
+        users = read_reports(path)
+        return users, users.station, None
+    if name == "received-power":
+        from echoscape.reports.strength_file import read_strength
+
+        return read_strength(path, transmitters, placed=False), ("all",), None
+    from echoscape.reports import read_echoes
+
+    echoes = read_echoes(path, angle_std, delay_std)
+    return echoes, echoes.station, None
+
+
+def _write_settings(out: Path, method: Any, fix: Any, height: Any) -> None:
+    """Write how the fixes were made beside them, as ``NAME.json``."""
+    import json
+
+    from echoscape import __version__
+    from echoscape.files import atomic_path
+
+    content = {
+        "echoscape": __version__,
+        "method": method.name,
+        "settings": method.model_dump(),
+        "height": height,
+        "learnt": fix.learnt,
+    }
+    with atomic_path(out.with_suffix(".json")) as path:
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _refuse_given(reason: str, **options: object) -> None:
@@ -131,6 +224,29 @@ def _refuse_given(reason: str, **options: object) -> None:
     for name, value in options.items():
         if value is not None:
             raise InputError(f"--{name.replace('_', '-')} has no meaning here: {reason}")
+
+
+def _causes(fix: Any) -> list[str]:
+    """Name what biases fixes of status biased, and the option that estimates it."""
+    from echoscape.localization import FixStatus
+
+    if not (fix.status == FixStatus.BIASED).any():
+        return []
+    rows = _bias_rows(fix.learnt or {})
+    return [
+        f"the residuals of these targets share a sign: a common {name} of {value} explains them; "
+        f"estimate it with --unknown {name.split()[0]}, or correct the echoes"
+        for name, value in rows.items()
+    ]
+
+
+def _bias_rows(learnt: dict[str, float]) -> dict[str, str]:
+    rows = {}
+    for name, unit, factor in (("clock", "ns", 1e9), ("heading", "deg", 57.29577951)):
+        if f"{name}_bias" in learnt:
+            value, std = (factor * learnt[f"{name}_bias{end}"] for end in ("", "_std"))
+            rows[f"{name} bias"] = f"{value:.2f} +- {std:.2f} {unit}"
+    return rows
 
 
 def _rows(claims: "Claims") -> dict[str, str]:

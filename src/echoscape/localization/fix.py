@@ -1,6 +1,6 @@
-"""Where a target may be: places with covariance, how likely each, and a result code.
+"""Where a target may be: modes of its posterior with covariance and probability, and a status.
 
-Takes what a search over places found.
+Takes what a search found.
 Gives `Fix`, its rows for a file, and the way back.
 """
 
@@ -13,61 +13,73 @@ from jaxtyping import Bool, Float, Int
 
 from echoscape.checks import InputError
 
+BIAS_COLUMNS = ("clock_bias", "clock_bias_std", "heading_bias", "heading_bias_std")
+"""What the echoes of all targets are off the map by, where it was estimated [s], [rad]."""
+
 
 class FixStatus(enum.IntEnum):
     """What to think of a fix."""
 
     LOCATED = 0
-    """One place explains the echoes."""
+    """One position explains the echoes."""
     AMBIGUOUS = 1
-    """Other places explain them about as well: see the alternatives, or a wide covariance."""
+    """Other positions explain them about as well: see the further modes, or a wide covariance."""
     OUTSIDE = 2
-    """The best place lies at the edge of what the map knows."""
+    """The best mode lies at the edge of what the map knows."""
     NO_ECHO = 3
-    """No echo to locate from; the position is the middle of the map and means nothing."""
+    """No echo to locate from; the position is the middle of the map and has no meaning."""
     UNEXPLAINED = 4
     """The map explains less than half of the echoes anywhere."""
+    BIASED = 5
+    """Residuals of the batch share a sign that nothing declared explains: see `Fix.learnt`."""
+    SEVERAL = 6
+    """Echoes of more than one target: the position is of one; allow for more `targets`."""
 
 
 class Fix(eqx.Module):
-    """Places of every target, the most probable first; unused places have ``valid`` false."""
+    """Modes of every target's posterior, the best first; unused ones have ``valid`` false."""
 
     target: Int[np.ndarray, " target"]
     """The target's number in its file."""
-    position: Float[np.ndarray, "target place 3"]
+    position: Float[np.ndarray, "target mode 3"]
     """Where it may be [m]."""
-    covariance: Float[np.ndarray, "target place 3 3"]
-    """Covariance of each place; zero in a coordinate that was given [m^2]."""
-    log_likelihood: Float[np.ndarray, "target place"]
+    covariance: Float[np.ndarray, "target mode 3 3"]
+    """Covariance of each mode; zero in a coordinate that was given [m^2]."""
+    log_likelihood: Float[np.ndarray, "target mode"]
     """Logarithm of the likelihood, relative to clutter alone."""
-    probability: Float[np.ndarray, "target place"]
-    """Share of the posterior that is at each place [1]."""
-    agreeing_starts: Int[np.ndarray, "target place"]
+    probability: Float[np.ndarray, "target mode"]
+    """Share of the posterior that belongs to each mode [1]."""
+    agreeing_starts: Int[np.ndarray, "target mode"]
     """Starts of the search that ended there."""
     starts: Int[np.ndarray, " target"]
     """Starts of the search."""
     status: Int[np.ndarray, " target"]
     """A `FixStatus`."""
-    valid: Bool[np.ndarray, "target place"]
+    valid: Bool[np.ndarray, "target mode"]
     """False for padding."""
+    learnt: dict[str, float] | None = eqx.field(default=None, kw_only=True)
+    """What was learnt from all targets together, by name of the method's setting; None where
+    nothing was.  Given to the method, a part of the targets gets the same fixes."""
 
     @property
     def best(self) -> Float[np.ndarray, "target 3"]:
-        """The most probable place of each target [m]."""
+        """The best mode of each target [m]."""
         return self.position[:, 0]
 
     @property
     def spread(self) -> Float[np.ndarray, " target"]:
-        """Standard deviation of the whole posterior in the plane, alternatives included [m]."""
+        """Standard deviation of the whole posterior in the plane, all modes included [m]."""
         weight = np.where(self.valid, self.probability, 0.0)
         mean = np.einsum("tp,tpi->ti", weight, self.position)
-        apart = self.position - mean[:, None]
+        difference = self.position - mean[:, None]
         inside = np.einsum("tpii->tp", self.covariance[..., :2, :2])
-        return np.sqrt(np.sum(weight * (inside + np.sum(apart[..., :2] ** 2, axis=-1)), axis=1))
+        return np.sqrt(
+            np.sum(weight * (inside + np.sum(difference[..., :2] ** 2, axis=-1)), axis=1)
+        )
 
 
 def fix_columns(fix: Fix, station: Sequence[str], method: str) -> dict[str, np.ndarray]:
-    """Lay fixes out as the columns of ``docs/formats.md``, alternatives as rows of rank above 0.
+    """Lay fixes out as the columns of ``docs/formats.md``, further modes as rows of rank above 0.
 
     Args:
         fix: The fixes.
@@ -95,6 +107,11 @@ def fix_columns(fix: Fix, station: Sequence[str], method: str) -> dict[str, np.n
         "rank": rank,
         "probability": fix.probability[row, rank],
         "spread": fix.spread[row],
+        **{
+            name: np.full(len(row), fix.learnt[name])
+            for name in BIAS_COLUMNS
+            if fix.learnt is not None and name in fix.learnt
+        },
     }
 
 

@@ -1,9 +1,9 @@
-"""From the ends of many descents to a target's possible places and a verdict.
+"""From local maxima to the modes of a target's posterior and a status.
 
-Ends that coincide are one place; each place weighs as much as its likelihood times the room it
-leaves (a Laplace approximation of the posterior).
+Maxima that coincide are one mode; each mode is weighted by its Laplace evidence, likelihood times
+``sqrt(det(covariance))``.
 
-Takes what a search found.
+Takes `LocalMaxima` (ends of ascents).
 Gives a `Fix`.
 """
 
@@ -11,56 +11,71 @@ import numpy as np
 
 from echoscape.localization.fix import Fix, FixStatus
 
-PRIOR = 300.0**-2
-"""Information that keeps directions finite which no echo tells of [1/m^2]."""
-TOGETHER = 0.5
-"""Ends nearer than this many metres, or deviations of the better one, are one place."""
+PRIOR_INFORMATION = 300.0**-2
+"""Information that keeps directions finite which no echo measures [1/m^2]."""
+COINCIDENT = 0.5
+"""Maxima nearer than this many metres, or deviations of the better one, are one mode."""
+_EDGE = 0.95
+"""A mode farther from the reports than this share of the reach is outside: the search ends."""
+_EXPLAINED = 0.5
+"""Share of the echoes that the map must explain at the best mode."""
 
 
-def gather_places(
-    target, found, support, free_height, *, reach, ambiguous_below, vague_above
+def posterior_modes(
+    target,
+    maxima,
+    support,
+    height_free,
+    *,
+    reach,
+    ambiguous_below,
+    ambiguous_above,
+    starts,
+    learnt=None,
 ) -> Fix:
-    """Merge the ends of the descents into places, weigh them, and judge.
+    """Merge local maxima into modes, weigh them, and judge.
 
     Args:
         target: The targets' numbers.
-        found: Ends of the descents, their log-likelihood and information.
-        support: Distance of every end from the nearest report [m].
-        free_height: Whether the height was searched.
-        reach: Support beyond nearly this is outside [m].
-        ambiguous_below: Posterior share that the best place needs.
-        vague_above: Widest standard deviation that is not ambiguous [m].
+        maxima: Local maxima of the likelihood.
+        support: Distance of every maximum from the nearest report [m].
+        height_free: Whether the height was searched.
+        reach: How far from a report was searched [m].
+        ambiguous_below: Posterior share that the best mode needs.
+        ambiguous_above: Widest standard deviation that is not ambiguous [m].
+        starts: Starts of the search.
+        learnt: What was learnt from all targets together, by name.
     """
-    count, starts = found.value.shape
-    size = 3 if free_height else 2
-    information = found.information[..., :size, :size]
-    cut = np.linalg.inv(information + PRIOR * np.eye(size))
-    covariance = np.zeros((count, starts, 3, 3))
-    covariance[..., :size, :size] = cut
-    finite = np.isfinite(found.value) & (found.heard > 0)
-    value = np.where(finite, found.value, -np.inf)
-    room = 0.5 * np.linalg.slogdet(cut)[1]
-    evidence = np.where(finite, value + room, -np.inf)
+    count, ends = maxima.log_likelihood.shape
+    size = 3 if height_free else 2
+    information = maxima.information[..., :size, :size]
+    free = np.linalg.inv(information + PRIOR_INFORMATION * np.eye(size))
+    covariance = np.zeros((count, ends, 3, 3))
+    covariance[..., :size, :size] = free
+    finite = np.isfinite(maxima.log_likelihood) & (maxima.detected > 0)
+    value = np.where(finite, maxima.log_likelihood, -np.inf)
+    evidence = np.where(finite, value + 0.5 * np.linalg.slogdet(free)[1], -np.inf)
     order = np.argsort(-value, axis=1, kind="stable")
 
     def sort(leaf):
-        return _reorder(leaf, order)
+        return _reorder(np.asarray(leaf), order)
 
-    place, covariance, value, evidence, support, finite = map(
-        sort, (np.asarray(found.place), covariance, value, evidence, support, finite)
+    position, covariance, value, evidence, support, finite, members = map(
+        sort,
+        (maxima.position, covariance, value, evidence, support, finite, maxima.starts),
     )
-    explained = sort(found.explained) / np.maximum(sort(found.heard), 1.0)
-    agreeing = np.zeros((count, starts), dtype=int)
-    first = np.zeros((count, starts), dtype=bool)
+    explained = sort(maxima.explained) / np.maximum(sort(maxima.detected), 1.0)
+    agreeing = np.zeros((count, ends), dtype=int)
+    first = np.zeros((count, ends), dtype=bool)
     taken = ~finite
     std = np.sqrt(np.trace(covariance[..., :2, :2], axis1=-2, axis2=-1))
-    for k in range(starts):
+    for k in range(ends):
         first[:, k] = ~taken[:, k]
-        near = np.linalg.norm(place - place[:, k : k + 1], axis=-1) < np.maximum(
-            TOGETHER, TOGETHER * std[:, k : k + 1]
+        near = np.linalg.norm(position - position[:, k : k + 1], axis=-1) < np.maximum(
+            COINCIDENT, COINCIDENT * std[:, k : k + 1]
         )
         mine = near & ~taken & first[:, k : k + 1]
-        agreeing[:, k] = mine.sum(axis=1)
+        agreeing[:, k] = (mine * members).sum(axis=1)
         taken |= mine
     evidence = np.where(first, evidence, -np.inf)
     top = np.max(evidence, axis=1, keepdims=True)
@@ -72,12 +87,12 @@ def gather_places(
     def pick(leaf):
         return _reorder(leaf, rank)
 
-    place, covariance, value, probability, agreeing, first, explained, support = map(
-        pick, (place, covariance, value, probability, agreeing, first, explained, support)
+    position, covariance, value, probability, agreeing, first, explained, support = map(
+        pick, (position, covariance, value, probability, agreeing, first, explained, support)
     )
     fix = Fix(
         target=np.asarray(target),
-        position=place,
+        position=position,
         covariance=covariance,
         log_likelihood=np.where(np.isfinite(value), value, 0.0),
         probability=probability,
@@ -85,16 +100,16 @@ def gather_places(
         starts=np.full(count, starts),
         status=np.zeros(count, dtype=int),
         valid=first,
+        learnt=learnt,
     )
     status = np.full(count, int(FixStatus.LOCATED))
-    status[(probability[:, 0] < ambiguous_below) | (fix.spread > vague_above)] = FixStatus.AMBIGUOUS
-    status[explained[:, 0] < 0.5] = FixStatus.UNEXPLAINED
-    status[support[:, 0] > 0.95 * reach] = FixStatus.OUTSIDE
+    vague = fix.spread > ambiguous_above
+    status[(probability[:, 0] < ambiguous_below) | vague] = FixStatus.AMBIGUOUS
+    status[explained[:, 0] < _EXPLAINED] = FixStatus.UNEXPLAINED
+    status[support[:, 0] > _EDGE * reach] = FixStatus.OUTSIDE
     status[~first[:, 0]] = FixStatus.NO_ECHO
-    return Fix(
-        fix.target, place, covariance, fix.log_likelihood, probability, agreeing, fix.starts,
-        status, first,
-    )  # fmt: skip
+    fix.status[:] = status
+    return fix
 
 
 def _reorder(leaf, order):

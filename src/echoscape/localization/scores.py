@@ -2,8 +2,8 @@
 
 Every error is horizontal.  A target without any echo is lost: its error counts as infinite in the
 median and the percentile, beyond every limit, and in no root mean square.  What a fix claims is
-its whole posterior, the mixture of its places: the truth is inside the 90 % region if no more
-than 90 % of the posterior are more likely than the truth.  For a single place that region is the
+its whole posterior, the mixture of its modes: the truth is inside the 90 % region if no more
+than 90 % of the posterior are more likely than the truth.  For a single mode that region is the
 90 % ellipse.
 
 Takes a `Fix` and where the targets were.
@@ -18,11 +18,17 @@ from jaxtyping import Float, Int
 from echoscape.checks import InputError
 from echoscape.localization.fix import Fix, FixStatus
 
-_SINGLE = 0.999  # share of the posterior above which one place is all of it
+_SINGLE = 0.999  # share of the posterior above which one mode is all of it
 _DRAWS = 500  # of a mixture, to find how much of it is more likely than the truth
 _SMALLEST = 1e-6  # [m^2] variance added, so that a claim of no error can be compared
 _TOGETHER = 2000  # targets whose draws are in memory at once
-_FLAGS = (FixStatus.AMBIGUOUS, FixStatus.OUTSIDE, FixStatus.UNEXPLAINED)
+_FLAGS = (
+    FixStatus.AMBIGUOUS,
+    FixStatus.OUTSIDE,
+    FixStatus.UNEXPLAINED,
+    FixStatus.BIASED,
+    FixStatus.SEVERAL,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,18 +76,18 @@ def score(fix: Fix, truth: Float[np.ndarray, "target 3"], *, keep: float = 0.8) 
         keep: Share of the targets, those of smallest `Fix.spread`, that is scored once more.
     """
     if len(truth) != len(fix.target) or not len(truth):
-        raise ValueError(f"{len(fix.target)} fixes need as many true places; got {len(truth)}")
+        raise ValueError(f"{len(fix.target)} fixes need as many true positions; got {len(truth)}")
     if not 0 < keep <= 1:
         raise ValueError(f"the share to keep must lie above 0 and up to 1; got {keep}")
     located = fix.status != FixStatus.NO_ECHO
     error = np.linalg.norm((fix.best - truth)[:, :2], axis=1)
     error = np.where(located, error, np.inf)
-    level = claimed_level(fix, truth)
+    hpd_level = claimed_level(fix, truth)
     flagged = np.isin(fix.status, _FLAGS)
     order = np.argsort(np.where(located, fix.spread, np.inf), kind="stable")
     narrow = order[: max(1, round(keep * len(order)))]
-    kept = _score(error[narrow], located[narrow], level[narrow], flagged[narrow])
-    return dataclasses.replace(_score(error, located, level, flagged), kept=kept)
+    kept = _score(error[narrow], located[narrow], hpd_level[narrow], flagged[narrow])
+    return dataclasses.replace(_score(error, located, hpd_level, flagged), kept=kept)
 
 
 def score_against(
@@ -136,7 +142,7 @@ def score_against(
 def claimed_level(fix: Fix, truth: Float[np.ndarray, "target 3"]) -> Float[np.ndarray, " target"]:
     """Measure the share of each posterior that is more likely than the truth, in the plane.
 
-    If the claims are right it is uniform between 0 and 1.  It is exact where one place holds the
+    If the claims are right it is uniform between 0 and 1.  It is exact where one mode holds the
     posterior, and counted over draws of the mixture elsewhere (the same ones on every call).
     """
     weight = np.where(fix.valid, fix.probability, 0.0)
@@ -145,41 +151,41 @@ def claimed_level(fix: Fix, truth: Float[np.ndarray, "target 3"]) -> Float[np.nd
     covariance = fix.covariance[..., :2, :2] + _SMALLEST * np.eye(2)
     covariance = np.where(fix.valid[..., None, None], covariance, np.eye(2))
     inverse = np.linalg.inv(covariance)
-    apart = truth[:, :2] - fix.best[:, :2]
-    level = -np.expm1(-0.5 * np.einsum("ti,tij,tj->t", apart, inverse[:, 0], apart))
+    difference = truth[:, :2] - fix.best[:, :2]
+    hpd_level = -np.expm1(-0.5 * np.einsum("ti,tij,tj->t", difference, inverse[:, 0], difference))
     generator = np.random.default_rng(0)
     mixed = np.flatnonzero(weight[:, 0] < _SINGLE)
     root = np.linalg.cholesky(covariance)
     for rows in np.split(mixed, range(_TOGETHER, len(mixed), _TOGETHER)):
         drawn = generator.uniform(size=(len(rows), _DRAWS, 1))
-        place = (drawn > np.cumsum(weight[rows], axis=1)[:, None]).sum(axis=-1)
-        place = np.minimum(place, weight.shape[1] - 1)
+        mode = (drawn > np.cumsum(weight[rows], axis=1)[:, None]).sum(axis=-1)
+        mode = np.minimum(mode, weight.shape[1] - 1)
         row = rows[:, None]
-        noise = generator.standard_normal((*place.shape, 2))
-        draw = fix.position[row, place, :2] + np.einsum("tdij,tdj->tdi", root[row, place], noise)
+        noise = generator.standard_normal((*mode.shape, 2))
+        draw = fix.position[row, mode, :2] + np.einsum("tdij,tdj->tdi", root[row, mode], noise)
         there = _density(draw, fix, rows, weight, inverse)
         here = _density(truth[rows, None, :2], fix, rows, weight, inverse)
-        level[rows] = np.mean(there > here, axis=1)
-    return level
+        hpd_level[rows] = np.mean(there > here, axis=1)
+    return hpd_level
 
 
 def _density(point, fix: Fix, rows, weight, inverse) -> Float[np.ndarray, "target point"]:
     """Evaluate the mixture at some points of each target."""
     density = np.zeros(point.shape[:2])
     for k in range(weight.shape[1]):
-        apart = point - fix.position[rows, None, k, :2]
-        distance = np.einsum("tdi,tij,tdj->td", apart, inverse[rows, k], apart)
+        difference = point - fix.position[rows, None, k, :2]
+        distance = np.einsum("tdi,tij,tdj->td", difference, inverse[rows, k], difference)
         height = weight[rows, k] * np.sqrt(np.linalg.det(inverse[rows, k]))
         density += height[:, None] * np.exp(-0.5 * distance)
     return density
 
 
-def _score(error, located, level, flagged) -> Scores:
+def _score(error, located, hpd_level, flagged) -> Scores:
     any_located = bool(located.any())
     wrong = located & (error > 10.0)
 
     def inside(share: float) -> float | None:
-        return float(np.mean(level[located] <= share)) if any_located else None
+        return float(np.mean(hpd_level[located] <= share)) if any_located else None
 
     def quantile(share: float) -> float:
         # The next value up, not a mean with an infinite one.
@@ -221,11 +227,11 @@ class Claims:
 
 def summarize_fix(fix: Fix) -> Claims:
     """Count the statuses of fixes and the errors that they claim."""
-    heard = fix.status != FixStatus.NO_ECHO
-    spread = np.where(heard, fix.spread, np.inf)
+    detected = fix.status != FixStatus.NO_ECHO
+    spread = np.where(detected, fix.spread, np.inf)
     return Claims(
         targets=len(fix.target),
         status={each.name.lower(): int(np.sum(fix.status == each)) for each in FixStatus},
-        median_spread=float(np.median(spread[heard])) if heard.any() else None,
+        median_spread=float(np.median(spread[detected])) if detected.any() else None,
         narrow=float(np.mean(spread < 3.0)) if len(spread) else 0.0,
     )

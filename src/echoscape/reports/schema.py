@@ -110,6 +110,8 @@ FIXES = Schema(
         Column("method", "text", ""),
         Column("probability", "number", "[1]"),
         Column("spread", "number", "[m]"),
+        *_numbers(("clock_bias", "clock_bias_std"), "[s]"),
+        *_numbers(("heading_bias", "heading_bias_std"), "[rad]"),
     ),
 )
 

@@ -28,13 +28,16 @@ class StrengthReadings(eqx.Module):
     """Where the transmitters are [m]."""
 
 
-def read_strength(readings: str | Path, transmitters: str | Path) -> StrengthReadings:
+def read_strength(
+    readings: str | Path, transmitters: str | Path, *, placed: bool = True
+) -> StrengthReadings:
     """Read levels and the places of their transmitters.
 
     Args:
         readings: Columns `x`, `y`, if known `z` [m], and for every transmitter `rssi_` with its
             `id` [dBm], empty where it was not heard; other columns are left alone.
         transmitters: Columns `id`, `x`, `y`, `z` [m].
+        placed: Whether the places of the readings are known; if not, they come as NaN.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -48,9 +51,10 @@ def read_strength(readings: str | Path, transmitters: str | Path) -> StrengthRea
         raise InputError(f"{transmitters} has a header but no rows; at least one was needed")
     if table.num_rows == 0:
         raise InputError(f"{readings} has a header but no rows; at least one was needed")
-    plane = [_numbers(table, name, readings, "m") for name in "xy"]
-    height = np.zeros(table.num_rows)
-    if "z" in table.column_names:
+    unknown = np.full(table.num_rows, np.nan)
+    plane = [_numbers(table, name, readings, "m") if placed else unknown for name in "xy"]
+    height = np.zeros(table.num_rows) if placed else unknown
+    if placed and "z" in table.column_names:
         height = _numbers(table, "z", readings, "m")
     levels = [_numbers(table, f"rssi_{name}", readings, "dBm", empty=True) for name in names]
     level = np.stack(levels, axis=1)

@@ -1,5 +1,6 @@
 """Known pairs, unknown ranks: a brute-force twin, identities, and the paper's square."""
 
+import dataclasses
 import itertools
 
 import equinox as eqx
@@ -12,13 +13,14 @@ from scipy.stats import multivariate_normal
 from echoscape.channel_map import ScattererMap
 from echoscape.checks import InputError
 from echoscape.localization import (
+    AssociatedByPath,
     FixStatus,
-    OneWaySettings,
     PairedEchoes,
-    localize_one_way,
-    prepare_one_way,
+    PreparedMaps,
+    localize,
+    prepare,
 )
-from echoscape.localization.associated.by_path_likelihood import (
+from echoscape.localization.associated.one_way_likelihood import (
     evaluate,
     exchange_log_prior,
     exchanges,
@@ -113,7 +115,7 @@ def test_differences_of_likelihoods_are_those_of_all_echoes_one_by_one(missing):
         prior = channel_map(place)
         listed = np.argsort(-np.asarray(prior.power))[:3]
         twin.append(_twin(echo, prior, listed))
-        ours.append(float(_evaluate(near, _target(echo), place, "certain", False)[0]))
+        ours.append(float(_evaluate(near, _target(echo), place, "hard", False)[0]))
     # The mean of azimuths is taken over the circle: that departs from the plain mean by 1e-5.
     np.testing.assert_allclose(np.diff(ours), np.diff(twin), rtol=3e-4)
     assert np.abs(np.diff(twin)).min() > 10
@@ -131,10 +133,10 @@ def test_gradient_and_curvature_are_those_of_the_linearised_likelihood():
         _, gradient, curvature, _ = evaluate(near, target, place, ranks, False)
         return gradient, curvature, jax.grad(value)(place), -jax.hessian(value)(place)
 
-    gradient, curvature, slope, bend = compare("certain")
+    gradient, curvature, slope, bend = compare("hard")
     np.testing.assert_allclose(gradient[:2], slope[:2], rtol=1e-8)
     np.testing.assert_allclose(curvature[:2, :2], bend[:2, :2], rtol=1e-7)
-    gradient, _, slope, _ = compare("doubted")
+    gradient, _, slope, _ = compare("soft")
     np.testing.assert_allclose(gradient[:2], slope[:2], rtol=1e-8)
 
 
@@ -150,7 +152,7 @@ def test_scatterers_that_nobody_hears_do_not_take_the_gradient_away():
     @eqx.filter_jit
     @jax.value_and_grad
     def value(place, channel_map):
-        return evaluate(near_paths(channel_map, place, 4), target, place, "doubted", False)[0]
+        return evaluate(near_paths(channel_map, place, 4), target, place, "soft", False)[0]
 
     filled = _map().predictor()
     assert isinstance(filled, ScattererMap)
@@ -197,18 +199,23 @@ def test_an_exchange_is_as_likely_as_the_gap_is_small():
 @pytest.fixture(scope="module")
 def square():
     layout = make_layout(3, users=1000, targets=60)  # scatterers that no group of eight holds
-    return layout, prepare_one_way(exact_map(layout), paths=5)
+    echoes = echoes_of(layout.targets, angle_std=0.1, delay_std=5e-9, seed=3)
+    return layout, prepare(exact_map(layout), echoes).grid
+
+
+def _locate(square, echoes, **fields):
+    return localize(echoes, PreparedMaps(AssociatedByPath(**fields), square[1]))
 
 
 def _errors(layout, fix):
     return np.linalg.norm(fix.best - layout.targets.position, axis=1)
 
 
-@pytest.mark.parametrize("ranks", ["doubted", pytest.param("ignored", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("ranks", ["soft", pytest.param("none", marks=pytest.mark.slow)])
 def test_targets_of_the_square_are_found_to_the_bound(square, ranks):
-    layout, search = square
+    layout, _ = square
     echoes = echoes_of(layout.targets, angle_std=0.1, delay_std=5e-9, seed=3)
-    fix = localize_one_way(echoes, search, angle_std=0.1, delay_std=5e-9, ranks=ranks)
+    fix = _locate(square, echoes, rank_association=ranks)
     error, bound = _errors(layout, fix), exact_bound(layout, angle_std=0.1, delay_std=5e-9)
     # 60 errors of two coordinates: a root mean square scatters by a tenth.
     assert 0.75 < np.sqrt(np.mean(error**2) / np.mean(bound**2)) < 1.3
@@ -219,24 +226,25 @@ def test_targets_of_the_square_are_found_to_the_bound(square, ranks):
 
 @pytest.mark.slow
 def test_where_ranks_are_ignored_the_order_of_paths_says_nothing(square):
-    layout, search = square
+    layout, _ = square
     echoes = echoes_of(layout.targets, angle_std=0.1, delay_std=5e-9, seed=3)
     order = np.array([3, 0, 4, 2, 1])
-    turned = jax.tree.map(lambda leaf: leaf[:, order][:, :, order], echoes)
-    how = {"angle_std": 0.1, "delay_std": 5e-9}
-    one = localize_one_way(echoes, search, ranks="ignored", **how)
-    other = localize_one_way(turned, search, ranks="ignored", **how)
+    turned = jax.tree.map(
+        lambda leaf: leaf[:, order][:, :, order] if leaf.ndim == 3 else leaf, echoes
+    )
+    one = _locate(square, echoes, rank_association="none")
+    other = _locate(square, turned, rank_association="none")
     np.testing.assert_allclose(one.best, other.best, atol=1e-4)
-    lost = localize_one_way(turned, search, ranks="certain", **how)
+    lost = _locate(square, turned, rank_association="hard")
     assert np.median(_errors(layout, lost)) > 5.0
 
 
 def test_reciprocal_echoes_alone_say_less_by_the_information_they_hold(square):
-    layout, search = square
+    layout, _ = square
     how = {"angle_std": 0.1, "delay_std": 20e-9}
     echoes = echoes_of(layout.targets, seed=5, **how)
-    every = _errors(layout, localize_one_way(echoes, search, **how))
-    few = _errors(layout, localize_one_way(echoes, search, pairs="reciprocal", **how))
+    every = _errors(layout, _locate(square, echoes))
+    few = _errors(layout, _locate(square, echoes, pairs="reciprocal"))
     expected = np.sqrt(
         np.mean(exact_bound(layout, pairs="reciprocal", **how) ** 2)
         / np.mean(exact_bound(layout, **how) ** 2)
@@ -247,28 +255,24 @@ def test_reciprocal_echoes_alone_say_less_by_the_information_they_hold(square):
 
 @pytest.mark.slow
 def test_one_target_alone_is_located_as_among_others(square):
-    layout, search = square
+    layout, _ = square
     how = {"angle_std": 0.1, "delay_std": 5e-9}
     echoes = echoes_of(layout.targets, seed=6, **how)
-    together = localize_one_way(echoes, search, **how)
+    together = _locate(square, echoes)
     for k in (0, 17, 59):
-        alone = localize_one_way(
-            jax.tree.map(lambda leaf, k=k: leaf[k : k + 1], echoes), search, **how
-        )
+        alone = _locate(square, jax.tree.map(lambda leaf, k=k: leaf[k : k + 1], echoes))
         np.testing.assert_allclose(alone.best[0], together.best[k], atol=1e-9)
 
 
 def test_refusals(square):
-    layout, search = square
+    layout, _ = square
     echoes = echoes_of(layout.targets, angle_std=0.1, delay_std=5e-9, seed=6)
-    with pytest.raises(InputError, match="delay_std must be finite and above zero, in s; got 0"):
-        localize_one_way(echoes, search, angle_std=0.1, delay_std=0.0)
+    with pytest.raises(InputError, match="delay_std must be finite and above zero, in s; got"):
+        _locate(square, dataclasses.replace(echoes, delay_std=np.zeros(60)))
     with pytest.raises(InputError, match="the set is empty"):
-        localize_one_way(
-            jax.tree.map(lambda leaf: leaf[:0], echoes), search, angle_std=0.1, delay_std=5e-9
-        )
-    fewer = jax.tree.map(lambda leaf: leaf[:, :4, :4], echoes)
-    with pytest.raises(InputError, match="prepare it with paths=4"):
-        localize_one_way(fewer, search, angle_std=0.1, delay_std=5e-9)
+        _locate(square, jax.tree.map(lambda leaf: leaf[:0], echoes))
+    fewer = jax.tree.map(lambda leaf: leaf[:, :4, :4] if leaf.ndim == 3 else leaf, echoes)
+    with pytest.raises(InputError, match="pair 4 paths, but the maps were prepared for 5"):
+        _locate(square, fewer)
     with pytest.raises(ValueError, match="greater than 0"):
-        OneWaySettings(cell=0.0)
+        AssociatedByPath(cell=0.0)

@@ -12,13 +12,14 @@ from jaxtyping import Array, Float
 from echoscape.channel_map import ChannelMap, PathPrior
 from echoscape.checks import InputError
 from echoscape.localization import (
+    AssociatedByRank,
     FixStatus,
     PairedEchoes,
-    PairedSettings,
-    localize_paired,
-    prepare_paired,
+    PreparedMaps,
+    localize,
+    prepare,
 )
-from echoscape.localization.associated.by_rank_likelihood import (
+from echoscape.localization.associated.paired_likelihood import (
     cell_weights,
     log_likelihood,
     ranked_paths,
@@ -76,6 +77,8 @@ def _echoes(square, place, key, angle_std, delay_std, paths=5):
         arrival_azimuth=azimuth[:, None, :] + angle_std * back,
         delay=(length[:, :, None] + length[:, None, :]) / C + delay_std * late,
         valid=np.ones(out.shape, dtype=bool),
+        angle_std=angle_std,
+        delay_std=delay_std,
     )
 
 
@@ -84,7 +87,7 @@ PLACE = np.array([41.3, 57.8, 0.0])
 
 def _one(square, key):
     echoes = _echoes(square, PLACE[None], key, 0.1, 5e-9)
-    echoes = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), echoes)
+    echoes = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), echoes).without_deviations()
     heard = np.ones((5, 5), dtype=bool)
     heard[1, 3] = heard[4, 4] = False  # unequal on purpose: a swapped axis shows
     return eqx.tree_at(lambda e: e.valid, echoes, jnp.asarray(heard))
@@ -167,8 +170,7 @@ def test_a_grid_of_scores_is_one_product(square, key):
 def test_errors_in_the_square_meet_the_bound(square, key, pairs):
     place = np.asarray(jax.random.uniform(key, (400, 3))) * [100.0, 100.0, 0.0]
     echoes = _echoes(square, place, key, 0.1, 5e-9)
-    search = prepare_paired(square, paths=5, angle_std=0.1, delay_std=5e-9)
-    fix = localize_paired(echoes, search, pairs=pairs)
+    fix = localize(echoes, square, method=AssociatedByRank(pairs=pairs))
     error = np.linalg.norm(fix.best - place, axis=1)
     # The map is exact here although it claims an error: the bound of the claim is an upper one.
     bound = map_bound(square, place, angle_std=0.1, delay_std=5e-9, pairs=pairs).root_trace
@@ -179,7 +181,7 @@ def test_errors_in_the_square_meet_the_bound(square, key, pairs):
     assert score(fix, place).inside_99 > (0.97 if pairs == "all" else 0.93)
     assert (fix.status == FixStatus.LOCATED).mean() > 0.9
     if pairs == "all":
-        fewer = localize_paired(echoes, search, pairs="reciprocal")
+        fewer = localize(echoes, square, method=AssociatedByRank(pairs="reciprocal"))
         assert np.median(np.linalg.norm(fewer.best - place, axis=1)) > 1.2 * np.median(error)
 
 
@@ -187,32 +189,30 @@ def test_errors_in_the_square_meet_the_bound(square, key, pairs):
 def test_chunks_and_company_do_not_matter(square, key):
     place = np.asarray(jax.random.uniform(key, (400, 3))) * [100.0, 100.0, 0.0]
     echoes = _echoes(square, place, key, 0.1, 5e-9)
-    search = prepare_paired(square, paths=5, angle_std=0.1, delay_std=5e-9)
-    whole = localize_paired(echoes, search)
+    prepared = prepare(square, echoes, method=AssociatedByRank())
+    whole = localize(echoes, prepared)
     some = jax.tree.map(lambda leaf: leaf[37:337], echoes)  # pads to the same size
-    assert np.allclose(localize_paired(some, search).best, whole.best[37:337], atol=1e-6)
-    narrow = dataclasses.replace(search, settings=PairedSettings(chunk=64))
-    parts = localize_paired(jax.tree.map(lambda leaf: leaf[:70], echoes), narrow)
+    assert np.allclose(localize(some, prepared).best, whole.best[37:337], atol=1e-6)
+    narrow = PreparedMaps(AssociatedByRank(chunk=64), prepared.grid)
+    parts = localize(jax.tree.map(lambda leaf: leaf[:70], echoes), narrow)
     assert np.allclose(parts.best, whole.best[:70], atol=1e-6)
 
 
 def test_refusals(square, key):
+    method = AssociatedByRank()
     with pytest.raises(InputError, match="needs the echoes' own errors: delay_std must be finite"):
-        prepare_paired(square, paths=5, angle_std=0.1, delay_std=0.0)
-    search = prepare_paired(square, paths=4, angle_std=0.1, delay_std=5e-9)
-    echoes = _echoes(square, PLACE[None], key, 0.1, 5e-9)
-    with pytest.raises(InputError, match="prepare it with paths=5"):
-        localize_paired(echoes, search)
+        localize(_echoes(square, PLACE[None], key, 0.1, 0.0), square, method=method)
+    prepared = prepare(square, _echoes(square, PLACE[None], key, 0.1, 5e-9, 4), method=method)
+    echoes = _echoes(square, np.repeat(PLACE[None], 2, axis=0), key, 0.1, 5e-9)
+    with pytest.raises(InputError, match="pair 5 paths, but the maps were prepared for 4"):
+        localize(echoes, prepared)
     none = jax.tree.map(lambda leaf: leaf[:0], echoes)
     with pytest.raises(InputError, match="the set is empty"):
-        localize_paired(none, search)
-    high = eqx.tree_at(
-        lambda e: (e.departure_zenith, e.arrival_zenith),
-        echoes,
-        (echoes.delay, echoes.delay),
-        is_leaf=lambda leaf: leaf is None,
-    )
-    with pytest.raises(InputError, match="prepare it with zenith=True"):
-        localize_paired(high, prepare_paired(square, paths=5, angle_std=0.1, delay_std=5e-9))
+        localize(none, square, method=method)
+    unequal = dataclasses.replace(echoes, angle_std=np.array([0.1, 0.2]))
+    with pytest.raises(InputError, match=r"the same errors of all targets.*AssociatedByPath can"):
+        localize(unequal, square, method=method)
+    with pytest.raises(InputError, match="name no station, so one map is needed"):
+        localize(echoes, {"a": square, "b": square}, method=method)
     with pytest.raises(ValueError, match="square in the last two axes"):
         PairedEchoes(*(np.ones((2, 3, 4)),) * 3, np.ones((2, 3, 4), bool))

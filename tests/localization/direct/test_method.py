@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from echoscape.checks import InputError
-from echoscape.localization import FixStatus
+from echoscape.localization import Direct, FixStatus, PreparedMaps, localize, prepare
 from echoscape.localization.direct.bound import sample_bound
 from echoscape.localization.direct.grid import FINER, score_cells
 from echoscape.localization.direct.likelihood import descend, fit_echoes
-from echoscape.localization.direct.method import DirectSettings, localize_direct, prepare_direct
 from echoscape.numerics.harmonics import synthesize
 from echoscape.propagation import scatter, square_world, strongest
 from echoscape.scene import PlanarArray
@@ -22,7 +21,7 @@ from echoscape.signals import EchoSnapshots, Waveform, echo_channel
 from echoscape.studies.nlos_ckm.point_world import equal_echoes, exact_map
 
 WAVEFORM = Waveform(48, 100e6 / 192)  # a quarter of the band: cells of 3 m, quick
-SETTINGS = DirectSettings(paths=3, reach=3.0, starts=3)
+METHOD = Direct(paths=3, reach=3.0, starts=3)
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +31,11 @@ def world():
     place = np.random.default_rng(2).uniform(5.0, 95.0, (6, 2))
     place = np.concatenate([place, np.zeros((6, 1))], axis=1)
     made, truth = equal_echoes(site, WAVEFORM, place, listed=3, snr_db=25.0, key=jax.random.key(3))
-    return site, channel_map, place, made, truth, prepare_direct(
-        [made], channel_map, settings=SETTINGS
-    )  # fmt: skip
+    return site, channel_map, place, made, truth, prepare(channel_map, made, method=METHOD).grid
+
+
+def _locate(samples, grid, **fields):
+    return localize(samples, PreparedMaps(METHOD.model_copy(update=fields), grid))
 
 
 def test_a_cells_score_is_the_likelihood_with_the_gains_integrated_out(world):
@@ -44,7 +45,7 @@ def test_a_cells_score_is_the_likelihood_with_the_gains_integrated_out(world):
     score = np.asarray(score_cells([samples], search.features, [view.mix], noise))
     for cell in (11, 200, 703):
         place = search.cells[cell]
-        held = view.held(place)
+        held = view.select(place)
         frequency = held.frequencies(place, jnp.zeros(view.errors))
         cycles = FINER * WAVEFORM.subcarriers / (2 * np.pi)  # the grid looks up whole steps
         frequency = frequency.at[:, -1].set(jnp.round(frequency[:, -1] * cycles) / cycles)
@@ -69,7 +70,7 @@ def test_a_cells_score_is_the_likelihood_with_the_gains_integrated_out(world):
 def test_the_gradient_is_that_of_finite_differences(world):
     _, _, place, made, _, search = world
     view = search.views[0]
-    held, box = view.held(jnp.asarray(place[1])), view.box.fold(jnp.asarray(made.received[1]))
+    held, box = view.select(jnp.asarray(place[1])), view.box.fold(jnp.asarray(made.received[1]))
     where, miss = jnp.asarray(place[1] + [0.4, -0.3, 0.0]), 0.1 * jnp.arange(view.errors)
 
     @jax.jit
@@ -87,7 +88,7 @@ def test_the_gradient_is_that_of_finite_differences(world):
 
 def test_targets_are_placed_as_well_as_the_samples_allow(world):
     _, _, place, made, truth, search = world
-    fix = localize_direct(made, search)
+    fix = _locate(made, search)
     error = np.linalg.norm((fix.best - place)[:, :2], axis=1)
     allowed = [
         sample_bound(search.views[0], jnp.asarray(where), jnp.asarray(gain), made.noise())
@@ -111,8 +112,8 @@ def test_noise_alone_is_no_target(world):
         transmit=made.transmit, receive=made.receive, transmit_station="bs", receive_station="bs",
         noise_variance=made.noise(),
     )  # fmt: skip
-    assert (localize_direct(silent, search).status == FixStatus.NO_ECHO).all()
-    assert len(localize_direct(silent, search, targets=2).target) == 0
+    assert (_locate(silent, search).status == FixStatus.NO_ECHO).all()
+    assert len(_locate(silent, search, targets=2).target) == 0
 
 
 @pytest.mark.slow
@@ -123,7 +124,7 @@ def test_several_targets_in_one_snapshot_are_found_one_after_the_other(world):
         waveform=WAVEFORM, transmit=made.transmit, receive=made.receive, transmit_station="bs",
         receive_station="bs", noise_variance=2 * made.noise(),
     )  # fmt: skip
-    fix = localize_direct(both, search, targets=2)
+    fix = _locate(both, search, targets=2)
     assert len(fix.target) == 2
     apart = np.linalg.norm(fix.best[:, None, :2] - place[None, [0, 3], :2], axis=-1)
     # Both send all their echoes by the same angles, over a quarter of the band: taking them off in
@@ -137,15 +138,15 @@ def test_maps_and_samples_that_do_not_fit_are_refused(world):
     with pytest.raises(
         InputError, match="samples are of station 'bs', but the map knows only roof"
     ):
-        localize_direct(made, {"roof": channel_map})
+        localize(made, {"roof": channel_map})
     coarse, _ = equal_echoes(site, Waveform(8, 4e6), place[:1], listed=3, snr_db=9.0,
                              key=jax.random.key(0))  # fmt: skip
     with pytest.raises(InputError, match="delays repeat after 250 ns"):
-        prepare_direct([coarse], channel_map, settings=SETTINGS)
+        localize(coarse, channel_map, method=METHOD)
     with pytest.raises(InputError, match=r"cells of 0\.01 m"):
-        prepare_direct([made], channel_map, settings=SETTINGS.model_copy(update={"cell": 0.01}))
-    with pytest.raises(InputError, match="targets must be at least 1"):
-        localize_direct(made, search, targets=0)
+        localize(made, channel_map, method=METHOD.model_copy(update={"cell": 0.01}))
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        Direct(targets=0)
     assert math.isfinite(search.step)
 
 
@@ -179,11 +180,11 @@ def test_a_pair_of_stations_is_one_more_look_at_the_same_places(world):
         noise_variance=noise,
     )  # fmt: skip
     maps = {"bs": channel_map, "west": exact_map(other, 3)}
-    alone = localize_direct(pair, maps, settings=SETTINGS)
+    alone = localize(pair, maps, method=METHOD)
     error = np.linalg.norm((alone.best - place)[:, :2], axis=1)
     claimed = np.sqrt(np.trace(alone.covariance[:, 0, :2, :2], axis1=1, axis2=2))
     assert np.sqrt(np.mean((error / claimed) ** 2)) < 2.0  # as for a single station
-    both = localize_direct([made, pair], maps, settings=SETTINGS)
+    both = localize([made, pair], maps, method=METHOD)
     error = np.linalg.norm((both.best - place)[:, :2], axis=1)
     joint = np.sqrt(np.trace(both.covariance[:, 0, :2, :2], axis1=1, axis2=2))
     assert np.sqrt(np.mean((error / joint) ** 2)) < 2.0
@@ -192,4 +193,4 @@ def test_a_pair_of_stations_is_one_more_look_at_the_same_places(world):
         pair, received=pair.received[:2], target=np.arange(2), time=np.zeros(2)
     )
     with pytest.raises(InputError, match="need the same snapshots"):
-        localize_direct([made, two], maps, settings=SETTINGS)
+        localize([made, two], maps, method=METHOD)

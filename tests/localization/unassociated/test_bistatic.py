@@ -11,16 +11,18 @@ from echoscape.checks import InputError
 from echoscape.localization import localize
 from echoscape.localization.line_of_sight import shortest_echo_direct
 from echoscape.localization.moving.particle_filter import FollowStatus, follow
-from echoscape.localization.unassociated.bistatic import pairs_near_all, score_pairs
+from echoscape.localization.unassociated.bistatic import linearise_pair_at_starts, score_pairs
 from echoscape.localization.unassociated.echo_sets import sets_of_targets
-from echoscape.localization.unassociated.grid_features import cell_features
-from echoscape.localization.unassociated.likelihood import (
-    _more_pairs,
-    _promised,
-    choose,
-    value_gradient_curvature,
-)
+from echoscape.localization.unassociated.grid_features import features_of_cells
 from echoscape.localization.unassociated.one_way_paths import EchoModel
+from echoscape.localization.unassociated.pair_likelihood import (
+    _count_pairs,
+    _more_pairs,
+    select_paths,
+)
+from echoscape.localization.unassociated.pair_likelihood import (
+    evaluate as evaluate_pairs,
+)
 from echoscape.reports import read_echoes, write_echoes
 from echoscape.reports.echo_making import make_echoes
 from echoscape.studies.nlos_ckm.multistatic import join_echoes, learn_maps, several
@@ -83,7 +85,7 @@ def test_cells_score_as_the_sum_over_all_pairs(world):
     _, maps, place, _ = world
     two = (maps["bs-0"], maps["bs-1"])
     cells = place[:3] + np.array([0.4, -0.7, 0.0])
-    features = tuple(cell_features(m, cells) for m in two)
+    features = tuple(features_of_cells(m, cells) for m in two)
     echoes = heard(world, (0, 1))
     _, (sets,) = sets_of_targets(echoes, echoes.ways())
     echo = jax.tree.map(lambda leaf: jnp.asarray(leaf[2]), sets)
@@ -128,7 +130,7 @@ def test_the_gradient_is_that_of_the_likelihood(world):
     _, (sets,) = sets_of_targets(echoes, echoes.ways())
     start = jnp.asarray(place[5] + np.array([0.8, 0.5, 0.0]))
     some = jax.tree.map(lambda leaf: jnp.asarray(leaf[5:6]), sets)
-    near = pairs_near_all(
+    near = linearise_pair_at_starts(
         (maps["bs-0"], maps["bs-1"]),
         start[None, None],
         some,
@@ -136,11 +138,11 @@ def test_the_gradient_is_that_of_the_likelihood(world):
         jnp.asarray(1.0),
     )
     near, echo = jax.tree.map(lambda leaf: leaf[0, 0], near), jax.tree.map(lambda s: s[0], some)
-    chosen = jax.jit(choose)(near, echo, None, MODEL, jnp.nan, 1.0)
-    way = np.asarray(chosen.path.way)[np.asarray(chosen.exists)]
+    chosen = jax.jit(select_paths)(near, echo, None, MODEL, jnp.nan, 1.0)
+    way = np.asarray(chosen.path.leg)[np.asarray(chosen.exists)]
     assert np.sum(way == 1) >= 3
     assert np.sum(way == 2) >= 3
-    evaluate = jax.jit(lambda x: value_gradient_curvature(chosen, echo, MODEL, x))
+    evaluate = jax.jit(lambda x: evaluate_pairs(chosen, echo, MODEL, x))
     _, gradient, curvature = evaluate(start)
     step = 0.02
     for axis in range(2):
@@ -203,7 +205,7 @@ def test_pairs_are_counted_as_they_would_be_one_by_one(world):
     echoes = heard(world, (0, 1))
     _, (sets,) = sets_of_targets(echoes, echoes.ways())
     some = jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), sets)
-    near = pairs_near_all(tuple(maps.values()), start, some, 5, jnp.asarray(1.0))
+    near = linearise_pair_at_starts(tuple(maps.values()), start, some, 5, jnp.asarray(1.0))
     path = jax.tree.map(lambda leaf: leaf[0, 0], near)
     exists = jnp.arange(10) < 4  # four ways out, then one way back: not as many
     exists = exists.at[7].set(True)
@@ -211,5 +213,5 @@ def test_pairs_are_counted_as_they_would_be_one_by_one(world):
         counted = _more_pairs(path, exists, sign)
         for slot in np.flatnonzero(np.asarray(exists) == (sign < 0)):
             other = exists.at[slot].set(sign > 0)
-            change = _promised(path, other) - _promised(path, exists)
+            change = _count_pairs(path, other) - _count_pairs(path, exists)
             assert sign * counted[slot] == change

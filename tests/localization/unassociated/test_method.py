@@ -11,17 +11,22 @@ import pytest
 from echoscape.channel_map import ChannelMap, VirtualAnchors, fit_map
 from echoscape.checks import InputError
 from echoscape.estimation import PathEstimates
-from echoscape.localization import FixStatus, SearchSettings, localize
+from echoscape.localization import FixStatus, Unassociated, localize
 from echoscape.localization.unassociated.echo_sets import (
-    group_sets,
+    estimate_for_targets,
     learn_detection,
     sets_of_targets,
 )
-from echoscape.localization.unassociated.grid import grid_peaks, lay_cells
-from echoscape.localization.unassociated.grid_features import cell_features, score_cells
-from echoscape.localization.unassociated.likelihood import choose, value_gradient_curvature
-from echoscape.localization.unassociated.linearised_map import paths_near
-from echoscape.localization.unassociated.one_way_paths import EchoModel, EchoSet, group_echoes
+from echoscape.localization.unassociated.grid import grid_peaks, make_cells
+from echoscape.localization.unassociated.grid_features import features_of_cells, score_cells
+from echoscape.localization.unassociated.linearised_map import linearise_map
+from echoscape.localization.unassociated.one_way_paths import (
+    EchoModel,
+    EchoSet,
+    estimate_one_way_paths,
+)
+from echoscape.localization.unassociated.pair_likelihood import evaluate as evaluate_pairs
+from echoscape.localization.unassociated.pair_likelihood import select_paths
 from echoscape.propagation import square_world
 from echoscape.reports import Reports
 from echoscape.reports.echo_making import make_echoes
@@ -146,7 +151,7 @@ def test_grouping_recovers_the_one_way_paths(targets, key):
     reports, _ = targets
     made = make_echoes(reports, key, angle_std=0.01, delay_std=1e-9, missed=0.1)
     for row in range(3):
-        paths = group_echoes(_echo_set(made.echoes, row), MODEL)
+        paths = estimate_one_way_paths(_echo_set(made.echoes, row), MODEL)
         found = np.flatnonzero(paths.valid)
         strongest = np.argsort(-reports.estimates.power[row])[:5]
         for path in range(5):
@@ -160,12 +165,12 @@ def test_the_gradient_is_that_of_the_likelihood(street, targets, key):
     reports, truth = targets
     made = make_echoes(reports, key, angle_std=0.03, delay_std=3e-9)
     echo = _echo_set(made.echoes, 1)
-    paths = group_echoes(echo, MODEL)
+    paths = estimate_one_way_paths(echo, MODEL)
     start = jnp.asarray(truth[1]) + jnp.array([0.9, -0.6, 0.0])
-    near = paths_near(street, start, paths, 6, 1.0)
-    chosen = jax.jit(choose)(near, echo, paths, MODEL, jnp.nan, 1.0)
-    chosen = chosen._replace(level=jnp.nan)  # powers do not pull, by design
-    evaluate = jax.jit(lambda x: value_gradient_curvature(chosen, echo, MODEL, x))
+    near = linearise_map(street, start, paths, 6, 1.0)
+    selected = jax.jit(select_paths)(near, echo, paths, MODEL, jnp.nan, 1.0)
+    selected = selected._replace(log_reflectivity=jnp.nan)  # powers do not pull, by design
+    evaluate = jax.jit(lambda x: evaluate_pairs(selected, echo, MODEL, x))
     value = lambda x: evaluate(x)[0]  # noqa: E731
     _, gradient, curvature = evaluate(start)
     step = 0.02
@@ -181,9 +186,9 @@ def test_the_gradient_is_that_of_the_likelihood(street, targets, key):
 def test_a_map_nearby_is_its_tangent_and_padding_is_absent(street, targets, key):
     reports, truth = targets
     made = make_echoes(reports, key, angle_std=0.03, delay_std=3e-9)
-    paths = group_echoes(_echo_set(made.echoes, 2), MODEL)
+    paths = estimate_one_way_paths(_echo_set(made.echoes, 2), MODEL)
     start = jnp.asarray(truth[2])
-    near = paths_near(street, start, paths, 60, 1.0)
+    near = linearise_map(street, start, paths, 60, 1.0)
     chance = jax.nn.sigmoid(near.log_odds)
     assert near.mean.shape == (60, 3)
     assert (chance[street(start).probability.shape[0] :] == 0).all()
@@ -200,18 +205,20 @@ def test_a_map_nearby_is_its_tangent_and_padding_is_absent(street, targets, key)
 def test_the_coarse_pass_finds_the_peaks_of_the_whole_grid(street, targets, key):
     reports, _ = targets
     made = make_echoes(reports, key, angle_std=0.05, delay_std=5e-9)
-    settings = SearchSettings()
-    cells = lay_cells([street], 1.5, 1.5, settings)
-    assert sorted(set(cells.block.ravel())) == list(range(len(cells.place)))
-    feature = cell_features(street, cells.place)
-    half = jnp.float32(settings.cell**2 / 8)
+    cells = make_cells([street], 1.5, 1.5, cell=2.0, height_step=4.0, reach=15.0)
+    used = np.unique(cells.block)
+    assert np.array_equal(used, np.arange(used[-1] + 1))
+    assert (cells.position[used[-1] :] == cells.position[used[-1]]).all()  # padding
+    feature = features_of_cells(street, cells.position)
+    half = jnp.float32(2.0**2 / 8)
     cells = jax.tree.map(jnp.asarray, cells)
     for row in range(6):
-        paths = group_echoes(_echo_set(made.echoes, row), MODEL)
+        paths = estimate_one_way_paths(_echo_set(made.echoes, row), MODEL)
         whole = score_cells(feature, paths, half)
         one = jax.tree.map(lambda leaf: leaf[None], paths)
-        peaks = grid_peaks([feature], [one], MODEL, cells, half, 4.5, count=4)
+        peaks, best = grid_peaks([feature], [one], MODEL, cells, half, 4.5, count=4)
         assert peaks[0, 0] == jnp.argmax(whole)
+        assert best[0] == pytest.approx(float(whole.max()), rel=1e-5)
 
 
 @pytest.mark.parametrize(("missed", "false"), [(0.0, 0.0), (0.3, 0.15)])
@@ -219,11 +226,12 @@ def test_detection_and_false_echoes_are_learnt(key, missed, false):
     reports = mirrors.street_reports(count=64, seed=24)
     made = make_echoes(reports, key, angle_std=0.01, delay_std=1e-9, missed=missed, false=false)
     _, sets = sets_of_targets(made.echoes, made.echoes.ways())
-    learnt = learn_detection(sets, [group_sets(sets[0], MODEL, 32)], MODEL)
+    paths = estimate_for_targets(sets[0], MODEL, 32)
+    detection, false_share = learn_detection(sets, [paths], 0.9, 0.1)
     # of 1,600 pairs; paths that no resolution parts, and those missed for good, blur the count
-    assert abs(float(learnt.detection) - (1 - missed)) < 0.08
+    assert abs(detection - (1 - missed)) < 0.08
     share = false / (1 + false)
-    assert abs(float(learnt.false_share) - share) < 0.06
+    assert abs(false_share - share) < 0.06
 
 
 def _users(exact, place):
@@ -293,7 +301,7 @@ def test_echoes_far_sharper_than_the_grid_are_climbed_to(key):
     users = _users(exact, place)
     # 6 mm and half a milliradian: a cell of 2 m is hundreds of deviations wide
     made = make_echoes(users, key, angle_std=5e-4, delay_std=2e-11)
-    fix = localize(made.echoes, exact, settings=SearchSettings(reach=5.0))
+    fix = localize(made.echoes, exact, method=Unassociated(reach=5.0))
     error = np.linalg.norm((fix.best - place)[:, :2], axis=1)
     assert error.max() < 0.03
     assert np.all(fix.status == FixStatus.LOCATED)

@@ -1,23 +1,24 @@
 """The posterior about an end, against a sum over a dense grid."""
 
-import jax.numpy as jnp
+import dataclasses
+
 import numpy as np
 import pytest
 
-from echoscape.localization.unassociated.ascent import Found
-from echoscape.localization.unassociated.posterior_quadrature import weigh_ends
+from echoscape.localization.unassociated.ascent import LocalMaxima
+from echoscape.localization.unassociated.posterior_quadrature import integrate_modes
 
 CENTRE = np.array([3.0, -2.0, 1.5])
 INFORMATION = np.array([[0.5, 0.28, 0.0], [0.28, 0.4, 0.0], [0.0, 0.0, 0.0]])
-HEIGHT = jnp.array([1.5, 1.5])
+HEIGHT = np.array([1.5, 1.5])
 
 
 def found(places, values):
     shape = (1, len(places))
-    return Found(
-        jnp.asarray(places, float)[None], jnp.asarray(values, float)[None],
-        jnp.broadcast_to(jnp.asarray(INFORMATION), (*shape, 3, 3)), jnp.ones(shape),
-        jnp.ones(shape), jnp.zeros((*shape, 1)),
+    return LocalMaxima(
+        np.asarray(places, float)[None], np.asarray(values, float)[None],
+        np.broadcast_to(INFORMATION, (*shape, 3, 3)), np.ones(shape), np.ones(shape),
+        np.zeros((*shape, 1)), np.ones(shape),
     )  # fmt: skip
 
 
@@ -28,7 +29,7 @@ def valley(edge):
         apart = np.asarray(place) - CENTRE
         square = np.einsum("...i,ij,...j->...", apart, INFORMATION, apart)
         bright = (apart[..., :2] @ np.array([0.8, -0.6])) > 0.3
-        return jnp.asarray(7.0 - 0.5 * square + edge * bright, float)
+        return 7.0 - 0.5 * square + edge * bright
 
     return evaluate
 
@@ -37,7 +38,7 @@ def dense(edge):
     """Sum over a fine grid: mean, covariance and logarithm of the integral."""
     axis = np.linspace(-15, 15, 601)
     grid = np.stack([*np.meshgrid(axis, axis, indexing="ij"), np.zeros((601, 601))], -1) + CENTRE
-    value = np.asarray(valley(edge)(jnp.asarray(grid)), float)
+    value = np.asarray(valley(edge)(grid), float)
     weight = np.exp(value - value.max())
     mean = np.einsum("ab,abi->i", weight, grid) / weight.sum()
     apart = (grid - mean)[..., :2]
@@ -46,24 +47,24 @@ def dense(edge):
 
 
 def test_a_gaussian_keeps_its_place_and_its_mass():
-    out = weigh_ends(found([CENTRE], [7.0]), valley(0.0), HEIGHT)
-    np.testing.assert_allclose(out.place[0, 0], CENTRE, atol=1e-4)
+    out = integrate_modes(found([CENTRE], [7.0]), valley(0.0), HEIGHT)
+    np.testing.assert_allclose(out.position[0, 0], CENTRE, atol=1e-4)
     covariance = np.linalg.inv(np.asarray(out.information)[0, 0, :2, :2])
     plain = np.linalg.inv(INFORMATION[:2, :2])
     # as wide as it is, and a share for doubt
     assert np.all(np.linalg.eigvalsh(covariance - 1.15 * plain) > 0)
     assert np.all(np.linalg.eigvalsh(1.45 * plain - covariance) > 0)
-    mass = out.value[0, 0] + np.log(2 * np.pi) + 0.5 * np.linalg.slogdet(covariance)[1]
+    mass = out.log_likelihood[0, 0] + np.log(2 * np.pi) + 0.5 * np.linalg.slogdet(covariance)[1]
     assert mass == pytest.approx(dense(0.0)[2], abs=0.35)
 
 
 def test_a_step_across_a_valley_moves_the_mean():
     edge = 3.0
-    out = weigh_ends(found([CENTRE], [7.0]), valley(edge), HEIGHT)
+    out = integrate_modes(found([CENTRE], [7.0]), valley(edge), HEIGHT)
     mean, _, _ = dense(edge)
     assert np.linalg.norm(mean - CENTRE) > 0.6
-    assert np.linalg.norm(np.asarray(out.place[0, 0]) - mean) < 0.35
-    assert out.place[0, 0, 2] == CENTRE[2]
+    assert np.linalg.norm(np.asarray(out.position[0, 0]) - mean) < 0.35
+    assert out.position[0, 0, 2] == CENTRE[2]
 
 
 def test_ends_together_move_together_and_others_stay():
@@ -71,22 +72,21 @@ def test_ends_together_move_together_and_others_stay():
     farther = far + np.array([30.0, 0.0, 0.0])
     near = CENTRE + np.array([0.2, -0.1, 0.0])
     ends = [near, far, CENTRE, farther]
-    out = weigh_ends(found(ends, [6.9, 1.0, 7.0, 0.5]), valley(3.0), HEIGHT)
-    np.testing.assert_array_equal(out.place[0, 0], out.place[0, 2])
-    np.testing.assert_array_equal(out.place[0, 3], jnp.asarray(farther))
-    assert out.value[0, 3] == 0.5
-    assert np.linalg.norm(np.asarray(out.place[0, 1]) - far) > 1e-3
+    out = integrate_modes(found(ends, [6.9, 1.0, 7.0, 0.5]), valley(3.0), HEIGHT)
+    np.testing.assert_array_equal(out.position[0, 0], out.position[0, 2])
+    np.testing.assert_array_equal(out.position[0, 3], farther)
+    assert out.log_likelihood[0, 3] == 0.5
+    assert np.linalg.norm(np.asarray(out.position[0, 1]) - far) > 1e-3
 
 
 def test_free_heights_stay_in_range_and_keep_their_uncertainty():
-    free = jnp.array([1.0, 30.0])
+    free = np.array([1.0, 30.0])
     start = found([CENTRE], [7.0])
     information = np.asarray(start.information).copy()
     information[..., 2, 2] = 0.04
-    start = Found(start.place, start.value, jnp.asarray(information), *(start.explained,) * 2,
-                  start.level)  # fmt: skip
-    out = weigh_ends(start, valley(0.0), free)
+    start = dataclasses.replace(start, information=information)
+    out = integrate_modes(start, valley(0.0), free)
     covariance = np.linalg.inv(np.asarray(out.information)[0, 0])
     plain = np.linalg.inv(information[0, 0])
     assert np.linalg.eigvalsh(covariance)[0] > 0.9 * np.linalg.eigvalsh(plain)[0]
-    assert 1.0 <= float(out.place[0, 0, 2]) <= 30.0
+    assert 1.0 <= float(out.position[0, 0, 2]) <= 30.0

@@ -8,7 +8,8 @@ import pytest
 from echoscape.channel_map.received_power import fit_signal_strength
 from echoscape.checks import InputError
 from echoscape.cli import main
-from echoscape.localization.user.by_received_power import leave_blocks_out, locate_by_strength
+from echoscape.localization import localize
+from echoscape.localization.user.by_received_power import leave_blocks_out
 
 TRANSMITTER = np.array([[0.3, 0.2, 2.0], [9.1, 0.6, 2.5], [8.4, 6.3, 2.2], [0.8, 5.9, 2.4]])
 FLAT = Path(__file__).parents[4] / "shared/data/measured/ble_rss_flat"
@@ -66,13 +67,13 @@ def test_a_map_of_every_reading_is_the_posterior_by_brute_force():
 def test_places_come_out_within_what_is_claimed(learnt):
     place, level, _ = world(300, 4)
     level[::3, 1] = np.nan
-    fix = locate_by_strength(level, learnt)
+    fix = localize(level, learnt)
     away = (place - fix.best)[:, :2]
     inverse = np.linalg.inv(fix.covariance[:, 0, :2, :2])
     inside = np.einsum("ri,rij,rj->r", away, inverse, away) < -2 * np.log(0.1)
     assert np.median(np.linalg.norm(away, axis=1)) < 1.3  # 2.6 from the middle
     assert 0.88 < inside.mean() < 0.99
-    alone = locate_by_strength(level[7:8], learnt)
+    alone = localize(level[7:8], learnt)
     assert np.allclose(alone.best, fix.best[7:8])
 
 
@@ -98,7 +99,7 @@ def test_bad_readings_are_refused(learnt):
     with pytest.raises(InputError, match="transmitter 3 needs at least 10"):
         fit_signal_strength(place, quiet, TRANSMITTER)
     with pytest.raises(InputError, match="the map's 4 transmitters"):
-        locate_by_strength(level[:, :3], learnt)
+        localize(level[:, :3], learnt)
     with pytest.raises(InputError, match="as many squares"):
         leave_blocks_out(place, level, TRANSMITTER, block=50.0)
 

@@ -14,14 +14,9 @@ from echoscape.checks import InputError
 from echoscape.cli import main
 from echoscape.cli.maps import _left_out_rows
 from echoscape.estimation import PathEstimates
-from echoscape.localization.fix import FixStatus
+from echoscape.localization import FixStatus, UserPaths, localize
 from echoscape.localization.user.cross_validation import is_obstructed, leave_one_out, summarize
-from echoscape.localization.user.positioning import (
-    PoseSettings,
-    locate_poses,
-    score_places,
-    spacing_of,
-)
+from echoscape.localization.user.positioning import score_positions, spacing_of
 from echoscape.reports import Reports, write_reports
 from echoscape.units import wrap_angle
 
@@ -120,7 +115,7 @@ def test_a_pose_never_uses_its_own_arrival_angles_or_powers():
     other = eqx.tree_at(
         lambda e: (e.arrival_azimuth, e.power), pose, (pose.arrival_azimuth + 1.0, 5 * pose.power)
     )
-    first, second = (locate_poses(p, channel_map) for p in (pose, other))
+    first, second = (localize(p, channel_map) for p in (pose, other))
     np.testing.assert_array_equal(first.position, second.position)
 
 
@@ -128,8 +123,8 @@ def test_scores_are_those_of_a_loop():
     reports = room(9)
     channel_map = fit_map(reports, Extrapolated())
     place = reports.position[2:4] + np.array([0.11, -0.2, 0.0])
-    settings = PoseSettings(azimuth_std=0.07, length_std=0.2, unknown=0.4)
-    score = score_places(reports.estimates[[1]], channel_map, place, settings)[0]
+    method = UserPaths(azimuth_std=0.07, length_std=0.2, unknown_paths=0.4)
+    score = score_positions(reports.estimates[[1]], channel_map, place, method)[0]
     paths = reports.estimates[1]
     span = max(paths.length[paths.valid])
     for where, value in zip(place, score):
@@ -165,7 +160,7 @@ def test_outages_have_a_status_and_too_few_reports_a_refusal():
     with pytest.raises(InputError, match="at least 3 reports with a path; got 2"):
         leave_one_out(room(2))
     with pytest.raises(InputError, match="finite number in metres"):
-        locate_poses(reports.estimates, fit_map(reports, Extrapolated()), height=float("nan"))
+        localize(reports.estimates, fit_map(reports, Extrapolated()), height=float("nan"))
 
 
 def test_spacing_and_sight():

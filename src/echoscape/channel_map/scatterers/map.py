@@ -95,7 +95,10 @@ class ScattererMap(ChannelMap):
         columns: dict[str, Any] = {name: np.asarray(getattr(self.points, name)) for name in names}
         known = StaticPoints(**columns)
         return dataclasses.replace(
-            self, points=concatenate([known, filler]), report_position=np.zeros((1, 3))
+            self,
+            points=concatenate([known, filler]),
+            report_position=np.zeros((1, 3)),
+            station="",
         )
 
     def static_points(self) -> StaticPoints:

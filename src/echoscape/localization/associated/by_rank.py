@@ -1,28 +1,29 @@
-"""Locating when it is known which paths an echo took: the paper's own setting.
+"""Locating when the rank of each path is known: the paper's own setting.
 
-Where echoes carry the rank of their path out and of their path back, a place is scored by
+Where echoes carry the rank of their forward and of their return path, a position is scored by
 comparing every echo with the map's paths of those ranks.  On a grid that score is one matrix
-product between sums over a target's echoes and numbers of the map; the best cells are climbed
-from on the map's tangents, which are made once for all targets.
+product between sums over a target's echoes and numbers of the map; the best cells are refined
+with the map linearised there once for all targets.
 
 Takes `PairedEchoes` and a `ChannelMap`.
-Gives a `Fix`.
+Gives a `Batch` for `run`.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pydantic
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from echoscape.channel_map import ChannelMap
 from echoscape.channel_map.station_reports import distance_to_nearest
 from echoscape.checks import InputError
 from echoscape.estimation import AnyArray
-from echoscape.localization.associated.by_rank_likelihood import (
+from echoscape.localization.associated.paired_likelihood import (
     PairedEchoes,
     RankedPaths,
     cell_weights,
@@ -30,203 +31,162 @@ from echoscape.localization.associated.by_rank_likelihood import (
     ranked_paths,
     target_sums,
 )
-from echoscape.localization.fix import Fix
-from echoscape.localization.posterior_modes import gather_places
-from echoscape.localization.unassociated.ascent import Found, climb_steps
-from echoscape.localization.unassociated.grid import lay_cells
-from echoscape.localization.unassociated.method import height_range
+from echoscape.localization.localizer import (
+    AmbiguousAbove,
+    AmbiguousBelow,
+    Batch,
+    CellSize,
+    Chunk,
+    Height,
+    HeightStep,
+    Localizer,
+    Reach,
+    Starts,
+    height_range,
+    only_map,
+)
+from echoscape.localization.posterior_modes import posterior_modes
+from echoscape.localization.unassociated.ascent import LocalMaxima, gauss_newton_ascent
+from echoscape.localization.unassociated.grid import cell_centres, round_up
 
-Pairs = Literal["all", "reciprocal"]
+Pairs = Annotated[
+    Literal["all", "reciprocal"],
+    pydantic.Field(
+        description='Use "all" ordered pairs of paths, Eq. (6) of [wu-ckm], or only the '
+        '"reciprocal" ones that return the way they came, Eq. (5).'
+    ),
+]
 
-_ROUND, _BLOCK = 1024, 64  # cells
-_NEVER = -1e20  # weight of a look along the first path at a cell that is not there
-
-
-class PairedSettings(pydantic.BaseModel):
-    """How places are searched where the pairing is known."""
-
-    model_config = pydantic.ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-    cell: float = pydantic.Field(default=2.0, gt=0)
-    """Side of the grid's cells [m]."""
-    level: float = pydantic.Field(default=4.0, gt=0)
-    """Distance between the grid's heights, when the height is searched too [m]."""
-    reach: float = pydantic.Field(default=15.0, gt=0)
-    """How far from the nearest report a target may be [m]."""
-    starts: int = pydantic.Field(default=4, ge=1)
-    """Cells that are climbed from."""
-    kept: int = pydantic.Field(default=2, ge=1)
-    """Ends of the first climb that are climbed from again, with the map asked anew."""
-    steps: int = pydantic.Field(default=3, ge=2)
-    """Steps of each climb."""
-    chunk: int = pydantic.Field(default=1000, ge=1)
-    """Targets in memory at a time."""
-    ambiguous_below: float = pydantic.Field(default=0.9, gt=0, le=1)
-    """A best place with less of the posterior than this is called ambiguous."""
-    vague_above: float = pydantic.Field(default=3.0, gt=0)
-    """A posterior with a wider standard deviation than this is called ambiguous [m]."""
+_BLOCK = 64  # cells
+_NEVER = -1e20  # weight of an observation of the first path at a cell that is padding
 
 
-class PairedSearch(eqx.Module):
-    """A map's grid, made once and used for any number of targets."""
-
-    channel_map: ChannelMap
-    """Predicts paths."""
-    report_position: Float[np.ndarray, "report 3"]
-    """Where the map's reports were [m]."""
-    cells: Float[AnyArray, "cell 3"]
-    """Centres, the last repeated to a round number of them [m]."""
-    paths: RankedPaths
-    """The map's paths at every cell."""
-    weight: Float[Array, "sum cell"]
-    """What every sum over a target's echoes is worth at every cell."""
-    angle_std: Float[Array, ""]
-    """Deviation of every angle of an echo [rad]."""
-    delay_std: Float[Array, ""]
-    """Deviation of every delay of an echo [s]."""
-    zenith: bool = eqx.field(static=True)
-    """Whether the echoes carry zenith angles."""
-    heights: tuple[float, float] = eqx.field(static=True)
-    """Lowest and highest z [m]."""
-    settings: PairedSettings = eqx.field(static=True)
-
-
-def prepare_paired(
-    channel_map: ChannelMap,
-    *,
-    paths: int,
-    angle_std: float,
-    delay_std: float,
-    zenith: bool = False,
-    height: float | tuple[float, float] | None = None,
-    settings: PairedSettings | None = None,
-) -> PairedSearch:
-    """Lay a grid over a map for echoes of given errors.
+class AssociatedByRank(Localizer):
+    """Locate from echoes of known pairs of paths, whose ranks are those of the map.
 
     Eq. (40) of [wu-ckm] as printed has the map's variances only, and a sharp map then trusts
-    blurred echoes to the centimetre; here the echoes' own variances are added, which therefore
-    must be stated.
-
-    Args:
-        channel_map: Predicts paths.
-        paths: How many of the strongest paths echo.
-        angle_std: Deviation of every angle of an echo [rad].
-        delay_std: Deviation of every delay of an echo [s].
-        zenith: Whether the echoes carry zenith angles.
-        height: Height of the targets, or the range to search [m]; the reports' own by default.
-        settings: How to search.
-
-    Raises:
-        InputError: A deviation is not above zero.
+    noisy echoes to the centimetre; here the echoes' own variances are added.
     """
-    settings = settings or PairedSettings()
-    for name, unit, value in (("angle_std", "rad", angle_std), ("delay_std", "s", delay_std)):
-        if not 0 < value < np.inf:
+
+    name: ClassVar[str] = "by-rank"
+    measurements: ClassVar[tuple[type, ...]] = (PairedEchoes,)
+    needs: ClassVar[str] = "echoes of known pairs of paths (PairedEchoes)"
+
+    cell: CellSize = 2.0
+    height_step: HeightStep = 4.0
+    reach: Reach = 15.0
+    starts: Starts = 4
+    refined: int = pydantic.Field(default=2, ge=1)
+    """Ends of the first ascent that are refined again, with the map queried anew."""
+    steps: int = pydantic.Field(default=3, ge=2)
+    """Steps of each ascent."""
+    pairs: Pairs = "all"
+    ambiguous_below: AmbiguousBelow = 0.9
+    ambiguous_above: AmbiguousAbove = 3.0
+    chunk: Chunk = 1000
+
+    def prepare(
+        self, maps: Mapping[str, ChannelMap], height: Height, measurements: PairedEchoes
+    ) -> Any:
+        """Query the map's strongest paths on a grid."""
+        channel_map = only_map(maps, "paired echoes")
+        paths = measurements.delay.shape[-1]
+        low, high = height_range([channel_map], height)
+        centres, _ = cell_centres(
+            [channel_map], low, high, cell=self.cell, height_step=self.height_step,
+            reach=self.reach,
+        )  # fmt: skip
+        cells, predictor = jnp.asarray(round_up(centres)), channel_map.predictor()
+        ranked = _ranked_at(predictor, cells, paths, low == high)
+        valid = np.arange(len(cells)) < len(centres)
+        report = np.asarray(channel_map.report_position)
+        return _Grid(predictor, report, cells, valid, ranked, np.array([low, high]))
+
+    def batch(self, prepared: "_Grid", measurements: PairedEchoes) -> Batch:
+        """Turn every target's echoes into sums, and the grid into their weights."""
+        echoes = measurements.of_pairs(self.pairs, prepared.ranked.mean.shape[1])
+        angle_std, delay_std = echoes.deviations()
+        if np.ptp(angle_std) > 0 or np.ptp(delay_std) > 0:
             raise InputError(
-                f"the likelihood needs the echoes' own errors: {name} must be finite and above "
-                f"zero, in {unit}; got {value}"
+                "AssociatedByRank needs the same errors of all targets, and these differ; "
+                "AssociatedByPath can use them"
             )
-    low, high = height_range([channel_map], height)
-    cells = np.asarray(lay_cells([channel_map], low, high, settings).place)
-    count, predictor = len(cells), channel_map.predictor()
-    # Grids of much the same size share one compiled program; a repeated cell is never chosen.
-    full = np.minimum(np.arange(-(-count // _ROUND) * _ROUND), count - 1)
-    cells = jnp.asarray(cells[full])
-    ranked = _ranked_at(predictor, cells, paths, low == high)
-    # Arrays: as plain numbers every other error would compile the search anew.
-    errors = jnp.asarray(angle_std, float), jnp.asarray(delay_std, float)
-    weight = cell_weights(ranked, *errors, zenith).at[0, count:].set(_NEVER)
-    return PairedSearch(
-        predictor, np.asarray(channel_map.report_position), cells, ranked, weight, *errors, zenith,
-        (low, high), settings,
-    )  # fmt: skip
+        zenith = echoes.departure_zenith is not None
+        errors = jnp.asarray(angle_std[0], float), jnp.asarray(delay_std[0], float)
+        weight = cell_weights(prepared.ranked, *errors, zenith)
+        weight = weight.at[0].set(jnp.where(prepared.valid, weight[0], _NEVER))
+        low, high = prepared.heights
+
+        def search(some: PairedEchoes) -> LocalMaxima:
+            numbers = (self.starts, self.refined, self.steps)
+            return _search(
+                prepared.predictor, prepared.cells, prepared.ranked, weight, some, errors,
+                jnp.asarray(prepared.heights), numbers, bool(low == high),
+            )  # fmt: skip
+
+        def conclude(found: LocalMaxima):
+            support = distance_to_nearest(found.position.reshape(-1, 3), prepared.report_position)
+            return posterior_modes(
+                np.arange(len(found.position)), found,
+                support.reshape(found.position.shape[:2]), low < high, reach=self.reach,
+                ambiguous_below=self.ambiguous_below, ambiguous_above=self.ambiguous_above,
+                starts=self.starts,
+            )  # fmt: skip
+
+        return Batch(len(echoes.delay), echoes.without_deviations(), search, conclude)
 
 
-def localize_paired(echoes: PairedEchoes, search: PairedSearch, *, pairs: Pairs = "all") -> Fix:
-    """Locate targets whose echoes carry the ranks of their paths.
+class _Grid(NamedTuple):
+    """A map queried on a grid."""
 
-    Args:
-        echoes: One set of echoes for each target.
-        search: The map's grid.
-        pairs: Take "all" ordered pairs of paths, Eq. (6) of [wu-ckm], or only the "reciprocal"
-            ones that return the way they came, Eq. (5).
-
-    Raises:
-        InputError: There is no target, or more paths are paired than the search was prepared for.
-    """
-    settings, count = search.settings, len(echoes.delay)
-    have, need = search.paths.mean.shape[1], echoes.delay.shape[-1]
-    if count == 0:
-        raise InputError("there are no echoes to locate a target from; the set is empty")
-    if need != have:
-        raise InputError(
-            f"the echoes pair {need} paths, but the search was prepared for {have}; "
-            f"prepare it with paths={need}"
-        )
-    if search.zenith != (echoes.departure_zenith is not None):
-        raise InputError(
-            f"the search was prepared for echoes with{'' if search.zenith else 'out'} zenith "
-            f"angles, and these are not so; prepare it with zenith={not search.zenith}"
-        )
-    if pairs == "reciprocal":
-        diagonal = np.eye(need, dtype=bool)
-        echoes = eqx.tree_at(lambda e: e.valid, echoes, echoes.valid & diagonal)
-    compiled = eqx.tree_at(lambda s: s.report_position, search, search.report_position[:1])
-    # Few sizes compile: the next power of two of the targets, or the whole chunk.
-    chunk, parts = min(settings.chunk, 1 << (count - 1).bit_length()), []
-    for first in range(0, count, chunk):
-        index = np.minimum(np.arange(first, first + chunk), count - 1)
-        some = jax.tree.map(lambda leaf, index=index: jnp.asarray(leaf[index]), echoes)
-        part, kept = _search(compiled, some), min(chunk, count - first)
-        parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], part))
-    found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    support = distance_to_nearest(found.place.reshape(-1, 3), search.report_position)
-    return gather_places(
-        np.arange(count), found, support.reshape(found.place.shape[:2]),
-        search.heights[0] < search.heights[1], reach=settings.reach,
-        ambiguous_below=settings.ambiguous_below, vague_above=settings.vague_above,
-    )  # fmt: skip
+    predictor: ChannelMap
+    report_position: Float[np.ndarray, "report 3"]
+    cells: Float[AnyArray, "cell 3"]
+    valid: Bool[np.ndarray, " cell"]
+    ranked: RankedPaths
+    heights: Float[np.ndarray, "2"]
 
 
 @eqx.filter_jit
 def _ranked_at(
-    channel_map: ChannelMap, place: Float[Array, "place 3"], count: int, level: bool
+    channel_map: ChannelMap, position: Float[Array, "cell 3"], count: int, given: bool
 ) -> RankedPaths:
-    return jax.vmap(lambda where: ranked_paths(channel_map, where, count, level=level))(place)
+    return jax.vmap(lambda at: ranked_paths(channel_map, at, count, height_given=given))(position)
 
 
 @eqx.filter_jit
-def _search(search: PairedSearch, echoes: PairedEchoes) -> Found:
-    settings = search.settings
+def _search(
+    channel_map, cells, ranked: RankedPaths, weight, echoes: PairedEchoes, errors, heights,
+    numbers: tuple[int, int, int], given: bool,
+) -> LocalMaxima:  # fmt: skip
+    starts, refined, steps = numbers
     sums = jax.vmap(target_sums)(echoes)
-    cell = _best(sums.astype(jnp.float32) @ search.weight, settings.starts)
+    cell = _best(sums.astype(jnp.float32) @ weight, starts)
 
-    def climb(start, paths, echo):
-        angle_std, delay_std, heights = (
-            jnp.asarray(value, start.dtype)
-            for value in (search.angle_std, search.delay_std, search.heights)
+    def ascend(start, paths, echo):
+        angle_std, delay_std, between = (
+            jnp.asarray(value, start.dtype) for value in (*errors, heights)
         )
 
-        def evaluate(place):
-            return log_likelihood(paths, echo, angle_std, delay_std, place)
+        def objective(position):
+            return log_likelihood(paths, echo, angle_std, delay_std, position)
 
-        return climb_steps(evaluate, start, heights, settings.steps)
+        return gauss_newton_ascent(objective, start, between, steps)
 
-    every = jax.vmap(jax.vmap(climb, in_axes=(0, 0, None)))
-    # The first climb follows tangents made once, and single precision is enough for it; the
-    # second asks the map where it matters.
-    place, value, _ = every(*_single((search.cells[cell], _take(search.paths, cell), echoes)))
-    _, best = jax.lax.top_k(value, min(settings.kept, value.shape[1]))
-    place = jnp.take_along_axis(place, best[..., None], 1).astype(search.cells.dtype)
-    count, level = search.paths.mean.shape[1], search.heights[0] == search.heights[1]
-    ask = jax.vmap(lambda where: ranked_paths(search.channel_map, where, count, level=level))
-    paths = jax.vmap(ask)(place)
-    place, value, information = every(place, paths, echoes)
-    heard = jnp.broadcast_to(jnp.sum(echoes.valid, axis=(1, 2))[:, None], value.shape)
+    every = jax.vmap(jax.vmap(ascend, in_axes=(0, 0, None)))
+    # The first ascent uses slopes made once, and single precision is enough for it; the second
+    # queries the map where it matters.
+    position, value, _ = every(*_single((cells[cell], _take(ranked, cell), echoes)))
+    _, best = jax.lax.top_k(value, min(refined, value.shape[1]))
+    position = jnp.take_along_axis(position, best[..., None], 1).astype(cells.dtype)
+    count = ranked.mean.shape[1]
+    query = jax.vmap(lambda at: ranked_paths(channel_map, at, count, height_given=given))
+    paths = jax.vmap(query)(position)
+    position, value, information = every(position, paths, echoes)
+    detected = jnp.broadcast_to(jnp.sum(echoes.valid, axis=(1, 2))[:, None], value.shape) * 1.0
     unknown = jnp.full((*value.shape, 1), jnp.nan)
-    return Found(place, value, information, 1.0 * heard, 1.0 * heard, unknown)
+    once = jnp.ones_like(value)
+    return LocalMaxima(position, value, information, detected, detected, unknown, once)
 
 
 def _best(score: Float[Array, "target cell"], count: int) -> Int[Array, "target start"]:

@@ -1,14 +1,14 @@
-"""How well any estimator can place a target with a given channel map.
+"""How well any estimator can locate a target with a given channel map.
 
-Each path of the map at a place is seen by several echoes.  If all ordered pairs of L paths echo,
+Each path of the map at a position is part of several echoes.  If all ordered pairs of L paths echo,
 every path's angle is measured 2L times and the delays, sums of two one-way delays each, leave
 one-way delays with covariance ``s^2 / 2L (I - 11^T / 2L)``; with reciprocal pairs alone every
 angle is measured twice and every delay once, doubled.  The map's own error is one error a path,
 shared by all its echoes, and so is added to these statistics once.  The inverse of the Fisher
-information bounds the covariance of every unbiased estimate, if all echoes are heard and their
+information bounds the covariance of every unbiased estimate, if all echoes are detected and their
 paths are recognised.
 
-Takes a `ChannelMap`, places, and the errors of one echo.
+Takes a `ChannelMap`, positions, and the errors of one echo.
 Gives a `Bound`.
 """
 
@@ -29,32 +29,32 @@ from echoscape.units import SPEED_OF_LIGHT
 
 Pairs = Literal["all", "reciprocal"]
 
-_TOGETHER = 256  # places computed at once: memory does not grow with their number
+_TOGETHER = 256  # positions computed at once: memory does not grow with their number
 
 
 class Bound(eqx.Module):
-    """Smallest horizontal covariance that an estimate can have at each place."""
+    """Smallest horizontal covariance that an estimate can have at each position."""
 
-    position: Float[np.ndarray, "place 3"]
-    """The places [m]."""
-    information: Float[np.ndarray, "place 2 2"]
+    position: Float[np.ndarray, "position 3"]
+    """The positions [m]."""
+    information: Float[np.ndarray, "position 2 2"]
     """Fisher information of (x, y), at a known height [1/m^2]."""
-    covariance: Float[np.ndarray, "place 2 2"]
+    covariance: Float[np.ndarray, "position 2 2"]
     """Its inverse; infinite on the diagonal where a direction is not observed [m^2]."""
-    observed: Bool[np.ndarray, " place"]
+    observed: Bool[np.ndarray, " position"]
     """False where the paths leave a direction unobserved."""
-    paths: Int[np.ndarray, " place"]
+    paths: Int[np.ndarray, " position"]
     """How many paths were taken."""
 
     @property
-    def root_trace(self) -> Float[np.ndarray, " place"]:
+    def root_trace(self) -> Float[np.ndarray, " position"]:
         """Smallest root mean square error; infinite where a direction is not observed [m]."""
         return np.sqrt(np.trace(self.covariance, axis1=1, axis2=2))
 
 
 def map_bound(
     channel_map: ChannelMap,
-    position: Float[AnyArray, "place 3"],
+    position: Float[AnyArray, "position 3"],
     *,
     angle_std: float,
     delay_std: float,
@@ -62,11 +62,11 @@ def map_bound(
     probability: float = 0.3,
     pairs: Pairs = "all",
 ) -> Bound:
-    """Bound the error of targets at places of known height, seen through a map.
+    """Bound the error of targets at positions of known height, through a map.
 
     Args:
         channel_map: Predicts paths and its own errors.
-        position: The places [m].
+        position: The positions [m].
         angle_std: Deviation of each angle of an echo [rad].
         delay_std: Deviation of each echo's two-way delay [s].
         strongest: Most paths taken, those of highest probability.
@@ -84,7 +84,7 @@ def map_bound(
     for name, unit, value in (("angle_std", "rad", angle_std), ("delay_std", "s", delay_std)):
         if not 0 < value < np.inf:
             raise InputError(f"{name} must be finite and above zero, in {unit}; got {value}")
-    place = np.asarray(position, dtype=float)
+    position = np.asarray(position, dtype=float)
     options = (
         jnp.asarray(angle_std, dtype=float),
         jnp.asarray(delay_std, dtype=float),
@@ -92,18 +92,18 @@ def map_bound(
         strongest,
         pairs,
     )
-    # Always as many places at once, the last repeated: compiled once for any number of them.
-    filled = np.arange(-(-len(place) // _TOGETHER) * _TOGETHER).clip(max=len(place) - 1)
+    # Always as many positions at once, the last repeated: compiled once for any number of them.
+    filled = np.arange(-(-len(position) // _TOGETHER) * _TOGETHER).clip(max=len(position) - 1)
     total, paths = np.zeros((len(filled), 2, 2)), np.zeros(len(filled), dtype=int)
     for first in range(0, len(filled), _TOGETHER):
         rows = slice(first, first + _TOGETHER)
-        found = _map_information(channel_map, jnp.asarray(place[filled[rows]]), *options)
+        found = _map_information(channel_map, jnp.asarray(position[filled[rows]]), *options)
         total[rows], paths[rows] = (np.asarray(item) for item in found)
-    return _invert(place, total[: len(place)], paths[: len(place)])
+    return _invert(position, total[: len(position)], paths[: len(position)])
 
 
 def join_bounds(bounds: Sequence[Bound]) -> Bound:
-    """Bound the error of targets that several stations see at the same places."""
+    """Bound the error of targets that several stations observe at the same positions."""
     total = np.sum([bound.information for bound in bounds], axis=0)
     paths = np.sum([bound.paths for bound in bounds], axis=0)
     return _invert(bounds[0].position, total, paths)
@@ -135,15 +135,15 @@ def path_information(
     unit = jnp.stack([jnp.asarray(angle_std), jnp.asarray(angle_std), length_std])
     count = taken.shape[0]
     used = taken.astype(jacobian.dtype)
-    looks = 2.0 * jnp.maximum(jnp.sum(used), 1.0) if pairs == "all" else jnp.asarray(2.0)
-    together = jnp.outer(used, used) / looks if pairs == "all" else jnp.zeros((count, count))
-    delays = (jnp.eye(count) - together) / looks
+    times = 2.0 * jnp.maximum(jnp.sum(used), 1.0) if pairs == "all" else jnp.asarray(2.0)
+    together = jnp.outer(used, used) / times if pairs == "all" else jnp.zeros((count, count))
+    delays = (jnp.eye(count) - together) / times
     if pairs == "reciprocal":
         delays = 0.5 * delays  # two-way delays are the one-way delays doubled
     measured = jnp.zeros((count, 3, count, 3))
     same = jnp.arange(count)
-    measured = measured.at[same, 0, same, 0].set(1.0 / looks)
-    measured = measured.at[same, 1, same, 1].set(1.0 / looks)
+    measured = measured.at[same, 0, same, 0].set(1.0 / times)
+    measured = measured.at[same, 1, same, 1].set(1.0 / times)
     measured = measured.at[:, 2, :, 2].set(delays)
     own = covariance / (unit[:, None] * unit[None, :])[None]
     own = jnp.where(taken[:, None, None], own, 0.0)
@@ -157,24 +157,24 @@ def path_information(
 @eqx.filter_jit
 def _map_information(
     channel_map: ChannelMap, position, angle_std, delay_std, probability, strongest, pairs
-) -> tuple[Float[Array, "place 2 2"], Int[Array, " place"]]:
-    def one(place):
-        near = channel_map.around(place)
-        prior = near(place)
+) -> tuple[Float[Array, "position 2 2"], Int[Array, " position"]]:
+    def one(position):
+        near = channel_map.around(position)
+        prior = near(position)
         order = jnp.argsort(-prior.probability)[:strongest]
         taken = prior.probability[order] > probability
 
-        def measurement(level):
-            there = near(jnp.concatenate([level, place[2:]]))
+        def measurement(horizontal):
+            there = near(jnp.concatenate([horizontal, position[2:]]))
             # Turned by the azimuth here, so that no wrap lies near.
             turned = there.departure_azimuth - prior.departure_azimuth
             azimuth = jnp.arctan2(jnp.sin(turned), jnp.cos(turned))
             stacked = jnp.stack([azimuth, there.departure_zenith, there.length], axis=-1)
-            return stacked[order].astype(place.dtype)
+            return stacked[order].astype(position.dtype)
 
         found = path_information(
-            jax.jacfwd(measurement)(place[:2]),
-            prior.covariance[order].astype(place.dtype),
+            jax.jacfwd(measurement)(position[:2]),
+            prior.covariance[order].astype(position.dtype),
             taken,
             angle_std=angle_std,
             delay_std=delay_std,

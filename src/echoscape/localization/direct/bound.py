@@ -1,9 +1,9 @@
-"""How well any estimator can place a target from the samples themselves.
+"""How well any estimator can locate a target from the samples themselves.
 
 Unlike the bounds from echoes of stated errors it knows that echoes overlap: the information is
 that of all frequencies jointly with all complex gains unknown, carried over by the map's slopes.
 
-Takes a `DirectView`, a place, the gains of the echoes there, the noise.
+Takes a `DirectView`, a position, the gains of the echoes there, the noise.
 Gives a covariance [m^2].
 """
 
@@ -20,7 +20,7 @@ from echoscape.numerics.harmonics import frequency_information
 @eqx.filter_jit
 def sample_bound(
     view: DirectView,
-    place: Float[Array, "3"],
+    position: Float[Array, "3"],
     gain: Complex[Array, "out back"],
     noise: float | Float[Array, ""],
 ) -> Float[Array, "2 2"]:
@@ -31,19 +31,19 @@ def sample_bound(
 
     Args:
         view: Maps and box.
-        place: Where the target is [m].
+        position: Where the target is [m].
         gain: Of the echo out along i and back along j, in the view's order of paths.
         noise: Mean squared noise of a sample.
     """
-    held = view.held(place)
+    select = view.select(position)
 
     def frequencies(point):
-        return held.frequencies(place.at[:2].set(point[:2]), point[2:])
+        return select.frequencies(position.at[:2].set(point[:2]), point[2:])
 
-    point = jnp.concatenate([place[:2], jnp.zeros(view.errors)])
+    point = jnp.concatenate([position[:2], jnp.zeros(view.errors)])
     slope = jax.jacfwd(frequencies)(point)
-    told = jnp.where(held.present, gain.ravel(), 0.0)
-    known = frequency_information(frequencies(point), told, view.box.shape, noise, held.mix)
+    predicted = jnp.where(select.present, gain.ravel(), 0.0)
+    known = frequency_information(frequencies(point), predicted, view.box.shape, noise, select.mix)
     matrix = jnp.einsum("eap,eafb,fbq->pq", slope, known, slope)
     nuisance = matrix[2:, 2:] + jnp.eye(view.errors)
     left = matrix[:2, :2] - matrix[:2, 2:] @ jnp.linalg.solve(nuisance, matrix[2:, :2])

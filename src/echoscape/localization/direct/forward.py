@@ -1,11 +1,11 @@
-"""One look at a place from a transmitting and a receiving station: which echoes it promises.
+"""The echoes that a target at a position sends from a transmitting to a receiving station.
 
-A target at a place sends an echo along every pair of a path that reaches it and a path that leaves
-it.  The map's own errors are part of the look: every path's angles and delay may be off by what
+A target at a position sends an echo along every pair of a path that reaches it and a path that
+leaves it.  The map's own errors are part of it: every path's angles and delay may be off by what
 the map itself claims, alike in all echoes of that path.
 
 Takes channel maps and an `EchoBox`.
-Gives frequencies [rad/sample] of all echoes as a function of place and map errors.
+Gives frequencies [rad/sample] of all echoes as a function of position and map errors.
 """
 
 import equinox as eqx
@@ -18,16 +18,16 @@ from echoscape.estimation.echo_box import EchoBox
 from echoscape.units import SPEED_OF_LIGHT
 
 _PRESENT = 0.3  # paths less probable than this do not take part
-_LEAST = 1e-9  # deviation of a path that the map has no doubt about, in its own units squared
+_LEAST = 1e-9  # deviation of a path that the map is certain of, in its own units squared
 _UNITS = (1.0, 1.0, 1e-9 * SPEED_OF_LIGHT)  # azimuth, zenith, length: rad, rad, 1 ns of travel
 
 
 class DirectView(eqx.Module):
     """Maps of both ends; a single station has one map at both."""
 
-    sender: ChannelMap
+    transmitter: ChannelMap
     """From the transmitting station."""
-    listener: ChannelMap | None
+    receiver: ChannelMap | None
     """From the receiving station; None where it is the same one."""
     box: EchoBox
     """How samples are arranged."""
@@ -39,7 +39,7 @@ class DirectView(eqx.Module):
     @property
     def mix(self) -> Float[Array, "echo gain"]:
         """Which unknown gain each echo has."""
-        if self.listener is not None or not self.reciprocal:
+        if self.receiver is not None or not self.reciprocal:
             return jnp.eye(self.echoes)
         one, other = np.triu_indices(self.paths)
         matrix = np.zeros((self.echoes, len(one)))
@@ -50,33 +50,33 @@ class DirectView(eqx.Module):
     @property
     def errors(self) -> int:
         """How many numbers describe the maps' errors."""
-        return 3 * self.paths * (1 if self.listener is None else 2)
+        return 3 * self.paths * (1 if self.receiver is None else 2)
 
     @property
     def echoes(self) -> int:
         """How many echoes at most."""
         return self.paths**2
 
-    def held(self, place: Float[Array, "3"]) -> "HeldView":
-        """Choose the paths that take part near a place, and hold the choice."""
-        ends = [self.sender] if self.listener is None else [self.sender, self.listener]
-        return HeldView(
-            [_HeldMap.choose(end, place, self.paths) for end in ends], self.box, self.mix
+    def select(self, position: Float[Array, "3"]) -> "SelectedView":
+        """Select the paths that take part near a position, and hold them."""
+        ends = [self.transmitter] if self.receiver is None else [self.transmitter, self.receiver]
+        return SelectedView(
+            [_SelectedMap.at(end, position, self.paths) for end in ends], self.box, self.mix
         )
 
 
-class _HeldMap(eqx.Module):
+class _SelectedMap(eqx.Module):
     near: eqx.Module
     slot: Array
     present: Array
     root: Array
 
     @classmethod
-    def choose(cls, channel_map: ChannelMap, place, paths: int) -> "_HeldMap":
-        near = channel_map.around(place)
-        prior = near(place)
-        taken = prior.probability > _PRESENT
-        score = jnp.where(taken, prior.probability, -1.0)
+    def at(cls, channel_map: ChannelMap, position, paths: int) -> "_SelectedMap":
+        near = channel_map.around(position)
+        prior = near(position)
+        mask = prior.probability > _PRESENT
+        score = jnp.where(mask, prior.probability, -1.0)
         # Probable paths first; among those alike, the stronger.
         share = prior.power / jnp.maximum(jnp.max(prior.power), jnp.finfo(prior.power.dtype).tiny)
         slot = jnp.argsort(-(score + 1e-3 * share))[:paths]
@@ -87,12 +87,12 @@ class _HeldMap(eqx.Module):
         if extra > 0:
             slot = jnp.pad(slot, (0, extra))
             root = jnp.pad(root, ((0, extra), (0, 0), (0, 0)))
-        present = taken[slot] & (jnp.arange(paths) < paths - max(extra, 0))
+        present = mask[slot] & (jnp.arange(paths) < paths - max(extra, 0))
         return cls(near, slot, present, root)  # pyright: ignore[reportArgumentType]
 
-    def predict(self, place, error):
-        """Give every path's azimuth, zenith and length at a place, its errors in deviations."""
-        prior = self.near(place)  # pyright: ignore[reportCallIssue]
+    def predict(self, position, error):
+        """Give every path's azimuth, zenith and length at a position, its errors in deviations."""
+        prior = self.near(position)  # pyright: ignore[reportCallIssue]
         off = jnp.einsum("lij,lj->li", self.root, error) * jnp.asarray(_UNITS)[None]
         return (
             prior.departure_azimuth[self.slot] + off[:, 0],
@@ -101,11 +101,11 @@ class _HeldMap(eqx.Module):
         )
 
 
-class HeldView(eqx.Module):
-    """A view whose paths are chosen."""
+class SelectedView(eqx.Module):
+    """A view whose paths are selected."""
 
-    end: list[_HeldMap]
-    """One for a single station, otherwise sender and listener."""
+    end: list[_SelectedMap]
+    """One for a single station, otherwise transmitter and receiver."""
     box: EchoBox
     """How samples are arranged."""
     mix: Float[Array, "echo gain"]
@@ -117,17 +117,17 @@ class HeldView(eqx.Module):
         return (self.end[0].present[:, None] & self.end[-1].present[None]).ravel()
 
     def frequencies(
-        self, place: Float[Array, "3"], error: Float[Array, " error"]
+        self, position: Float[Array, "3"], error: Float[Array, " error"]
     ) -> Float[Array, "echo axis"]:
         """Predict the frequencies of all echoes.
 
         Args:
-            place: Of the target [m].
+            position: Of the target [m].
             error: Errors of the maps, in their own deviations.
         """
         per_end = error.reshape(len(self.end), -1, 3)
-        told = [end.predict(place, miss) for end, miss in zip(self.end, per_end)]
-        out, back = told[0], told[-1]
+        predicted = [end.predict(position, error) for end, error in zip(self.end, per_end)]
+        out, back = predicted[0], predicted[-1]
         count = out[0].shape[0]
         i, j = jnp.repeat(jnp.arange(count), count), jnp.tile(jnp.arange(count), count)
         delay = (out[2][i] + back[2][j]) / SPEED_OF_LIGHT

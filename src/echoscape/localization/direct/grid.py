@@ -23,15 +23,16 @@ from echoscape.localization.direct.forward import DirectView
 from echoscape.localization.unassociated.grid import find_peaks
 from echoscape.numerics.harmonics import gram
 from echoscape.signals.echo_channel import steering
+from echoscape.units import SPEED_OF_LIGHT
 
 FINER = 8
 """Steps of the compressed delay for each resolved one."""
 _PART = 512  # cells at a time
-_RIDGE = 0.1  # noise over an echo's energy, assumed: cells miss the place and so the peak
+_RIDGE = 0.1  # noise over an echo's energy, assumed: cells miss the position and so the peak
 
 
 class CellPaths(eqx.Module):
-    """What both ends' maps say at every cell, in single precision; sender first."""
+    """What both ends' maps predict at every cell, in single precision; transmitter first."""
 
     phases: list[Complex[Array, "*cell path _"]]
     """Conjugate phases of the array's elements."""
@@ -41,12 +42,12 @@ class CellPaths(eqx.Module):
     """Which echoes take part."""
     whiten: Complex[Array, "*cell gain gain"]
     """Inverse root of the Gram matrix of the echoes with equal gains, ridge included."""
-    room: Float[Array, "*cell"]
+    log_volume: Float[Array, "*cell"]
     """What so many free gains explain of noise alone."""
 
 
 def cell_paths(view: DirectView, cells: Float[np.ndarray, "cell 3"]) -> CellPaths:
-    """Ask the maps for their paths at every cell, as many at a time as compile once."""
+    """Query the maps for their paths at every cell, as many at a time as compile once."""
     count = len(cells)
     index = np.minimum(np.arange(-(-count // _PART) * _PART), count - 1).reshape(-1, _PART)
     parts = [_paths_at(view, jnp.asarray(cells[rows])) for rows in index]
@@ -59,25 +60,28 @@ def _paths_at(view: DirectView, cells) -> CellPaths:
     steps = box.waveform.spacing * FINER * box.waveform.subcarriers
 
     def one(cell):
-        held = view.held(cell)
-        told = [end.predict(cell, jnp.zeros((view.paths, 3))) for end in held.end]
-        taken = jnp.where(held.present, 1.0, 0.0)
-        frequency = held.frequencies(cell, jnp.zeros(view.errors))
-        # What overlaps at the delays looked up, not at the true ones a fraction of a step away.
-        step = jnp.round((told[0][2][:, None] + told[-1][2][None]) * steps).ravel()
+        select = view.select(cell)
+        predicted = [end.predict(cell, jnp.zeros((view.paths, 3))) for end in select.end]
+        mask = jnp.where(select.present, 1.0, 0.0)
+        frequency = select.frequencies(cell, jnp.zeros(view.errors))
+        # The overlap at the delays looked up, not at the true ones a fraction of a step away.
+        length = predicted[0][2][:, None] + predicted[-1][2][None]
+        step = jnp.round(length / SPEED_OF_LIGHT * steps).ravel()
         frequency = frequency.at[:, -1].set(-2 * math.pi * box.waveform.spacing * step / steps)
-        matrix = mix.T @ (gram(frequency, box.shape) * taken[:, None] * taken[None]) @ mix
+        matrix = mix.T @ (gram(frequency, box.shape) * mask[:, None] * mask[None]) @ mix
         factor = jnp.linalg.cholesky(matrix + _RIDGE * jnp.eye(mix.shape[1]))
         whiten = solve_triangular(factor, jnp.eye(mix.shape[1], dtype=factor.dtype), lower=True)
-        room = 2 * jnp.sum(jnp.log(jnp.real(jnp.diagonal(factor)))) - len(factor) * math.log(_RIDGE)
-        pairs = zip((told[0], told[-1]), (box.transmit, box.receive))
+        log_volume = 2 * jnp.sum(jnp.log(jnp.real(jnp.diagonal(factor)))) - len(factor) * math.log(
+            _RIDGE
+        )
+        pairs = zip((predicted[0], predicted[-1]), (box.transmit, box.receive))
         return CellPaths(
             [jnp.conj(steering(array, each[0], each[1])).astype(jnp.complex64)
              for each, array in pairs],
             step.astype(jnp.int32),
-            held.present,
+            select.present,
             whiten.astype(jnp.complex64),
-            room.astype(jnp.float32),
+            log_volume.astype(jnp.float32),
         )  # fmt: skip
 
     return jax.vmap(one)(cells)
@@ -107,19 +111,19 @@ def _score(samples, view: CellPaths, mix, noise):
     length = FINER * tones
     scale = jnp.sqrt(noise * math.prod(samples.shape))
     profile = jnp.moveaxis(length * jnp.fft.ifft(samples, length, axis=-1), -1, 0)
-    # Overlapping echoes are told apart by their phases, which count from the band's middle.
+    # Overlapping echoes are resolved by their phases, which count from the band's middle.
     middle = jnp.exp(-1j * math.pi * (tones - 1) * jnp.arange(length) / length)
     profile = (profile * (middle / scale)[:, None, None]).astype(jnp.complex64)
 
     def part(view):
         size = (len(view.step), view.phases[0].shape[1], view.phases[1].shape[1])
-        looked = profile[view.step.reshape(size) % length]  # [cell, out, back, receive, transmit]
-        heard = jnp.einsum("cijrt,cit,cjr->cij", looked, view.phases[0], view.phases[1])
-        heard = jnp.where(view.present, heard.reshape(view.present.shape), 0.0) @ mix.astype(
-            jnp.complex64
-        )
-        half = jnp.einsum("cgh,ch->cg", view.whiten, heard)
-        return jnp.sum(jnp.abs(half) ** 2, axis=1) - view.room
+        sample = profile[view.step.reshape(size) % length]  # [cell, out, back, receive, transmit]
+        correlation = jnp.einsum("cijrt,cit,cjr->cij", sample, view.phases[0], view.phases[1])
+        correlation = jnp.where(
+            view.present, correlation.reshape(view.present.shape), 0.0
+        ) @ mix.astype(jnp.complex64)
+        half = jnp.einsum("cgh,ch->cg", view.whiten, correlation)
+        return jnp.sum(jnp.abs(half) ** 2, axis=1) - view.log_volume
 
     split = jax.tree.map(lambda leaf: leaf.reshape(-1, 64, *leaf.shape[1:]), view)
     return jax.lax.map(part, split).ravel()
@@ -127,7 +131,10 @@ def _score(samples, view: CellPaths, mix, noise):
 
 @eqx.filter_jit
 def cell_peaks(
-    score: Float[Array, " cell"], cells: Float[Array, "cell 3"], count: int, apart: float
+    score: Float[Array, " cell"],
+    cells: Float[Array, "cell 3"],
+    count: int,
+    separation: float | Array,
 ) -> Int[Array, " peak"]:
     """Find the cells that stand out, at a distance from one another [m]."""
-    return find_peaks(score, cells, count, apart)
+    return find_peaks(score, cells, count, separation)

@@ -1,10 +1,10 @@
-"""How well the echoes that a map promises at a place explain samples, gains unknown.
+"""How well the echoes that a map predicts at a position explain samples, gains unknown.
 
 Every echo has its own complex gain, of which only the mean power is known: the gains are
 integrated out.  Echoes that overlap share the energy they have in common instead of counting it
 twice, which the plain sum of squared correlations does.
 
-Takes a box of samples, a `HeldView`, a place.
+Takes a box of samples, a `SelectedView`, a position.
 Gives log-likelihoods relative to noise alone, with gradient and curvature.
 """
 
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Complex, Float
 
-from echoscape.localization.direct.forward import HeldView
+from echoscape.localization.direct.forward import SelectedView
 from echoscape.numerics.harmonics import correlate, frequency_information, gram
 
 
@@ -50,41 +50,43 @@ def fit_echoes(
         snr: Mean integrated ratio of an echo, the prior of the gains [1].
     """
     shape, count = samples.shape, math.prod(samples.shape)
-    taken = jnp.where(present, 1.0, 0.0)
-    heard = mix.T @ (taken * correlate(samples, frequency) / count)
+    mask = jnp.where(present, 1.0, 0.0)
+    correlation = mix.T @ (mask * correlate(samples, frequency) / count)
     ridge = 1.0 / snr
-    matrix = mix.T @ (gram(frequency, shape) * taken[:, None] * taken[None]) @ mix
-    # An echo that is left out has no energy and no doubt.
+    matrix = mix.T @ (gram(frequency, shape) * mask[:, None] * mask[None]) @ mix
+    # An echo that is left out has no energy and no uncertainty.
     factor = jnp.linalg.cholesky(matrix + ridge * jnp.eye(mix.shape[1]))
-    half = solve_triangular(factor, heard, lower=True)
+    half = solve_triangular(factor, correlation, lower=True)
     gain = mix @ solve_triangular(factor.conj().T, half, lower=False)
     energy = count / noise * jnp.sum(jnp.abs(half) ** 2)
-    room = 2.0 * jnp.sum(jnp.log(jnp.real(jnp.diagonal(factor)))) - mix.shape[1] * jnp.log(ridge)
-    return Fit(energy - room, gain, energy)
+    log_volume = 2.0 * jnp.sum(jnp.log(jnp.real(jnp.diagonal(factor)))) - mix.shape[1] * jnp.log(
+        ridge
+    )
+    return Fit(energy - log_volume, gain, energy)
 
 
 def descend(
     samples: Complex[Array, "..."],
-    view: HeldView,
-    place: Float[Array, "3"],
+    view: SelectedView,
+    position: Float[Array, "3"],
     error: Float[Array, " error"],
     noise: Float[Array, ""],
     snr: Float[Array, ""],
 ):
-    """Evaluate the negative log-posterior of a place and the map's errors, for a descent.
+    """Evaluate the negative log-posterior of a position and the map's errors, for a descent.
 
     The curvature is the Fisher information of the frequencies, the gains unknown, carried over by
     the map's slopes, plus one for every error of the map in its own deviations.
 
     Returns:
-        Value, gradient and curvature over (place, error).
+        Value, gradient and curvature over (position, error).
     """
-    size = place.shape[0]
+    size = position.shape[0]
 
     def frequencies(point):
         return view.frequencies(point[:size], point[size:])
 
-    point = jnp.concatenate([place, error])
+    point = jnp.concatenate([position, error])
     frequency = frequencies(point)
     slope = jax.jacfwd(frequencies)(point)  # [echo, axis, point]
 

@@ -13,7 +13,7 @@ Gives `Followed`.
 """
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import equinox as eqx
@@ -26,8 +26,10 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from echoscape.channel_map import ChannelMap
 from echoscape.checks import InputError
 from echoscape.localization.fix import Fix, FixStatus
-from echoscape.localization.unassociated.method import SearchSettings, localize
+from echoscape.localization.localize import localize
+from echoscape.localization.unassociated.method import Unassociated
 from echoscape.numerics.particles import Cloud, bootstrap_step, start_cloud
+from echoscape.progress import Progress
 from echoscape.reports import Echoes
 
 # Log-evidence of a new start over a track, for it to be given up: an odd look costs some ten.
@@ -94,8 +96,8 @@ def follow(
     key: PRNGKeyArray,
     height: float | None = None,
     settings: FollowSettings | None = None,
-    search: SearchSettings | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    search: Unassociated | None = None,
+    progress: Progress | None = None,
 ) -> Followed:
     """Follow one target through the maps of the stations that hear it.
 
@@ -111,7 +113,7 @@ def follow(
     Raises:
         InputError: There is no echo, a station has no map, or times do not rise.
     """
-    settings, search = settings or FollowSettings(), search or SearchSettings()
+    settings, search = settings or FollowSettings(), search or Unassociated()
     if isinstance(maps, ChannelMap):
         maps = {maps.station: maps}
     if not np.asarray(echoes.estimates.valid).any():
@@ -125,7 +127,7 @@ def follow(
             "a target that moves needs one number of target and one time [s] for each instant; two "
             "instants have the same time"
         )
-    fix = localize(echoes, maps, height=height, settings=search, progress=progress)
+    fix = localize(echoes, maps, height=height, method=search, progress=progress)
     reports = np.concatenate([np.asarray(m.report_position)[:, :2] for m in maps.values()])
     area = np.prod(np.ptp(reports, axis=0) + 2 * search.reach)
     return _tracks(time[order], _read_looks(fix, order), fix, float(area), settings, key)

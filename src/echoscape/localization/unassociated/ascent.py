@@ -1,11 +1,12 @@
-"""From a start to the place nearby that explains the echoes best.
+"""From a start to a local maximum of the likelihood nearby.
 
-A round chooses which paths exist and climbs the log-likelihood by damped Gauss-Newton steps with
-the choice held; then the map is asked again (`nearby`).  Every target and start goes through one
-compiled program, whatever the kind of map.
+Starts are refined by the likelihood of the one-way paths, a small table a step; the best ends are
+refined once more by the likelihood of the echoes themselves, with the paths that exist selected
+and held.  Where another station took part there are no one-way paths, and echoes serve throughout.
+Every target and start goes through one compiled program, whatever the kind of map.
 
-Takes `NearbyPaths` of every station at every start, and the echoes.
-Gives `Found`: where the climbs ended, how well that explains the echoes, and how sharply.
+Takes `LinearisedPaths` of every station at every start, and what was observed.
+Gives `LocalMaxima`.
 """
 
 import functools
@@ -14,135 +15,234 @@ import operator
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from echoscape.estimation import AnyArray
-from echoscape.localization.unassociated.likelihood import (
-    choose,
-    position_information,
-    value_gradient_curvature,
+from echoscape.localization.posterior_modes import COINCIDENT, PRIOR_INFORMATION
+from echoscape.localization.unassociated.linearised_map import LinearisedPaths
+from echoscape.localization.unassociated.one_way_likelihood import (
+    estimate_log_reflectivity,
+    evaluate_one_way,
 )
-from echoscape.localization.unassociated.linearised_map import NearbyPaths
 from echoscape.localization.unassociated.one_way_paths import EchoModel, EchoSet, OneWayPaths
+from echoscape.localization.unassociated.pair_likelihood import (
+    evaluate,
+    fisher_information,
+    select_paths,
+)
 
 _LONGEST_STEP = 5.0  # [m]
 _TOGETHER = 4  # targets at a time: their pairs of paths stay in the processor's cache
 
 
-class Found(eqx.Module):
-    """Where climbs ended, by target and start."""
+class LocalMaxima(eqx.Module):
+    """Ends of ascents, by target and start."""
 
-    place: Float[AnyArray, "*batch 3"]
-    """End point [m]."""
-    value: Float[AnyArray, "*batch"]
-    """Log-likelihood there, relative to clutter alone."""
+    position: Float[AnyArray, "*batch 3"]
+    """Where an ascent ended [m]."""
+    log_likelihood: Float[AnyArray, "*batch"]
+    """There, relative to clutter alone."""
     information: Float[AnyArray, "*batch 3 3"]
     """Fisher information there [1/m^2]."""
     explained: Float[AnyArray, "*batch"]
     """Echoes that the map explains."""
-    heard: Float[AnyArray, "*batch"]
-    """Echoes heard."""
-    level: Float[AnyArray, "*batch way"]
-    """Logarithm of the target's reflectivity for each way; NaN where it is not known."""
+    detected: Float[AnyArray, "*batch"]
+    """Echoes detected."""
+    log_reflectivity: Float[AnyArray, "*batch station"]
+    """Logarithm of the target's reflectivity for each station or pair; NaN if not known."""
+    starts: Float[AnyArray, "*batch"]
+    """Starts that ended there."""
+    echo_explained: list[Float[AnyArray, "*batch echo"]] | None = None
+    """For each station or pair, the probability that each echo is of the target's paths."""
 
 
 @functools.partial(jax.jit, static_argnames="steps")
-def climb_all(
-    near: list[NearbyPaths],
+def refine_starts(
+    predicted: list[LinearisedPaths],
     echo: list[EchoSet],
-    heard: list[OneWayPaths | None],
+    observed: list[OneWayPaths | EchoSet],
     model: EchoModel,
-    level: Float[Array, "target start way"],
-    slack: Float[Array, ""],
-    blur: Float[Array, ""],
+    log_reflectivity: Float[Array, "target start station"],
+    position_variance: Float[Array, ""],
+    tempering_variance: Float[Array, ""],
     heights: Float[Array, "2"],
     *,
     steps: int,
-) -> Found:
-    """Choose and climb once from every start of every target.
+):
+    """Ascend once from every start of every target.
 
     Args:
-        near: For each way its maps' paths, by target and start.
-        echo: For each way its echoes, by target.
-        heard: The same as one-way paths; None where two stations took part.
+        predicted: For each station or pair its maps' paths, by target and start.
+        echo: For each its echoes, by target.
+        observed: The same as one-way paths; as echoes where two stations took part.
         model: Detection, clutter, fluctuation.
-        level: What is known of the targets' levels so far; NaN if nothing.
-        slack: Variance allowed about the start while choosing [m^2].
-        blur: Variance allowed about every place while climbing [m^2].
+        log_reflectivity: Of the targets as far as it is known; NaN if not.
+        position_variance: Of a target about its start while paths are selected [m^2].
+        tempering_variance: Of a position while it is refined [m^2].
         heights: Lowest and highest z [m]; equal where the height is given.
+        steps: Gauss-Newton steps.
+
+    Returns:
+        Positions [m], log-likelihoods, curvatures [1/m^2] and log reflectivities.
+    """
+
+    def one_start(predicted, echo, observed, reflectivity):
+        own = [isinstance(each, OneWayPaths) for each in observed]
+        selected = [
+            None if one_way else select_paths(p, e, None, model, r, position_variance)
+            for p, e, r, one_way in zip(predicted, echo, reflectivity, own)
+        ]
+
+        def objective(position):
+            parts = [
+                evaluate_one_way(p, o, position, r, tempering_variance)
+                if s is None
+                else evaluate(s, e, model, position, tempering_variance)
+                for p, o, e, r, s in zip(predicted, observed, echo, reflectivity, selected)
+            ]
+            return tuple(sum(column) for column in zip(*parts))
+
+        end, value, curvature = gauss_newton_ascent(
+            objective, predicted[0].position, heights, steps
+        )
+        found = [
+            estimate_log_reflectivity(p, o, end, r, tempering_variance, model)
+            if s is None
+            else s.log_reflectivity
+            for p, o, r, s in zip(predicted, observed, reflectivity, selected)
+        ]
+        return end, value, curvature, jnp.stack(found)
+
+    def one_target(row):
+        predicted, echo, observed, reflectivity = row
+        return jax.vmap(lambda p, r: one_start(p, echo, observed, r))(predicted, reflectivity)
+
+    rows = (predicted, echo, observed, log_reflectivity)
+    return jax.lax.map(one_target, rows, batch_size=_TOGETHER)
+
+
+@functools.partial(jax.jit, static_argnames="steps")
+def refine_by_echoes(
+    predicted: list[LinearisedPaths],
+    echo: list[EchoSet],
+    observed: list[OneWayPaths | EchoSet],
+    model: EchoModel,
+    log_reflectivity: Float[Array, "target end station"],
+    starts: Float[Array, "target end"],
+    heights: Float[Array, "2"],
+    *,
+    steps: int,
+) -> LocalMaxima:
+    """Ascend from the best ends by the likelihood of the echoes, the existing paths held.
+
+    Args:
+        predicted: As for `refine_starts`, at the ends.
+        echo: As for `refine_starts`.
+        observed: As for `refine_starts`.
+        model: As for `refine_starts`.
+        log_reflectivity: As for `refine_starts`.
+        starts: Starts behind every end; zero where there is no further end.
+        heights: As for `refine_starts`.
         steps: Gauss-Newton steps.
     """
 
+    def one_end(predicted, echo, observed, reflectivity, starts):
+        selected = [
+            select_paths(p, e, o if isinstance(o, OneWayPaths) else None, model, r, 0.0)
+            for p, e, o, r in zip(predicted, echo, observed, reflectivity)
+        ]
+
+        def objective(position):
+            parts = [evaluate(s, e, model, position) for s, e in zip(selected, echo)]
+            return tuple(sum(column) for column in zip(*parts))
+
+        end, value, _ = gauss_newton_ascent(objective, predicted[0].position, heights, steps)
+        parts = [fisher_information(s, e, model, end) for s, e in zip(selected, echo)]
+        *columns, each_echo = zip(*parts)
+        information, explained, detected = (functools.reduce(operator.add, c) for c in columns)
+        value = jnp.where(starts > 0, value, -jnp.inf)
+        found = jnp.stack([s.log_reflectivity for s in selected])
+        return LocalMaxima(
+            end, value, information, explained, 1.0 * detected, found, starts, list(each_echo)
+        )
+
     def one_target(row):
-        near, echo, heard, level = row
-        allowed = slack, blur
-        one = lambda near, level: _climb(near, echo, heard, model, level, allowed, heights, steps)  # noqa: E731
-        return jax.vmap(one)(near, level)
+        predicted, echo, observed, reflectivity, starts = row
+        one = lambda p, r, s: one_end(p, echo, observed, r, s)  # noqa: E731
+        return jax.vmap(one)(predicted, reflectivity, starts)
 
-    return jax.lax.map(one_target, (near, echo, heard, level), batch_size=_TOGETHER)
-
-
-def _climb(near, echo, heard, model, level, allowed, heights, steps) -> Found:
-    slack, blur = allowed
-    start = near[0].place
-    chosen = [
-        choose(n, e, h, model, level[k], slack)
-        for k, (n, e, h) in enumerate(zip(near, echo, heard))
-    ]
-
-    def evaluate(place):
-        parts = [value_gradient_curvature(c, e, model, place, blur) for c, e in zip(chosen, echo)]
-        return tuple(sum(column) for column in zip(*parts))
-
-    place, value, _ = climb_steps(evaluate, start, heights, steps)
-    parts = [position_information(c, e, model, place) for c, e in zip(chosen, echo)]
-    information, explained, count = (
-        functools.reduce(operator.add, column) for column in zip(*parts)
-    )
-    levels = jnp.stack([c.level for c in chosen])
-    return Found(place, value, information, explained, 1.0 * count, levels)
+    rows = (predicted, echo, observed, log_reflectivity, starts)
+    return jax.lax.map(one_target, rows, batch_size=_TOGETHER)
 
 
-def climb_steps(
-    evaluate, start: Float[Array, "3"], heights: Float[Array, "2"], steps: int, *,
-    secant: bool = False,
-):  # fmt: skip
-    """Climb by damped Gauss-Newton steps, keeping only those that lead upwards.
-
-    Where a likelihood is a mixture, Gauss-Newton takes its ridges for narrower than they are and
-    creeps along them; there the curvature can be learnt from the gradients met (BFGS).
+def best_ends(position, log_likelihood, curvature, count: int):
+    """Merge the ends of ascents that coincide, and take the best that differ (numpy).
 
     Args:
-        evaluate: Place to log-likelihood, gradient and Gauss-Newton curvature.
+        position: Ends by target and start [m].
+        log_likelihood: There.
+        curvature: There [1/m^2].
+        count: How many to take.
+
+    Returns:
+        Which, and how many ends each stands for; zero where there is no further one.
+    """
+    covariance = np.linalg.inv(curvature + PRIOR_INFORMATION * np.eye(3))
+    std = np.sqrt(np.maximum(covariance[..., 0, 0] + covariance[..., 1, 1], 0.0))
+    left, rows = np.isfinite(log_likelihood), np.arange(len(position))
+    index, members = [], []
+    for _ in range(count):
+        best = np.argmax(np.where(left, log_likelihood, -np.inf), axis=1)
+        separation = np.linalg.norm(position - position[rows, best][:, None], axis=-1)
+        limit = COINCIDENT * np.maximum(1.0, std[rows, best])
+        mine = left & (separation < limit[:, None])
+        index.append(best)
+        members.append(mine.sum(axis=1))
+        left = left & ~mine
+    return np.stack(index, axis=1), 1.0 * np.stack(members, axis=1)
+
+
+def gauss_newton_ascent(
+    objective, start: Float[Array, "3"], heights: Float[Array, "2"], steps: int, *,
+    secant: bool = False,
+):  # fmt: skip
+    """Ascend by damped Gauss-Newton steps, keeping only those that lead upwards.
+
+    Where a likelihood is a mixture, Gauss-Newton takes its ridges for narrower than they are and
+    advances slowly along them; there the curvature can be learnt from the gradients met (BFGS).
+
+    Args:
+        objective: Position to log-likelihood, gradient and Gauss-Newton curvature.
         start: Where to begin [m].
         heights: Lowest and highest z [m]; equal where the height is given.
         steps: Steps, the first of which evaluates the start.
         secant: Learn the curvature from the gradients, with Gauss-Newton's to begin with.
 
     Returns:
-        The highest place found [m], its log-likelihood and the curvature there [1/m^2].
+        The highest position found [m], its log-likelihood and the curvature there [1/m^2].
     """
     free = jnp.where(heights[1] > heights[0], 1.0, 0.0)
     move = jnp.concatenate([jnp.ones(2, start.dtype), free[None].astype(start.dtype)])
 
     def step(carry, _):
-        place, value, gradient, curvature, damping = carry
+        position, value, gradient, curvature, damping = carry
         matrix = curvature * move[:, None] * move[None] + jnp.diag(1.0 - move + 1e-9)
         matrix = matrix + damping * jnp.diag(jnp.diagonal(matrix))
         delta = _solve(matrix, gradient * move)
         delta = delta * jnp.minimum(1.0, _LONGEST_STEP / jnp.maximum(jnp.linalg.norm(delta), 1e-9))
-        trial = place + delta
+        trial = position + delta
         trial = trial.at[2].set(jnp.clip(trial[2], heights[0], heights[1]))
-        new = evaluate(trial)
+        new = objective(trial)
         better = new[0] > value
         if secant:
-            learnt = _secant(curvature, trial - place, gradient - new[1])
+            learnt = _secant(curvature, trial - position, gradient - new[1])
             first = jnp.isneginf(value)
             new = (new[0], new[1], jnp.where(first, new[2], learnt))
             curvature = jnp.where(first, curvature, learnt)
         keep = lambda a, b: jnp.where(better, a, b)  # noqa: E731
         return (
-            keep(trial, place), keep(new[0], value), keep(new[1], gradient),
+            keep(trial, position), keep(new[0], value), keep(new[1], gradient),
             keep(new[2], curvature), keep(damping * 0.2, damping * 5.0),
         ), None  # fmt: skip
 
@@ -150,21 +250,21 @@ def climb_steps(
         start, jnp.full_like(start[0], -jnp.inf), jnp.zeros_like(start),
         jnp.eye(3, dtype=start.dtype), jnp.full_like(start[0], 5e-2),
     )  # fmt: skip
-    place, value, _, curvature, _ = jax.lax.scan(step, carry, None, steps)[0]
-    return place, value, curvature
+    position, value, _, curvature, _ = jax.lax.scan(step, carry, None, steps)[0]
+    return position, value, curvature
 
 
-def _secant(curvature, moved, lost):
+def _secant(curvature, moved, fallen):
     """Make the curvature explain by how much the gradient fell over a move, where it did."""
     along = curvature @ moved
-    fell, expected = lost @ moved, along @ moved
-    change = jnp.outer(lost, lost) / jnp.where(fell > 0, fell, 1.0)
+    fell, expected = fallen @ moved, along @ moved
+    change = jnp.outer(fallen, fallen) / jnp.where(fell > 0, fell, 1.0)
     change = change - jnp.outer(along, along) / jnp.where(expected > 0, expected, 1.0)
     return curvature + jnp.where((fell > 1e-3 * expected) & (expected > 0), change, 0.0)
 
 
 def _solve(matrix, right):
-    """Solve a positive definite system of three: minors are far faster than a batched solver."""
+    """Solve a positive definite system of three by minors, faster than a batched solver."""
     a, b, c = matrix[0, 0], matrix[0, 1], matrix[0, 2]
     d, e, f = matrix[1, 1], matrix[1, 2], matrix[2, 2]
     minors = jnp.stack([

@@ -1,215 +1,384 @@
-"""Locate targets through channel maps: a grid over the map's area, then descent from its peaks.
+"""Locate targets from unordered echoes: a grid over the map's area, then ascents from its peaks.
 
-Random starts lose targets; a grid does not.  Each target's echoes are grouped into one-way paths
-(`grouping`), every cell is scored by how well its paths match them (a multi-Bernoulli likelihood,
-cheap), and the best peaks are refined and compared by the likelihood of the echoes themselves
-(`explain`).  What several stations heard adds up, of themselves and of one another.
+Random starts lose targets; a grid does not.  One-way paths are estimated under each target's
+echoes (`one_way_paths`), every cell is scored by how well the map's paths match them, and the best
+peaks are refined, compared and integrated (`ascent`, `posterior_quadrature`).  Log-likelihoods of
+several stations add up, of monostatic echoes and of bistatic ones.
 
 Takes `Echoes` and a `ChannelMap` for each station.
-Gives a `Fix`.
+Gives a `Batch` for `run`.
 """
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pydantic
+from jaxtyping import Array, Float
 
 from echoscape.channel_map import ChannelMap
 from echoscape.checks import InputError
-from echoscape.localization.fix import Fix
-from echoscape.localization.posterior_modes import gather_places
-from echoscape.localization.unassociated.ascent import Found, climb_all
-from echoscape.localization.unassociated.bistatic import pairs_near_all
+from echoscape.localization.fix import Fix, FixStatus
+from echoscape.localization.localizer import (
+    AmbiguousAbove,
+    AmbiguousBelow,
+    Batch,
+    CellSize,
+    Chunk,
+    Height,
+    HeightStep,
+    Localizer,
+    Reach,
+    Starts,
+    height_range,
+    search_all,
+    station_map,
+)
+from echoscape.localization.posterior_modes import posterior_modes
+from echoscape.localization.unassociated.ascent import (
+    LocalMaxima,
+    best_ends,
+    refine_by_echoes,
+    refine_starts,
+)
+from echoscape.localization.unassociated.batch_bias import Normal, normal_equations_at_ends
+from echoscape.localization.unassociated.bistatic import (
+    linearise_pair,
+    linearise_pair_at_starts,
+)
+from echoscape.localization.unassociated.calibration import calibrate, state_bias
 from echoscape.localization.unassociated.echo_sets import (
-    group_sets,
+    estimate_for_targets,
     learn_detection,
-    power_fluctuation,
+    learn_power_fluctuation,
     sets_of_targets,
 )
-from echoscape.localization.unassociated.grid import grid_peaks, lay_cells
-from echoscape.localization.unassociated.grid_features import cell_features
-from echoscape.localization.unassociated.linearised_map import NearbyPaths, paths_near_all
+from echoscape.localization.unassociated.grid import Cells, grid_peaks, make_cells
+from echoscape.localization.unassociated.grid_features import features_of_cells
+from echoscape.localization.unassociated.linearised_map import (
+    LinearisedPaths,
+    linearise_at_starts,
+)
+from echoscape.localization.unassociated.one_way_likelihood import one_way_values
 from echoscape.localization.unassociated.one_way_paths import EchoModel, OneWayPaths
-from echoscape.localization.unassociated.posterior_quadrature import weigh_ends
+from echoscape.localization.unassociated.pair_likelihood import evaluate, select_paths
+from echoscape.localization.unassociated.posterior_quadrature import integrate_modes
+from echoscape.localization.unassociated.several import find_further
 from echoscape.reports import Echoes
 
-_FARTHEST_HEIGHT = 10_000.0  # from the reports, beyond which a height is a slip [m]
+_ENDS = 4  # ascents that are compared by the echoes themselves; also starts refined at a time
+_ROUNDS = 3  # ascents from each start, the map being queried before each
+_PRESENCE_WEIGHT = 1.0
+_DETECTION, _FALSE_SHARE = 0.9, 0.1  # assumed where nothing is given or learnt
 
 
-class SearchSettings(pydantic.BaseModel):
-    """How places are searched."""
+class Unassociated(Localizer):
+    """Locate from echoes whose paths are unknown; the association is marginalised.
 
-    model_config = pydantic.ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-    cell: float = pydantic.Field(default=2.0, gt=0)
-    """Side of the grid's cells [m]."""
-    level: float = pydantic.Field(default=4.0, gt=0)
-    """Distance between the grid's heights, when the height is searched too [m]."""
-    reach: float = pydantic.Field(default=15.0, gt=0)
-    """How far from the nearest report a target may be [m]."""
-    starts: int = pydantic.Field(default=8, ge=1)
-    """Peaks of the grid that are refined."""
-    steps: int = pydantic.Field(default=5, ge=1)
-    """Steps of each of the three rounds of a refinement."""
-    candidates: int = pydantic.Field(default=16, ge=1)
-    """Most paths of the map compared with the echoes at a place."""
-    detection: float = pydantic.Field(default=0.9, gt=0, le=1)
-    """Probability that an echo of two existing paths is heard, before any was."""
-    false_share: float = pydantic.Field(default=0.1, ge=0, lt=1)
-    """Expected share of false echoes, before any was heard."""
-    use_power: bool = True
-    """Whether the echoes' relative powers count; their fluctuation is learnt from the echoes."""
-    ambiguous_below: float = pydantic.Field(default=0.9, gt=0, le=1)
-    """A best place with less of the posterior than this is called ambiguous."""
-    vague_above: float = pydantic.Field(default=3.0, gt=0)
-    """A posterior with a wider standard deviation than this is called ambiguous [m]."""
-    chunk: int = pydantic.Field(default=32, ge=1)
-    """Targets in memory at a time."""
-
-
-def localize(
-    echoes: Echoes,
-    maps: ChannelMap | Mapping[str, ChannelMap],
-    *,
-    height: float | tuple[float, float] | None = None,
-    settings: SearchSettings | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Fix:
-    """Locate targets from their unordered echoes, association free.
-
-    Implements Eq. (42) of [wu-ckm] with the measurement covariance added to the map's in (40),
-    and a mixture over all pairs of paths in place of the known pairing.
-
-    Args:
-        echoes: Echoes of the targets; one set for each station that heard one, of its own pulse
-            or of another station's.
-        maps: The map, or one for each station by name.
-        height: Height of the targets, or the range to search [m]; the reports' own by default.
-        settings: How to search.
-        progress: Called with targets done and all targets.
-
-    Raises:
-        InputError: A station of the echoes has no map, or an option makes no sense.
+    Implements Eq. (42) of [wu-ckm] with the measurement covariance added to the map's in (40), and
+    a mixture over all pairs of paths in place of the known pairing.
     """
-    settings = settings or SearchSettings()
-    if isinstance(maps, ChannelMap):
-        maps = {maps.station: maps}
-    ways = echoes.ways()
-    used = list(dict.fromkeys(name for way in ways for name in way))
-    missing = [name for name in used if name not in maps]
-    if missing:
-        raise InputError(
-            f"the echoes are of station '{missing[0]}', but the map knows only "
-            f"{', '.join(sorted(maps))}; fit a map from that station's reports"
-        )
-    station_maps = [maps[name] for name in used]
-    if not station_maps:
-        raise InputError("there are no echoes to locate a target from; the set is empty")
-    low, high = height_range(station_maps, height)
-    cells = lay_cells(station_maps, low, high, settings)
-    features = {name: cell_features(maps[name], np.asarray(cells.place)) for name in used}
-    cells = jax.tree.map(jnp.asarray, cells)
-    targets, sets = sets_of_targets(echoes, ways)
-    guess = (settings.detection, settings.false_share + 1e-3, 0.25, 0.0)
-    model = EchoModel(*(jnp.asarray(value, float) for value in guess))
-    powers = settings.use_power and bool(np.all(echoes.estimates.power[echoes.estimates.valid] > 0))
-    own = [each for each, (out, back) in zip(sets, ways) if out == back]
-    grouped = [group_sets(each, model, settings.chunk) for each in own]
-    model = learn_detection(own, grouped, model)
-    grouped = [group_sets(each, model, settings.chunk) for each in own]
-    if powers:
-        model = model._replace(
-            log_power_std=jnp.asarray(power_fluctuation(grouped), float),
-            power_counts=jnp.asarray(1.0, float),
-        )
-    rest = iter(grouped)
-    heard = [next(rest) if out == back else each for each, (out, back) in zip(sets, ways)]
-    looks = [_Look(*(maps[name] for name in way)) for way in ways]
-    seen = [features[out] if out == back else (features[out], features[back]) for out, back in ways]
-    heights = jnp.asarray([low, high])
-    parts, count = [], len(targets)
-    for first in range(0, count, settings.chunk):
-        index = np.minimum(np.arange(first, first + settings.chunk), count - 1)
-        take = lambda tree, index=index: jax.tree.map(lambda leaf: jnp.asarray(leaf[index]), tree)  # noqa: E731
-        part = _search_chunk(
-            settings, looks, cells, seen, [take(s) for s in sets], [take(h) for h in heard],
-            model, heights,
+
+    name: ClassVar[str] = "unassociated"
+    measurements: ClassVar[tuple[type, ...]] = (Echoes,)
+    needs: ClassVar[str] = "echoes (Echoes)"
+
+    cell: CellSize = 2.0
+    height_step: HeightStep = 4.0
+    reach: Reach = 15.0
+    starts: Starts = 8
+    steps: int = pydantic.Field(default=5, ge=1)
+    """Gauss-Newton steps of each ascent."""
+    candidates: int = pydantic.Field(default=16, ge=1)
+    """Most paths of the map compared with the echoes at a position."""
+    detection: float | None = pydantic.Field(default=None, gt=0, le=1)
+    """Probability that an echo of two existing paths is detected; learnt from all targets together
+    if not given."""
+    false_share: float | None = pydantic.Field(default=None, ge=0, lt=1)
+    """Share of false echoes; learnt from all targets together if not given."""
+    log_power_std: float | None = pydantic.Field(default=None, gt=0)
+    """Fluctuation of the natural logarithm of an echo's power; learnt from all targets together if
+    not given."""
+    use_power: bool = True
+    """Whether the echoes' relative powers count."""
+    unknown: tuple[Literal["clock", "heading"], ...] = ()
+    """What all echoes have in common that is estimated too: the clock against the map's, the
+    heading of the array."""
+    targets: int = pydantic.Field(default=1, ge=1, le=2)
+    """Most targets in each set of echoes.  With two, target k of the set with number n gets the
+    number ``2 * n + k``; with one, a set that holds more gets the status ``SEVERAL``."""
+    ambiguous_below: AmbiguousBelow = 0.9
+    ambiguous_above: AmbiguousAbove = 3.0
+    chunk: Chunk = 32
+
+    @pydantic.field_validator("unknown", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """Take names with commas between, as the command line gives them."""
+        if isinstance(value, str):
+            value = [name.strip() for name in value.split(",")]
+        return sorted(set(value)) if isinstance(value, list | tuple) else value
+
+    def prepare(self, maps: Mapping[str, ChannelMap], height: Height, measurements: Echoes) -> Any:
+        """Query the maps of the echoes' stations on a grid."""
+        pairs = _station_pairs(measurements)
+        used = list(dict.fromkeys(name for pair in pairs for name in pair))
+        found = {name: station_map(maps, name, "echoes") for name in used}
+        low, high = height_range(list(found.values()), height)
+        cells = make_cells(
+            list(found.values()), low, high,
+            cell=self.cell, height_step=self.height_step, reach=self.reach,
         )  # fmt: skip
-        kept = min(settings.chunk, count - first)
-        parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], part))
-        if progress is not None:
-            progress(first + kept, count)
-    found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    support = np.min([m.support(found.place.reshape(-1, 3)) for m in station_maps], axis=0)
-    return gather_places(
-        targets, found, support.reshape(found.place.shape[:2]), low < high,
-        reach=settings.reach, ambiguous_below=settings.ambiguous_below,
-        vague_above=settings.vague_above,
+        predictor = {name: each.predictor() for name, each in found.items()}
+        features = {
+            n: features_of_cells(m, np.asarray(cells.position)) for n, m in predictor.items()
+        }
+        cells = jax.tree.map(jnp.asarray, cells)
+        return _Grid(found, predictor, cells, features, np.array([low, high]))
+
+    def batch(self, prepared: "_Grid", measurements: Echoes) -> Batch:
+        """Estimate one-way paths and what the targets have in common."""
+        pairs = _station_pairs(measurements)
+        for name in dict.fromkeys(name for pair in pairs for name in pair):
+            station_map(prepared.maps, name, "echoes")
+        targets, sets = sets_of_targets(measurements, pairs)
+        paths = measurements.estimates
+        powers = self.use_power and bool(np.all(paths.power[paths.valid] > 0))
+        own = [out == back for out, back in pairs]
+        model, grouped = self._learn([s for s, one in zip(sets, own) if one], powers)
+        rest = iter(grouped)
+        observed = [next(rest) if one else each for each, one in zip(sets, own)]
+        stations = [_Stations(*(prepared.predictor[name] for name in pair)) for pair in pairs]
+        features = [
+            prepared.features[out] if one else (prepared.features[out], prepared.features[back])
+            for (out, back), one in zip(pairs, own)
+        ]
+
+        def search(inputs):
+            echo, observed = jax.tree.map(jnp.asarray, inputs)
+            return _search(self, prepared, stations, features, echo, observed, model)
+
+        def peaks(observed):
+            return _peaks(self, prepared, features, jax.tree.map(jnp.asarray, observed), model)[1]
+
+        free = 3 if prepared.heights[1] > prepared.heights[0] else 2
+        inputs, bias = (sets, observed), None
+        if self.unknown:
+            if not any(own):
+                raise InputError(
+                    "a common clock or heading is estimated from stations that receive their own "
+                    "pulse; these echoes are all of another station's"
+                )
+            inputs, bias = calibrate(self, inputs, search, peaks, self.unknown, free)
+
+        def judge(number, result, bias) -> Fix:
+            found, normal = result
+            flat = found.position.reshape(-1, 3)
+            support = np.min([m.support(flat) for m in prepared.maps.values()], axis=0)
+            learnt = {"detection": model.detection, "false_share": model.false_share}
+            if powers:
+                learnt["log_power_std"] = model.log_power_std
+            fix = posterior_modes(
+                number, found, support.reshape(found.position.shape[:2]), free == 3,
+                reach=self.reach, ambiguous_below=self.ambiguous_below,
+                ambiguous_above=self.ambiguous_above, starts=self.starts,
+                learnt={name: float(value) for name, value in learnt.items()},
+            )  # fmt: skip
+            return state_bias(fix, found, normal, bias, free)
+
+        def search_again(rows, echo):
+            paths = self._paths([e for e, one in zip(echo, own) if one], model)
+            rest = iter(paths)
+            seen = [next(rest) if one else e for e, one in zip(echo, own)]
+            size = self.targets_at_a_time(len(targets))
+            batch = Batch(len(rows), (echo, seen), search, conclude)
+            return search_all(self, batch, None, "", size)
+
+        def conclude(result) -> Fix:
+            further = find_further(list(inputs[0]), result[0], search_again)
+            if further is None:
+                return judge(targets * self.targets, result, bias)
+            if self.targets == 1:
+                fix = judge(targets, result, bias)
+                fix.status[further.row] = FixStatus.SEVERAL
+                return fix
+            put = lambda whole, part: _put(whole, further.row, part)  # noqa: E731
+            numbers = np.concatenate([2 * targets, 2 * targets[further.row] + 1])
+            both = jax.tree.map(
+                lambda whole, one, two: np.concatenate([put(whole, one), two]),
+                result, further.first, further.second,
+            )  # fmt: skip
+            order = np.argsort(numbers, kind="stable")
+            both = jax.tree.map(lambda leaf: leaf[order], both)
+            return judge(numbers[order], both, bias)
+
+        return Batch(len(targets), inputs, search, conclude)
+
+    def _learn(self, own, powers: bool) -> tuple[EchoModel, list[OneWayPaths]]:
+        """Learn what is not given from all targets, and estimate their one-way paths with it."""
+        detection = _DETECTION if self.detection is None else self.detection
+        false = _FALSE_SHARE if self.false_share is None else self.false_share
+        grouped: list[OneWayPaths] = []
+        if self.detection is None or self.false_share is None:
+            guess = _echo_model(detection, false, 0.25, False)
+            grouped = [estimate_for_targets(each, guess) for each in own]
+            learnt = learn_detection(own, grouped, detection, false)
+            detection = learnt[0] if self.detection is None else detection
+            false = learnt[1] if self.false_share is None else false
+        model = _echo_model(detection, false, 1.0, False)
+        grouped = self._paths(own, model)
+        std = self.log_power_std
+        if std is None:
+            std = learn_power_fluctuation(grouped)
+        model = _echo_model(detection, false, std, powers)
+        return model, [each.with_fluctuation(std) for each in grouped]
+
+    def _paths(self, own, model: EchoModel) -> list[OneWayPaths]:
+        """Estimate the one-way paths under the echoes of every station's own pulse."""
+        found = [estimate_for_targets(each, model) for each in own]
+        return [each.with_fluctuation(float(model.log_power_std)) for each in found]
+
+
+def _put(whole, row, part):
+    """Replace some rows of an array."""
+    whole = np.array(whole)
+    whole[row] = part
+    return whole
+
+
+def _echo_model(detection: float, false_share: float, log_power_std: float, powers: bool):
+    numbers = (detection, max(false_share, 1e-3), log_power_std, 1.0 * powers)
+    return EchoModel(*(jnp.asarray(value, float) for value in numbers))
+
+
+def _station_pairs(echoes: Echoes) -> list[tuple[str, str]]:
+    return sorted(echoes.ways())
+
+
+class _Grid(NamedTuple):
+    """Maps queried on a grid."""
+
+    maps: dict[str, ChannelMap]
+    predictor: dict[str, ChannelMap]
+    cells: Cells
+    features: dict[str, Any]
+    heights: np.ndarray
+
+
+class _Stations(NamedTuple):
+    """The transmitting and the receiving station, by their maps."""
+
+    transmitter: ChannelMap
+    receiver: ChannelMap
+
+    def linearise(self, position, observed, count, position_variance) -> LinearisedPaths:
+        """Linearise the map, or both, about every start."""
+        if isinstance(observed, OneWayPaths):
+            return linearise_at_starts(
+                self.transmitter, position, observed, count, position_variance
+            )
+        return linearise_pair_at_starts(
+            (self.transmitter, self.receiver), position, observed, count, position_variance
+        )
+
+    def values(self, position, observed, reflectivity, count, model) -> Float[Array, "target p"]:
+        """Evaluate positions with the map queried at each."""
+        if not isinstance(observed, OneWayPaths):
+            return _pair_values(tuple(self), position, observed, reflectivity, count, model)
+        # As many positions at a time as there are ends: one program for both.
+        none, points = jnp.float32(0.0), position.shape[1]
+        index = np.minimum(np.arange(-(-points // _ENDS) * _ENDS), points - 1)
+        parts = [
+            linearise_at_starts(self.transmitter, position[:, rows], observed, count, none)
+            for rows in index.reshape(-1, _ENDS)
+        ]
+        paths = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1)[:, :points], *parts)
+        return one_way_values(paths, observed, position, reflectivity, _PRESENCE_WEIGHT)
+
+
+@eqx.filter_jit
+def _pair_values(maps, position, echo, reflectivity, count: int, model: EchoModel):
+    def one(position, echo, reflectivity):
+        paths = linearise_pair(maps, position, echo, count, 0.0)
+        selected = select_paths(paths, echo, None, model, reflectivity, 0.0)
+        return evaluate(selected, echo, model, position)[0]
+
+    one_target = jax.vmap(one, in_axes=(0, None, 0))
+    return jax.lax.map(lambda row: one_target(*row), (position, echo, reflectivity), batch_size=4)
+
+
+def _half_cell(method, grid: _Grid):
+    """Give the variance of a position within a cell, and between two heights if searched [m^2]."""
+    free = grid.heights[1] > grid.heights[0]
+    return jnp.float32((method.cell**2 + (method.height_step**2 if free else 0.0)) / 8)
+
+
+def _peaks(method, grid: _Grid, features, observed, model):
+    return grid_peaks(
+        features, observed, model, grid.cells, _half_cell(method, grid),
+        jnp.float32(2.25 * method.cell), count=method.starts,
     )  # fmt: skip
 
 
-def height_range(maps, height) -> tuple[float, float]:
-    """Read the heights to search [m]: those asked for, or the reports' common one."""
-    common = float(np.median(np.concatenate([m.report_position[:, 2] for m in maps])))
-    if height is None:
-        return common, common
-    if np.ndim(height) == 0:
-        if not np.isfinite(height):
-            raise InputError(f"a height needs a finite number in metres; got {height}")
-        low = high = height
-    else:
-        low, high = height
-        if not (np.isfinite(low) and np.isfinite(high) and low <= high):
-            raise InputError(f"a height range needs two ascending numbers in metres; got {height}")
-    if max(abs(low - common), abs(high - common)) > _FARTHEST_HEIGHT:
-        raise InputError(
-            f"heights must lie within {_FARTHEST_HEIGHT:g} m of the reports', which is {common:g} "
-            f"m; got {height}"
-        )
-    return float(low), float(high)
-
-
-class _Look(NamedTuple):
-    """Who sent and who heard, by their maps."""
-
-    sender: ChannelMap
-    listener: ChannelMap
-
-    def near(self, place, heard, keep, slack) -> NearbyPaths:
-        """Ask the map, or both."""
-        if isinstance(heard, OneWayPaths):
-            return paths_near_all(self.sender, place, heard, keep, slack)
-        return pairs_near_all((self.sender, self.listener), place, heard, keep, slack)
-
-
-def _search_chunk(settings, looks, cells, features, echo, heard, model, heights) -> Found:
-    """Search some targets: peaks of the grid, then three rounds of climbing from each."""
-    free = heights[1] > heights[0]
-    # A place within a cell, and within a level where heights are searched.
-    half = jnp.float32((settings.cell**2 + jnp.where(free, settings.level**2, 0.0)) / 8)
-    apart = 2.25 * settings.cell
-    peaks = grid_peaks(features, heard, model, cells, half, apart, count=settings.starts)
-    start = cells.place[peaks]
-
-    def climb_from(place, level, slack, blur, steps=settings.steps):
-        near = [
-            look.near(place, paths, settings.candidates, slack) for look, paths in zip(looks, heard)
-        ]
-        return climb_all(near, echo, one_way, model, level, slack, blur, heights, steps=steps)
-
-    # The first rounds allow for the grid's cell and learn the target's level; after one, a climb
-    # is wrong by no more than the map's tangent was.
-    one_way = [each if isinstance(each, OneWayPaths) else None for each in heard]
-    unknown = jnp.full((*peaks.shape, len(looks)), jnp.nan, start.dtype)
+def _search(
+    method, grid: _Grid, stations, features, echo, observed, model
+) -> tuple[LocalMaxima, Normal | None]:
+    """Search some targets: peaks of the grid, ascents from each, the best by the echoes."""
+    heights, half = jnp.asarray(grid.heights), _half_cell(method, grid)
     wide, none = 3.0 * half, 0.0 * half
-    found = climb_from(start, unknown, wide, wide)
-    found = climb_from(found.place, found.level, wide, 0.05 * half)
-    found = climb_from(found.place, found.level, none, none)
-    return weigh_ends(
-        found, lambda place, level: climb_from(place, level, none, none, steps=1).value, heights
+    peaks, _ = _peaks(method, grid, features, observed, model)
+    position = grid.cells.position[peaks]
+
+    def linearise(position, variance):
+        return [
+            s.linearise(position, o, method.candidates, variance)
+            for s, o in zip(stations, observed)
+        ]
+
+    def ascend(position):
+        """Refine some of the starts; the first rounds allow for the grid's cell."""
+        reflectivity = jnp.full((*position.shape[:2], len(stations)), jnp.nan, position.dtype)
+        for variance, tempering in ((wide, wide), (wide, 0.05 * half), (none, none))[-_ROUNDS:]:
+            position, value, curvature, reflectivity = refine_starts(
+                linearise(position, variance), echo, observed, model, reflectivity, variance,
+                tempering, heights, steps=method.steps,
+            )  # fmt: skip
+        return position, value, curvature, reflectivity
+
+    size = min(_ENDS, method.starts)
+    index = np.minimum(np.arange(-(-method.starts // size) * size), method.starts - 1)
+    parts = [ascend(position[:, rows]) for rows in index.reshape(-1, size)]
+    position, value, curvature, reflectivity = (
+        np.concatenate([np.asarray(part) for part in column], axis=1)[:, : method.starts]
+        for column in zip(*parts)
     )
+    best, members = best_ends(position, value, curvature, size)
+    take = lambda leaf: jnp.asarray(np.take_along_axis(leaf, best[..., None], axis=1))  # noqa: E731
+    position, reflectivity, members = take(position), take(reflectivity), jnp.asarray(members)
+    # Twice: the reflectivity that the first selection of paths yields may change the selection.
+    for _ in range(2):
+        found = refine_by_echoes(
+            linearise(position, none), echo, observed, model, reflectivity, members, heights,
+            steps=method.steps,
+        )  # fmt: skip
+        position, reflectivity = found.position, found.log_reflectivity
+
+    def evaluate_points(position, reflectivity):
+        return sum(
+            s.values(jnp.asarray(position), o, jnp.asarray(reflectivity[..., k]),
+                     method.candidates, model)
+            for k, (s, o) in enumerate(zip(stations, observed))
+        )  # fmt: skip
+
+    found = integrate_modes(jax.tree.map(np.asarray, found), evaluate_points, grid.heights)
+    own = [isinstance(each, OneWayPaths) for each in observed]
+    if not any(own):
+        return found, None
+    position = jnp.asarray(found.position)
+    predicted = [p for p, one in zip(linearise(position, none), own) if one]
+    seen = [o for o, one in zip(observed, own) if one]
+    reflectivity = jnp.asarray(found.log_reflectivity[..., np.array(own)])
+    return found, normal_equations_at_ends(predicted, seen, position, reflectivity)

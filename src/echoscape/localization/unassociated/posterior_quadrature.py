@@ -1,121 +1,122 @@
-"""The posterior about the end of a climb, weighed on a lattice with the map asked at each point.
+"""The posterior about an end of an ascent, by quadrature with the map queried at each point.
 
-Echoes leave long valleys of places that explain them nearly alike; which paths reach a place, and
-which end at a shadow's edge, tells where in the valley the target stands.  Presence has no useful
-gradient, so a climb does not see it: the valley is laid out in steps of its own deviation, and the
-most probable place becomes the mean of what is found there.
+Echoes leave long valleys of positions that explain them nearly alike; which paths reach a position,
+and which end at a shadow's edge, decides where in the valley the target stands.  Presence has no
+useful gradient, so an ascent does not see it: points are laid along the valley in steps of its own
+standard deviation, and the mode becomes the posterior mean over them.  Only differences of the
+likelihood within a valley matter here, so associations stay as they are at the end and the
+likelihood of the one-way paths serves.
 
-Takes `Found` ends of climbs, and what evaluates places.
-Gives `Found`, the best ends and their like replaced by mean and covariance.
+Takes `LocalMaxima`, and what evaluates positions.
+Gives `LocalMaxima`, the best ends and their like replaced by mean and covariance.
 """
 
-import functools
+import dataclasses
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
+from scipy.special import logsumexp, softmax
 
-from echoscape.localization.posterior_modes import PRIOR, TOGETHER
-from echoscape.localization.unassociated.ascent import Found
+from echoscape.localization.posterior_modes import COINCIDENT, PRIOR_INFORMATION
+from echoscape.localization.unassociated.ascent import LocalMaxima
 
-_STEP = 1.2  # deviations between points of the lattice
-_WIDEST = 6.0  # a valley is laid out no wider than this in each direction [m]
-# Variance added, as a share of the echoes' own: what lies between the points of the lattice is a
-# third of it, the rest is for presence, which takes paths for independent though one wall may
-# darken several.
-_DOUBT = _STEP**2 / 4.0
-_ENDS = 2  # different ends that are weighed
-_LATTICE = np.array(
+_STEP = 1.2  # standard deviations between points
+_WIDEST = 6.0  # standard deviation of the points in each direction, at most [m]
+# Variance added, as a share of the echoes' own: what lies between the points is a third of it, the
+# rest is for presence, which takes paths for independent though one wall may shadow several.
+_ADDED = _STEP**2 / 4.0
+_ENDS = 2  # different ends that are integrated
+_POINTS = np.array(
     [(a * _STEP, b * _STEP) for a in range(-2, 3) for b in range(-2, 3) if abs(a) + abs(b) < 4]
 )
+_CENTRE = int(np.flatnonzero(np.all(_POINTS == 0, axis=1))[0])
 
 
-def weigh_ends(found: Found, evaluate, heights: Float[Array, "2"]) -> Found:
+def integrate_modes(found: LocalMaxima, evaluate, heights: Float[np.ndarray, "2"]) -> LocalMaxima:
     """Replace the best ends by the mean of the posterior around them.
 
     Args:
-        found: Ends of climbs, by target and start.
-        evaluate: Places by target and point [m], and targets' levels, to the log-likelihood there.
+        found: Ends of ascents, by target and start (numpy).
+        evaluate: Positions by target and point [m], and log reflectivities, to log-likelihoods up
+            to a constant of the end.
         heights: Lowest and highest z [m]; equal where the height is given.
     """
-    valleys = _lay_out(found, heights)
-    targets, points = len(found.value), len(_LATTICE)
-    level = jnp.take_along_axis(found.level, valleys.best[..., None], axis=1)
-    there = evaluate(valleys.place.reshape(targets, -1, 3), jnp.repeat(level, points, axis=1))
-    return _replace(found, valleys, there.reshape(targets, _ENDS, points), heights)
-
-
-class _Valley(NamedTuple):
-    """An end, those that ended with it, and the lattice around it."""
-
-    best: Int[Array, "*batch"]
-    mine: Bool[Array, "*batch start"]
-    laid: Float[Array, "*batch 3 3"]
-    """Covariance in the plane of the lattice, by the echoes [m^2]."""
-    across: Float[Array, "*batch 3 3"]
-    """The rest of it, in the one direction that the lattice leaves out [m^2]."""
-    place: Float[Array, "*batch point 3"]
-    """Points of the lattice [m]."""
-
-
-@jax.jit
-@functools.partial(jax.vmap, in_axes=(0, None))
-def _lay_out(found: Found, heights) -> _Valley:
-    """Pick the best ends that differ and lay a lattice around each."""
-    free = heights[1] > heights[0]
-    level = jnp.diag(jnp.where(free, jnp.zeros(3), jnp.array([0.0, 0.0, 1.0])))
-
-    def valley(best, left):
-        # A given height is known so well that it takes no part.
-        covariance = jnp.linalg.inv(found.information[best] + PRIOR * jnp.eye(3) + 1e12 * level)
-        width = jnp.sqrt(jnp.maximum(covariance[0, 0] + covariance[1, 1], 0.0))
-        apart = jnp.linalg.norm(found.place - found.place[best][None], axis=-1)
-        value, vector = jnp.linalg.eigh(covariance)
-        side = jnp.sqrt(jnp.clip(value[1:], 1e-8, _WIDEST**2))
-        axes = vector[:, 1:] * side[None]
-        place = found.place[best][None] + jnp.asarray(_LATTICE) @ axes.T
-        place = place.at[:, 2].set(jnp.clip(place[:, 2], heights[0], heights[1]))
-        across = jnp.maximum(value[0], 0.0) * jnp.outer(vector[:, 0], vector[:, 0])
-        near = left & (apart < TOGETHER * jnp.maximum(1.0, width))
-        return _Valley(best, near, axes @ axes.T, across, place.astype(found.place.dtype))
-
-    left, valleys = jnp.isfinite(found.value), []
+    left, valleys = np.isfinite(found.log_likelihood), []
     for _ in range(_ENDS):
-        valleys.append(valley(jnp.argmax(jnp.where(left, found.value, -jnp.inf)), left))
+        valleys.append(_lay_out(found, left, heights))
         left = left & ~valleys[-1].mine
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *valleys)
-
-
-@jax.jit
-@functools.partial(jax.vmap, in_axes=(0, 0, 0, None))
-def _replace(found: Found, valleys: _Valley, value, heights) -> Found:
-    """Turn the values on each lattice into mean, covariance and an equivalent peak."""
-
-    def posterior(valley, value):
-        weight = jax.nn.softmax(value)
-        mean = weight @ valley.place
-        mean = mean.at[2].set(jnp.clip(mean[2], heights[0], heights[1]))
-        apart = valley.place - mean[None]
-        spread = (weight[:, None] * apart).T @ apart + _DOUBT * valley.laid + 1e-8 * jnp.eye(3)
-        information = jnp.linalg.inv(spread + valley.across)
-        # The peak of a Gaussian of this covariance that holds as much of the posterior.
-        room = 0.5 * (_log_area(spread) - _log_area(valley.laid))
-        peak = jax.nn.logsumexp(value) + jnp.log(_STEP**2 / (2.0 * jnp.pi)) - room
-        return mean, information, peak
-
-    mean, information, peak = jax.vmap(posterior)(valleys, value)
-    for end, here in enumerate(valleys.mine):
-        found = Found(
-            jnp.where(here[:, None], mean[end][None], found.place),
-            jnp.where(here, peak[end], found.value),
-            jnp.where(here[:, None, None], information[end][None], found.information),
-            found.explained, found.heard, found.level,
-        )  # fmt: skip
+    rows = np.arange(len(left))
+    points = np.concatenate([valley.point for valley in valleys], axis=1)
+    reflectivity = [
+        np.repeat(found.log_reflectivity[rows, valley.best][:, None], len(_POINTS), axis=1)
+        for valley in valleys
+    ]
+    value = np.asarray(evaluate(points, np.concatenate(reflectivity, axis=1)))
+    for valley, there in zip(valleys, np.split(value, _ENDS, axis=1)):
+        found = _replace(found, valley, there, heights)
     return found
 
 
+class _Valley(NamedTuple):
+    """An end, those that coincide with it, and the points around it, by target."""
+
+    best: Int[np.ndarray, " target"]
+    mine: Bool[np.ndarray, "target end"]
+    plane: Float[np.ndarray, "target 3 3"]
+    """Covariance in the plane of the points, by the echoes [m^2]."""
+    across: Float[np.ndarray, "target 3 3"]
+    """The rest of it, in the one direction that the points leave out [m^2]."""
+    point: Float[np.ndarray, "target point 3"]
+    """Points [m]."""
+
+
+def _lay_out(found: LocalMaxima, left, heights) -> _Valley:
+    """Lay points around the best of the ends left."""
+    rows = np.arange(len(left))
+    best = np.argmax(np.where(left, found.log_likelihood, -np.inf), axis=1)
+    end = found.position[rows, best]
+    # A given height is known so well that it takes no part.
+    given = np.diag([0.0, 0.0, 0.0 if heights[1] > heights[0] else 1e12])
+    information = found.information[rows, best] + PRIOR_INFORMATION * np.eye(3) + given
+    covariance = np.linalg.inv(information)
+    std = np.sqrt(np.maximum(covariance[:, 0, 0] + covariance[:, 1, 1], 0.0))
+    separation = np.linalg.norm(found.position - end[:, None], axis=-1)
+    variance, vector = np.linalg.eigh(covariance)
+    side = np.sqrt(np.clip(variance[:, 1:], 1e-8, _WIDEST**2))
+    axes = vector[:, :, 1:] * side[:, None]
+    point = end[:, None] + np.einsum("pa,tia->tpi", _POINTS, axes)
+    point[..., 2] = np.clip(point[..., 2], heights[0], heights[1])
+    normal = vector[:, :, 0]
+    across = np.einsum("t,ti,tj->tij", np.maximum(variance[:, 0], 0.0), normal, normal)
+    mine = left & (separation < COINCIDENT * np.maximum(1.0, std)[:, None])
+    return _Valley(best, mine, axes @ np.swapaxes(axes, 1, 2), across, point)
+
+
+def _replace(found: LocalMaxima, valley: _Valley, value, heights) -> LocalMaxima:
+    """Turn the values at the points into mean, covariance and the peak of an equal Gaussian."""
+    rows = np.arange(len(value))
+    top = found.log_likelihood[rows, valley.best]
+    value = value - value[:, _CENTRE : _CENTRE + 1] + np.where(np.isfinite(top), top, 0.0)[:, None]
+    weight = softmax(value, axis=1)
+    mean = np.einsum("tp,tpi->ti", weight, valley.point)
+    mean[:, 2] = np.clip(mean[:, 2], heights[0], heights[1])
+    difference = valley.point - mean[:, None]
+    inside = np.einsum("tp,tpi,tpj->tij", weight, difference, difference)
+    inside += _ADDED * valley.plane + 1e-8 * np.eye(3)
+    information = np.linalg.inv(inside + valley.across)
+    # The peak of a Gaussian of this covariance that holds as much of the posterior.
+    volume = 0.5 * (_log_area(inside) - _log_area(valley.plane))
+    peak = logsumexp(value, axis=1) + np.log(_STEP**2 / (2.0 * np.pi)) - volume
+    mine = valley.mine
+    return dataclasses.replace(
+        found,
+        position=np.where(mine[..., None], mean[:, None], found.position),
+        log_likelihood=np.where(mine, peak[:, None], found.log_likelihood),
+        information=np.where(mine[..., None, None], information[:, None], found.information),
+    )
+
+
 def _log_area(matrix):
-    """Measure an ellipse in the plane."""
-    return jnp.linalg.slogdet(matrix[:2, :2] + 1e-8 * jnp.eye(2))[1]
+    """Measure the logarithm of the squared area of ellipses in the plane."""
+    return np.linalg.slogdet(matrix[:, :2, :2] + 1e-8 * np.eye(2))[1]

@@ -5,10 +5,9 @@ and delays that the station measured.  Beside it stand two things one can do wit
 map: take the report that matches best, or take the shortest path for the straight line.
 
 Takes `Reports` of one station.
-Gives `LeaveOneOutResult`: a `Fix`, and what is true.
+Gives `LeaveOneOutResult`: a `Fix`, and the truth.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -22,12 +21,9 @@ from echoscape.channel_map.model import MapModel
 from echoscape.channel_map.station_reports import reports_of_station
 from echoscape.checks import InputError
 from echoscape.localization.fix import Fix, FixStatus
-from echoscape.localization.user.positioning import (
-    PoseSettings,
-    locate_poses,
-    score_places,
-    spacing_of,
-)
+from echoscape.localization.localize import localize
+from echoscape.localization.user.positioning import UserPaths, score_positions, spacing_of
+from echoscape.progress import Progress
 from echoscape.reports import Reports
 from echoscape.reports.importing.measured import direct_path_offsets
 from echoscape.units import wrap_angle
@@ -49,14 +45,14 @@ class LeaveOneOutResult(eqx.Module):
     straight: Float[np.ndarray, "pose 3"]
     """The end of its shortest path, taken for the straight line [m]."""
     errors: Errors
-    """What the reports tell of their own errors."""
+    """The reports' own errors, as learnt from them."""
 
     def distances(self) -> dict[str, Float[np.ndarray, " pose"]]:
         """Measure the horizontal error of each method at each pose [m]."""
         found = {"map": self.fix.best, "nearest report": self.nearest, "geometry": self.straight}
         return {
-            name: np.linalg.norm(place[:, :2] - self.position[:, :2], axis=1)
-            for name, place in found.items()
+            name: np.linalg.norm(position[:, :2] - self.position[:, :2], axis=1)
+            for name, position in found.items()
         }
 
 
@@ -67,7 +63,7 @@ def leave_one_out(
     model: MapModel | str = "extrapolated",
     use_arrival: bool = True,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> LeaveOneOutResult:
     """Locate every pose from the reports of all others.
 
@@ -86,10 +82,10 @@ def leave_one_out(
     if not use_arrival:
         reports = _without_arrival(reports)
     count = len(reports.report)
-    heard = np.asarray(reports.estimates.valid).any(axis=1)
-    if heard.sum() < 3:
+    observed = np.asarray(reports.estimates.valid).any(axis=1)
+    if observed.sum() < 3:
         raise InputError(
-            f"leaving one out needs at least 3 reports with a path; got {int(heard.sum())}"
+            f"leaving one out needs at least 3 reports with a path; got {int(observed.sum())}"
         )
     settings, spacing = Extrapolated(use_arrival=use_arrival), spacing_of(reports.position)
     model = model_named(model) if isinstance(model, str) else model
@@ -101,23 +97,22 @@ def leave_one_out(
         learnt, key = carried.errors, jax.random.key(seed)
         same = isinstance(model, Extrapolated)
         found = carried if same else fit_map(others, model, key=key)
-        search = PoseSettings(
+        method = UserPaths(
             azimuth_std=float(learnt.azimuth),
             length_std=float(learnt.length),
-            unknown=float(learnt.unshared),
+            unknown_paths=float(learnt.unshared),
         )
-        pose, number = reports.estimates[[k]], reports.report[[k]]
-        fixes.append(
-            locate_poses(
-                pose, found, number=number, height=float(reports.position[k, 2]), settings=search
-            )
-        )
-        # Between two reports a path changes by about their distance: room to match at all.
-        room = {"azimuth_std": max(search.azimuth_std, 0.05), "length_std": spacing}
-        match = score_places(pose, carried, others.position, search.model_copy(update=room))[0]
+        pose = select_reports(reports, np.arange(count) == k)
+        height = float(reports.position[k, 2])
+        fixes.append(localize(pose, found, method=method, height=height))
+        # Between two reports a path changes by about their distance.
+        wide = {"azimuth_std": max(method.azimuth_std, 0.05), "length_std": spacing}
+        match = score_positions(
+            pose.estimates, carried, others.position, method.model_copy(update=wide)
+        )[0]
         nearest[k] = others.position[int(np.argmax(match))]
         if progress is not None:
-            progress(k + 1, count)
+            progress(k + 1, count, "leaving one out")
     fix = jax.tree.map(lambda *leaves: np.concatenate(leaves), *fixes)
     everything = fit_map(reports, settings)
     assert isinstance(everything, ExtrapolatedMap)
@@ -137,41 +132,44 @@ def is_obstructed(reports: Reports, errors: Errors) -> Bool[np.ndarray, " report
     paths, offset = reports.estimates, direct_path_offsets(reports)
     sound = offset["poses"] >= 5 and offset["scatter"] < 0.1
     shift, turn = (offset["length"], offset["azimuth"]) if sound else (0.0, 0.0)
-    away = reports.position - reports.station_position[0]
-    distance, bearing = np.linalg.norm(away, axis=1), np.arctan2(away[:, 1], away[:, 0])
-    miss = paths.length - shift - distance[:, None]
+    offset_from_station = reports.position - reports.station_position[0]
+    distance, bearing = (
+        np.linalg.norm(offset_from_station, axis=1),
+        np.arctan2(offset_from_station[:, 1], offset_from_station[:, 0]),
+    )
+    residual = paths.length - shift - distance[:, None]
     angle = wrap_angle(paths.departure_azimuth - turn - bearing[:, None])
-    # In a sparse campaign errors and what changes within its spacing cannot be told apart: the sum;
+    # In a sparse campaign errors and what changes within its spacing cannot be separated: the sum;
     # and widths are about the errors over the square root of two (`Errors`).
     step = spacing_of(reports.position)
     length_variance = errors.length**2 + 0.5 * (errors.stretch * step) ** 2
     turned = errors.turn * step / np.maximum(distance, step)
     angle_variance = (errors.azimuth**2 + 0.5 * turned**2)[:, None]
-    square = 0.5 * (miss**2 / float(length_variance) + angle**2 / angle_variance)
+    square = 0.5 * (residual**2 / float(length_variance) + angle**2 / angle_variance)
     return ~np.asarray(paths.valid & (square < _GATE**2)).any(axis=1).reshape(-1)
 
 
 def summarize(found: LeaveOneOutResult) -> dict[str, Any]:
     """Count and measure: median, 90th percentile and RMS of every method [m], by kind of pose."""
-    told: dict[str, Any] = {"poses": len(found.obstructed)}
+    summary: dict[str, Any] = {"poses": len(found.obstructed)}
     located = found.fix.status != FixStatus.NO_ECHO
     for kind, mask in (("obstructed", found.obstructed), ("in sight", ~found.obstructed)):
         mask = mask & located
-        told[kind] = {"poses": int(mask.sum())}
+        summary[kind] = {"poses": int(mask.sum())}
         for name, error in found.distances().items() if mask.any() else ():
             error = error[mask]
-            told[kind][name] = {
+            summary[kind][name] = {
                 "median": float(np.median(error)),
                 "p90": float(np.quantile(error, 0.9, method="higher")),
                 "rms": float(np.sqrt(np.mean(error**2))),
             }
-    told["learnt"] = {
+    summary["learnt"] = {
         "azimuth_std": float(found.errors.azimuth),
         "length_std": float(found.errors.length),
         "reach": float(found.errors.reach),
         "unshared_paths": float(found.errors.unshared),
     }
-    return told
+    return summary
 
 
 def _straight(reports: Reports) -> Float[np.ndarray, "pose 3"]:
@@ -180,12 +178,12 @@ def _straight(reports: Reports) -> Float[np.ndarray, "pose 3"]:
     length = np.where(paths.valid, paths.length, np.inf)
     first = length.argmin(axis=1)
     rows = np.arange(len(first))
-    away = np.where(np.isfinite(length[rows, first]), length[rows, first], 0.0)
+    reach = np.where(np.isfinite(length[rows, first]), length[rows, first], 0.0)
     azimuth = np.asarray(paths.departure_azimuth)[rows, first]
     flat = np.stack([np.cos(azimuth), np.sin(azimuth), 0 * azimuth], axis=-1)
-    place = reports.station_position[0] + away[:, None] * flat
-    place[:, 2] = reports.position[:, 2]
-    return place
+    position = reports.station_position[0] + reach[:, None] * flat
+    position[:, 2] = reports.position[:, 2]
+    return position
 
 
 def _without_arrival(reports: Reports) -> Reports:

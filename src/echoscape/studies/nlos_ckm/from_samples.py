@@ -22,9 +22,8 @@ import pydantic
 from scipy.optimize import linear_sum_assignment
 
 from echoscape.estimation import METHODS, EchoMethod, estimate
-from echoscape.localization import SearchSettings, localize
+from echoscape.localization import Direct, Unassociated, localize, prepare
 from echoscape.localization.direct.bound import sample_bound
-from echoscape.localization.direct.method import DirectSettings, localize_direct, prepare_direct
 from echoscape.numerics.harmonics import (
     frequency_covariances,
     frequency_information,
@@ -134,8 +133,8 @@ def _layout(text: str, number: int):
     like, _ = equal_echoes(
         site, _waveform(point), place[:1], listed=point.listed, snr_db=0.0, key=jax.random.key(0)
     )
-    settings = DirectSettings(paths=point.listed, reach=_REACH)
-    return site, channel_map, place, prepare_direct([like], channel_map, settings=settings)
+    method = Direct(paths=point.listed, reach=_REACH)
+    return site, channel_map, place, prepare(channel_map, [like], method=method)
 
 
 def _measure_locating(point: LocatePoint) -> list[Row]:
@@ -152,10 +151,10 @@ def _measure_locating(point: LocatePoint) -> list[Row]:
         )
         noise = snapshots.noise()
         for where, (gain, _) in zip(place, truth):
-            found = sample_bound(search.views[0], jnp.asarray(where), jnp.asarray(gain), noise)
+            found = sample_bound(search.grid.views[0], jnp.asarray(where), jnp.asarray(gain), noise)
             bound.append(float(np.sqrt(np.trace(found))))
         some = _first(snapshots, point.detected)
-        ways = {"direct": lambda s=snapshots, m=search: localize_direct(s, m)}
+        ways = {"direct": lambda s=snapshots, m=search: localize(s, m)}
         if some is not None:
             ways["detected"] = lambda s=some, m=channel_map: _through_detection(s, m)
         for name, locate in ways.items():
@@ -182,7 +181,7 @@ def _first(snapshots: EchoSnapshots, count: int) -> EchoSnapshots | None:
 
 def _through_detection(snapshots, channel_map):
     echoes = echoes_from_estimates(snapshots, estimate(snapshots))
-    return localize(echoes, channel_map, settings=SearchSettings(reach=_REACH))
+    return localize(echoes, channel_map, method=Unassociated(reach=_REACH))
 
 
 def _spread(values: list[float]) -> Row:

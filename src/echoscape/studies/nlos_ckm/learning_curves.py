@@ -17,10 +17,10 @@ from echoscape.channel_map import (
 )
 from echoscape.channel_map.learned.scatterer_network import ScattererNetwork
 from echoscape.channel_map.scatterers.search import arrange_paths, name_paths
-from echoscape.localization import localize_one_way, prepare_one_way
+from echoscape.localization import AssociatedByPath, localize
 from echoscape.reports import Reports
 from echoscape.studies.nlos_ckm.square import summary
-from echoscape.studies.nlos_ckm.world import LISTED, echoes_of, exact_bound, make_layout, reports_of
+from echoscape.studies.nlos_ckm.world import echoes_of, exact_bound, make_layout, reports_of
 from echoscape.studies.sweep import Row, Setting
 
 ANGLE, DELAYS = 0.1, (5.0, 20.0)
@@ -80,8 +80,7 @@ def measure(setting: Setting) -> list[Row]:
         )  # fmt: skip
         bound = exact_bound(layout, angle_std=ANGLE, delay_std=late)
         for name, channel_map in maps.items():
-            search = prepare_one_way(channel_map, paths=LISTED, height=0.0)
-            fix = localize_one_way(echoes, search, angle_std=ANGLE, delay_std=late)
+            fix = localize(echoes, channel_map, method=AssociatedByPath(), height=0.0)
             error = np.linalg.norm((fix.best - layout.targets.position)[:, :2], axis=1)
             rows.append(
                 {"method": name, "delay": delay, "bound": float(np.sqrt(np.mean(bound**2))),

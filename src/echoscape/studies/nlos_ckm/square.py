@@ -17,12 +17,13 @@ import numpy as np
 
 from echoscape.channel_map import ChannelMap, Network, Scatterers, fit_map
 from echoscape.localization import (
-    OneWaySettings,
+    AssociatedByPath,
+    AssociatedByRank,
+    Localizer,
     PairedEchoes,
-    localize_one_way,
-    localize_paired,
-    prepare_one_way,
-    prepare_paired,
+    PreparedMaps,
+    localize,
+    prepare,
 )
 from echoscape.studies.nlos_ckm.world import (
     LISTED,
@@ -47,7 +48,7 @@ PAPER = (
 )  # fmt: skip
 """The paper's five: geometry in and out of sight, the map with Eqs. (5) and (6), the exact map."""
 OURS = ("scatterers", "scatterers, no ranks")
-_RANKS = ("doubted", "ignored")
+_RANKS = ("soft", "none")
 SHARES = np.linspace(0.0, 1.0, 21)
 """Shares of the targets whose error is stored."""
 
@@ -102,7 +103,7 @@ def measure(setting: Setting) -> list[Row]:
         for name, run in runs.items():
             if name not in PAPER and (paths != LISTED or "scatterers" not in maps):
                 continue
-            found = run(layout, echoes, angle, delay * 1e-9)
+            found = run(layout, echoes)
             error = np.linalg.norm(found[:, :2] - layout.targets.position[:, :2], axis=1)
             rows.append(shared | {"method": name} | summary(error))
     if setting.get("methods") is None:
@@ -117,13 +118,11 @@ def _searched(layout: Layout, channel_map: ChannelMap, setting: Setting, ranks: 
         layout.targets, angle_std=ANGLE, delay_std=late,
         seed=1000 * setting["seed"] + layout.number,
     )  # fmt: skip
+    usual = AssociatedByPath(rank_association=ranks)
     one, other = (
-        localize_one_way(
-            echoes, prepare_one_way(channel_map, paths=LISTED, settings=settings), ranks=ranks,
-            angle_std=ANGLE, delay_std=late,
-        )
-        for settings in (OneWaySettings(), OneWaySettings(starts=24, cell=1.0))
-    )  # fmt: skip
+        localize(echoes, channel_map, method=method)
+        for method in (usual, usual.model_copy(update={"starts": 24, "cell": 1.0}))
+    )
     away = np.linalg.norm(one.best - other.best, axis=1)
     # Where the usual search found the more likely place, it is the other that missed.
     missed = (away > 0.1) & (other.log_likelihood[:, 0] > one.log_likelihood[:, 0])
@@ -131,7 +130,7 @@ def _searched(layout: Layout, channel_map: ChannelMap, setting: Setting, ranks: 
         "kind": "search",
         "method": f"scatterers, ranks {ranks}",
         "within_0.1": float(1.0 - missed.mean()),
-        "starts": OneWaySettings().starts,
+        "starts": usual.starts,
         "count": len(away),
         "status": "ok",
     }
@@ -153,49 +152,44 @@ def _maps(layout: Layout, setting: Setting) -> dict[str, ChannelMap]:
     }
 
 
-Run = Callable[[Layout, PairedEchoes, float, float], np.ndarray]
+Run = Callable[[Layout, PairedEchoes], np.ndarray]
 
 
 def _prepare(maps: dict[str, ChannelMap]) -> dict[str, Run]:
     """Name the methods and make each a function from echoes to places."""
 
-    def paired(channel_map: ChannelMap, pairs: Any) -> Run:
-        def run(layout, echoes, angle, delay):
-            search = prepare_paired(channel_map, paths=LISTED, angle_std=angle, delay_std=delay)
-            return localize_paired(echoes, search, pairs=pairs).best
+    def through(channel_map: ChannelMap, method: Localizer) -> Run:
+        prepared: list[PreparedMaps] = []
+
+        def run(layout, echoes):
+            if not prepared:
+                prepared.append(prepare(channel_map, echoes, method=method))
+            return localize(echoes, prepared[0]).best
 
         return run
 
-    def one_way(channel_map: ChannelMap, ranks: Any, pairs: Any = "all") -> Run:
-        search = prepare_one_way(channel_map, paths=LISTED)
-
-        def run(layout, echoes, angle, delay):
-            fix = localize_one_way(
-                echoes, search, angle_std=angle, delay_std=delay, ranks=ranks, pairs=pairs
-            )
-            return fix.best
-
-        return run
-
+    every, own = AssociatedByRank(), AssociatedByRank(pairs="reciprocal")
     runs = {
         "line of sight": _in_sight,
         "shortest echo": _shortest,
-        "network, reciprocal": paired(maps["network"], "reciprocal"),
-        "network, all pairs": paired(maps["network"], "all"),
-        "exact map, all pairs": paired(maps["exact map"], "all"),
-        "exact map, reciprocal": paired(maps["exact map"], "reciprocal"),
+        "network, reciprocal": through(maps["network"], own),
+        "network, all pairs": through(maps["network"], every),
+        "exact map, all pairs": through(maps["exact map"], every),
+        "exact map, reciprocal": through(maps["exact map"], own),
     }
     if "scatterers" not in maps:
         return runs
     return runs | {
-        "likelihood network": paired(maps["likelihood network"], "all"),
-        "scatterers": one_way(maps["scatterers"], "doubted"),
-        "scatterers, reciprocal": one_way(maps["scatterers"], "doubted", "reciprocal"),
-        "scatterers, no ranks": one_way(maps["scatterers"], "ignored"),
+        "likelihood network": through(maps["likelihood network"], every),
+        "scatterers": through(maps["scatterers"], AssociatedByPath()),
+        "scatterers, reciprocal": through(maps["scatterers"], AssociatedByPath(pairs="reciprocal")),
+        "scatterers, no ranks": through(
+            maps["scatterers"], AssociatedByPath(rank_association="none")
+        ),
     }
 
 
-def _in_sight(layout: Layout, echoes: PairedEchoes, angle: float, delay: float) -> np.ndarray:
+def _in_sight(layout: Layout, echoes: PairedEchoes) -> np.ndarray:
     """Place targets by an echo in line of sight, as if nothing stood between, Eq. (3)."""
     station = np.asarray(layout.site.station_position[0])
     offset = layout.targets.position - station
@@ -204,12 +198,13 @@ def _in_sight(layout: Layout, echoes: PairedEchoes, angle: float, delay: float) 
     # The errors of the first echo: those that the other methods had.
     first = echoes_of(
         layout.targets._replace(azimuth=azimuth[:, None], length=length[:, None]),
-        angle_std=angle, delay_std=delay, seed=layout.number, paths=1,
+        angle_std=float(np.max(echoes.angle_std)), delay_std=float(np.max(echoes.delay_std)),
+        seed=layout.number, paths=1,
     )  # fmt: skip
     return _as_direct(station, first, np.zeros(len(length), dtype=int))
 
 
-def _shortest(layout: Layout, echoes: PairedEchoes, angle: float, delay: float) -> np.ndarray:
+def _shortest(layout: Layout, echoes: PairedEchoes) -> np.ndarray:
     """Place targets by their shortest echo, believed direct."""
     own = np.diagonal(np.where(echoes.valid, echoes.delay, np.inf), axis1=1, axis2=2)
     return _as_direct(np.asarray(layout.site.station_position[0]), echoes, own.argmin(axis=1))

@@ -140,6 +140,8 @@ def echoes_of(
         arrival_azimuth=azimuth[:, None, :] + angle_std * back,
         delay=delay[:, :, None] + delay[:, None, :] + delay_std * late,
         valid=np.broadcast_to(heard[:, None] & heard, shape),
+        angle_std=angle_std,
+        delay_std=delay_std,
     )
 
 
