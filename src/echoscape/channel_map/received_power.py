@@ -89,8 +89,8 @@ class SignalStrengthMap(eqx.Module):
             across = _kernel(cdist(place, known.place), far, near, known.widths)
             mean.append(known.mean + across @ known.weight)
             prior = known.widths.shadow**2 + _LEVEL**2 + _SLOPE**2 * far**2
-            told = np.sum(across * cho_solve((known.factor, True), across.T).T, axis=1)
-            std.append(np.sqrt(np.maximum(prior - told, 1e-9)))
+            explained = np.sum(across * cho_solve((known.factor, True), across.T).T, axis=1)
+            std.append(np.sqrt(np.maximum(prior - explained, 1e-9)))
         return np.stack(mean, axis=1), np.stack(std, axis=1)
 
 
@@ -111,7 +111,7 @@ def fit_signal_strength(
         settings: How to gather readings.
 
     Raises:
-        InputError: A place is not finite, or a transmitter was heard too seldom.
+        InputError: A place is not finite, or a transmitter was received too seldom.
     """
     settings = settings or SignalStrengthSettings()
     for name, value in (("position", position), ("transmitter", transmitter)):
@@ -124,16 +124,16 @@ def fit_signal_strength(
         )
     if np.any(np.isinf(level)):
         raise InputError(
-            "levels need finite decibels, or NaN where nothing was heard; some are not"
+            "levels need finite decibels, or NaN where nothing was received; some are not"
         )
     learnt = []
     for k, where in enumerate(transmitter):
-        heard = ~np.isnan(level[:, k])
-        if heard.sum() < _FEWEST:
+        received = ~np.isnan(level[:, k])
+        if received.sum() < _FEWEST:
             raise InputError(
-                f"transmitter {k + 1} needs at least {_FEWEST} readings; got {int(heard.sum())}"
+                f"transmitter {k + 1} needs at least {_FEWEST} readings; got {int(received.sum())}"
             )
-        place, mean, count = _average(position[heard], level[heard, k], settings.cell)
+        place, mean, count = _average(position[received], level[received, k], settings.cell)
         learnt.append(_learn(place, mean, count, where, settings.nearest))
     return SignalStrengthMap(
         np.asarray(transmitter, float), np.asarray(position, float), tuple(learnt), settings.nearest

@@ -28,7 +28,7 @@ def reports_of_station(reports: Reports, station: str | None = None) -> Reports:
         station: Which one; may be left out if there is only one.
 
     Raises:
-        ValueError: The station is unknown, left out among several, or was never heard.
+        ValueError: The station is unknown, left out among several, or has no path.
     """
     expect(reports, Reports, "a channel map")
     known = ", ".join(reports.station)
@@ -39,16 +39,16 @@ def reports_of_station(reports: Reports, station: str | None = None) -> Reports:
     if station not in reports.station:
         raise ValueError(f"station {station!r} has no reports; these have {known}")
     index = reports.station.index(station)
-    heard = np.flatnonzero(reports.station_index == index)
-    if not reports.estimates.valid[heard].any():
+    mine = np.flatnonzero(reports.station_index == index)
+    if not reports.estimates.valid[mine].any():
         raise ValueError(f"the reports of station {station!r} hold no path to learn from")
     return Reports(
-        estimates=jax.tree.map(lambda leaf: np.asarray(leaf)[heard], reports.estimates),
-        position=reports.position[heard],
-        position_std=reports.position_std[heard],
-        time=reports.time[heard],
-        report=reports.report[heard],
-        station_index=np.zeros(len(heard), dtype=int),
+        estimates=jax.tree.map(lambda leaf: np.asarray(leaf)[mine], reports.estimates),
+        position=reports.position[mine],
+        position_std=reports.position_std[mine],
+        time=reports.time[mine],
+        report=reports.report[mine],
+        station_index=np.zeros(len(mine), dtype=int),
         station_position=reports.station_position[index : index + 1],
         station=(station,),
     )

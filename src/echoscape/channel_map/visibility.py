@@ -1,13 +1,13 @@
-"""How probable it is that a path is among those that a receiver lists at a place.
+"""How probable it is that a path is among those that a receiver reports at a place.
 
-A path is lit along rays from its source, the virtual anchor or the scatterer, and ends at the
-edge of a shadow.  So a report farther along the same ray tells much, one as far across the rays
-little.  How much each distance, and a rank in a report, is worth is learnt from the reports
-themselves, every report being predicted from its neighbours.  The result lies on a raster of
-cells, each with its most probable paths.
+A path is visible along rays from its source, the virtual anchor or the scatterer, and ends at the
+edge of a shadow.  So a report farther along the same ray is strong evidence, one as far across the
+rays weak evidence.  How much each distance, and a rank in a report, counts is learnt from the
+reports themselves, every report being predicted from its neighbours.  The result lies on a
+raster of cells, each with its most probable paths.
 
-Takes for every report the rank of each anchor, and where anchors shine from.
-Gives a `PresenceRaster`.
+Takes for every report the rank of each point, and the source of its path.
+Gives a `VisibilityRaster`.
 """
 
 from typing import NamedTuple
@@ -22,28 +22,33 @@ from scipy.spatial import KDTree
 
 from echoscape.estimation import AnyArray
 
-NOT_LISTED = 99
-_RANKS = 13  # the last: not listed
-_LEARNT_FROM = 15_000  # pairs of report and anchor
+NOT_REPORTED = 99
+"""Rank of a point that a report does not hold."""
+_RANKS = 13
+"""Ranks told apart; the last stands for all weaker ones and for not reported."""
+_LEARNT_FROM = 15_000
+"""Pairs of report and point that the model is learnt from: bounds the time."""
 _STEPS = 50
-_TIGHTNESS = 1e-5  # of the prior that keeps unseen ranks at their start
+"""Most steps of L-BFGS-B for its thirty numbers."""
+_TIGHTNESS = 1e-5
+"""Weight of the prior at the start, which keeps ranks that no report holds there."""
 
 
-class PresenceRaster(NamedTuple):
-    """Cells of a square raster with the anchors most probably listed there."""
+class VisibilityRaster(NamedTuple):
+    """Cells of a square raster with the points most probably reported there."""
 
     corner: Float[np.ndarray, "2"]
     """Centre of the first cell [m]."""
     step: float
     """Side of a cell [m]."""
     slot: Int[np.ndarray, "east north slot"]
-    """Anchors."""
+    """Points."""
     probability: Float[np.ndarray, "east north slot"]
     """Their probabilities."""
 
 
-class Presence(NamedTuple):
-    """What a neighbour's list is worth, by rank there and by distance in a path's own frame."""
+class VisibilityModel(NamedTuple):
+    """Evidence of a neighbouring report, by rank there and by distance in a path's own frame."""
 
     level: Float[AnyArray, " rank"]
     """Log-odds where the distance is 1.7 for each rank."""
@@ -58,7 +63,7 @@ class Presence(NamedTuple):
 
 
 class _Pairs(NamedTuple):
-    """Places with an anchor each, and what their neighbours say of it; distances in metres."""
+    """Places with a point each, and its ranks in the neighbouring reports; distances in metres."""
 
     across: Float[np.ndarray, "pair neighbour"]
     along: Float[np.ndarray, "pair neighbour"]
@@ -66,24 +71,26 @@ class _Pairs(NamedTuple):
 
 
 def _pair_up(target, anchor, around, place, rank, source) -> _Pairs:
-    """Measure the way to each neighbour across and along the ray from each anchor."""
-    lit = np.nan_to_num(source[anchor])
-    ray, other = target - lit, place[around] - lit[:, None]
+    """Measure the distance of each neighbour across and along the ray from each source."""
+    origin = np.nan_to_num(source[anchor])
+    ray, other = target - origin, place[around] - origin[:, None]
     reach = np.maximum(np.linalg.norm(ray, axis=1), 1e-6)[:, None]
     across = np.abs(ray[:, None, 0] * other[..., 1] - ray[:, None, 1] * other[..., 0]) / reach
     along = np.abs(np.linalg.norm(other, axis=-1) - reach)
-    # Of a path known at one place only nobody knows where it shines from.
+    # The source of a path observed at one place only is unknown.
     same = np.sqrt(0.5) * np.linalg.norm(place[around] - target[:, None], axis=-1)
     unknown = np.isnan(source[anchor, :1])
-    listed = np.minimum(rank[around, anchor[:, None]], _RANKS - 1)
+    ranks = np.minimum(rank[around, anchor[:, None]], _RANKS - 1)
     small = lambda leaf: leaf.astype(np.float32)  # noqa: E731
     return _Pairs(
-        small(np.where(unknown, same, across)), small(np.where(unknown, same, along)), listed
+        small(np.where(unknown, same, across)),
+        small(np.where(unknown, same, along)),
+        ranks,
     )
 
 
-def _chance(model: Presence, pairs: _Pairs):
-    """Predict presence: what each neighbour says of it, weighted by nearness."""
+def _predict(model: VisibilityModel, pairs: _Pairs):
+    """Predict visibility: the neighbours' evidence, weighted by nearness."""
     distance = jnp.sqrt(
         (jnp.exp(model.across) * pairs.across) ** 2
         + (jnp.exp(model.along) * pairs.along) ** 2
@@ -95,24 +102,24 @@ def _chance(model: Presence, pairs: _Pairs):
     return jnp.sum(weight * jax.nn.sigmoid(odds), axis=-1)
 
 
-_chance_of = jax.jit(_chance)
+_predict_all = jax.jit(_predict)
 
 
-def learn_presence(
+def learn_visibility(
     place: Float[np.ndarray, "report 2"], rank: Int[np.ndarray, "report anchor"],
-    source: Float[np.ndarray, "anchor 2"], listed: int, neighbours: int,
-) -> Presence:  # fmt: skip
-    """Learn from every report and its neighbours what being listed nearby is worth.
+    source: Float[np.ndarray, "anchor 2"], reported_paths: int, neighbours: int,
+) -> VisibilityModel:  # fmt: skip
+    """Learn from every report and its neighbours how much being reported nearby counts.
 
     Args:
         place: Where the reports are from [m].
-        rank: Rank of every anchor in every report, `NOT_LISTED` if it is not in it.
-        source: Where each anchor shines from, NaN where unknown [m].
-        listed: How many paths a receiver lists.
+        rank: Rank of every point in every report, `NOT_REPORTED` if it is not in it.
+        source: Virtual anchor or scatterer of each path, NaN where unknown [m].
+        reported_paths: How many paths a receiver reports.
         neighbours: Reports to predict from.
     """
-    start = Presence(
-        level=np.where(np.arange(_RANKS) < listed, 2.0, -3.0), slope=np.full(_RANKS, -0.5),
+    start = VisibilityModel(
+        level=np.where(np.arange(_RANKS) < reported_paths, 2.0, -3.0), slope=np.full(_RANKS, -0.5),
         across=np.asarray(-1.2), along=np.asarray(-2.0), decay=np.asarray(2.0),
     )  # fmt: skip
     if len(place) < 2:
@@ -120,21 +127,21 @@ def learn_presence(
     count = min(neighbours + 1, len(place))
     found = KDTree(place).query(place, k=count)[1]
     near = np.reshape(found, (len(place), count))[:, 1:]
-    report, anchor = _listed_around(rank, near)
+    report, anchor = _reported_around(rank, near)
     if not len(report):
         return start
     some = np.linspace(0, len(report) - 1, min(len(report), _LEARNT_FROM)).astype(int)
     report, anchor = report[some], anchor[some]
     pairs = _pair_up(place[report], anchor, near[report], place, rank, source)
-    hit = jnp.asarray(rank[report, anchor] < listed)
+    hit = jnp.asarray(rank[report, anchor] < reported_paths)
     begin, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, float), start))
 
     @jax.jit
     @jax.value_and_grad
     def loss(parameter):
-        chance = jnp.clip(_chance(unravel(parameter), pairs), 1e-5, 1 - 1e-5)
-        told = jnp.where(hit, jnp.log(chance), jnp.log1p(-chance))
-        return _TIGHTNESS * jnp.sum((parameter - begin) ** 2) - jnp.mean(told)
+        predicted = jnp.clip(_predict(unravel(parameter), pairs), 1e-5, 1 - 1e-5)
+        log_lik = jnp.where(hit, jnp.log(predicted), jnp.log1p(-predicted))
+        return _TIGHTNESS * jnp.sum((parameter - begin) ** 2) - jnp.mean(log_lik)
 
     def both(parameter):
         value, gradient = loss(jnp.asarray(parameter, begin.dtype))
@@ -146,26 +153,26 @@ def learn_presence(
     return jax.tree.map(np.asarray, unravel(jnp.asarray(best.x, begin.dtype)))
 
 
-def _listed_around(rank, near):
-    """List the rows and the anchors that any neighbour of theirs lists."""
+def _reported_around(rank, near):
+    """List the rows and the points that any neighbouring report of theirs holds."""
     rows, anchors = [], []
     for part in np.array_split(np.arange(len(near)), max(1, len(near) // 1000)):
-        # Rows of one strip share most of their neighbours: look at those anchors only.
+        # Rows of one strip share most of their neighbours: consider those points only.
         around = np.unique(near[part])
-        used = np.flatnonzero((rank[around] < NOT_LISTED).any(axis=0))
-        heard = rank[np.ix_(around, used)] < NOT_LISTED
-        row, column = np.nonzero(heard[np.searchsorted(around, near[part])].any(axis=1))
+        used = np.flatnonzero((rank[around] < NOT_REPORTED).any(axis=0))
+        reported = rank[np.ix_(around, used)] < NOT_REPORTED
+        row, column = np.nonzero(reported[np.searchsorted(around, near[part])].any(axis=1))
         rows.append(part[row])
         anchors.append(used[column])
     return np.concatenate(rows), np.concatenate(anchors)
 
 
-def presence_raster(
-    model: Presence, place: Float[np.ndarray, "report 2"], rank: Int[np.ndarray, "report anchor"],
-    source: Float[np.ndarray, "anchor 2"], *, step: float, margin: float, slots: int,
-    neighbours: int,
-) -> PresenceRaster:  # fmt: skip
-    """Predict presence on a raster over the reports and a margin around them."""
+def visibility_raster(
+    model: VisibilityModel, place: Float[np.ndarray, "report 2"],
+    rank: Int[np.ndarray, "report anchor"], source: Float[np.ndarray, "anchor 2"], *,
+    step: float, margin: float, slots: int, neighbours: int,
+) -> VisibilityRaster:  # fmt: skip
+    """Predict visibility on a raster over the reports and a margin around them."""
     low, high = place.min(axis=0) - margin, place.max(axis=0) + margin
     step = max(step, float(np.sqrt(np.prod(high - low) / 90_000)))
     east = np.arange(low[0], high[0] + step, step)
@@ -173,23 +180,23 @@ def presence_raster(
     cells = np.stack(np.meshgrid(east, north, indexing="ij"), axis=-1).reshape(-1, 2)
     count = min(neighbours, len(place))
     near = np.reshape(KDTree(place).query(cells, k=count)[1], (len(cells), count))
-    row, anchor = _listed_around(rank, near)
-    chance = np.zeros(len(row), dtype=np.float32)
+    row, anchor = _reported_around(rank, near)
+    predicted = np.zeros(len(row), dtype=np.float32)
     part = 1 << 15
     for first in range(0, len(row), part):
         # As many at a time as compile once.
         some = np.minimum(np.arange(first, first + part), len(row) - 1)
         pairs = _pair_up(cells[row[some]], anchor[some], near[row[some]], place, rank, source)
         kept = min(part, len(row) - first)
-        chance[first : first + kept] = np.asarray(_chance_of(model, pairs))[:kept]
+        predicted[first : first + kept] = np.asarray(_predict_all(model, pairs))[:kept]
     slots = min(slots, rank.shape[1])
     slot = np.zeros((len(cells), slots), dtype=np.int32)
     probability = np.zeros((len(cells), slots), dtype=np.float32)
-    order = np.lexsort((-chance, row))
-    row, anchor, chance = row[order], anchor[order], chance[order]
+    order = np.lexsort((-predicted, row))
+    row, anchor, predicted = row[order], anchor[order], predicted[order]
     column = np.arange(len(row)) - np.searchsorted(row, row)
     keep = column < slots
     slot[row[keep], column[keep]] = anchor[keep]
-    probability[row[keep], column[keep]] = chance[keep]
+    probability[row[keep], column[keep]] = predicted[keep]
     shape = (len(east), len(north), slots)
-    return PresenceRaster(low, step, slot.reshape(shape), probability.reshape(shape))
+    return VisibilityRaster(low, step, slot.reshape(shape), probability.reshape(shape))

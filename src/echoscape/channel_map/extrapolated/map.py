@@ -136,7 +136,7 @@ def _lay_out(reports: Reports, use_arrival: bool) -> ExtrapolatedPaths:
     valid = paths.valid & placed
     level = ~np.isfinite(paths.departure_zenith_std)
     came_level = ~np.isfinite(paths.arrival_zenith_std)
-    told = np.isfinite(paths.arrival_azimuth_std) & valid & use_arrival
+    measured = np.isfinite(paths.arrival_azimuth_std) & valid & use_arrival
     away = np.asarray(
         unit_vector(
             jnp.asarray(paths.arrival_azimuth),
@@ -149,7 +149,7 @@ def _lay_out(reports: Reports, use_arrival: bool) -> ExtrapolatedPaths:
         zenith=np.where(level, 0.5 * np.pi, paths.departure_zenith),
         zenith_std=np.where(level, _UNMEASURED, np.maximum(paths.departure_zenith_std, 0.02)),
         length=np.where(valid, np.maximum(paths.length, 1e-3), 1.0),
-        arrival=np.where(told[..., None], away, 0.0),
+        arrival=np.where(measured[..., None], away, 0.0),
         power=np.where(valid, paths.power, 0.0),
         share=valid.astype(float),
     )
@@ -233,8 +233,8 @@ def _surprise(
         score = score - 0.5 * jnp.log(azimuth_variance * length_variance) - jnp.log(2 * jnp.pi)
         predicted = jax.nn.logsumexp(score + carried.log_weight[None], axis=(1, 2))
         even = jnp.log(errors.unshared / (2 * jnp.pi * span))
-        told = jnp.where(taken[report], jnp.logaddexp(predicted, even), 0.0)
-        return jnp.sum(jnp.exp(carried.log_weight)) + errors.unshared - jnp.sum(told)
+        log_lik = jnp.where(taken[report], jnp.logaddexp(predicted, even), 0.0)
+        return jnp.sum(jnp.exp(carried.log_weight)) + errors.unshared - jnp.sum(log_lik)
 
     return jnp.mean(jax.vmap(one)(some, near))
 

@@ -24,7 +24,7 @@ from echoscape.channel_map.virtual_anchors.search import (
 )
 from echoscape.channel_map.virtual_anchors.table import tabulate
 from echoscape.channel_map.virtual_anchors.unfolded import UnfoldedPaths, unfold
-from echoscape.channel_map.visibility import learn_presence, presence_raster
+from echoscape.channel_map.visibility import learn_visibility, visibility_raster
 from echoscape.scene import StaticPoints, image_of_station, translate
 
 _SHORTER = 0.1
@@ -85,8 +85,8 @@ class VirtualAnchors(MapModel):
         trusted = ~wrong
         source = np.asarray(image_of_station(points, origin))[:, :2] - origin[:2]
         surveyed = place[trusted, :2], rank[trusted], source
-        raster = presence_raster(
-            learn_presence(*surveyed, self.reported_paths, self.neighbours),
+        raster = visibility_raster(
+            learn_visibility(*surveyed, self.reported_paths, self.neighbours),
             *surveyed,
             step=self.cell,
             margin=self.margin,

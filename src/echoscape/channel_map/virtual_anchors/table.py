@@ -23,7 +23,7 @@ from echoscape.channel_map.virtual_anchors.search import (
     misfit,
 )
 from echoscape.channel_map.virtual_anchors.unfolded import UnfoldedPaths
-from echoscape.channel_map.visibility import NOT_LISTED
+from echoscape.channel_map.visibility import NOT_REPORTED
 from echoscape.estimation import AnyArray
 from echoscape.scene import PointKind, StaticPoints, translate
 from echoscape.units import wrap_angle
@@ -75,20 +75,20 @@ def tabulate(
         rows.append(_row_of_path(paths, k))
         listed.append(np.array([k]))
     unknown = np.flatnonzero(free & ~turned)
-    told: set[int] = set()  # by a guess that another path made
+    explained: set[int] = set()  # by the guess of another path
     for k, guesses in zip(unknown, _guess_turns(paths, anchors, unknown)):
-        if k in told:
+        if k in explained:
             continue
-        told.update(*(guess.member for guess in guesses))
+        explained.update(*(guess.member for guess in guesses))
         rows += [_row_of_anchor(paths, guess) for guess in guesses] or [_row_of_path(paths, k)]
         listed += [guess.member for guess in guesses] or [np.array([k])]
-    rank = np.full((count, len(rows)), NOT_LISTED, dtype=np.int8)
+    rank = np.full((count, len(rows)), NOT_REPORTED, dtype=np.int8)
     for row, member in enumerate(listed):
         rank[paths.report[member], row] = np.minimum(paths.rank[member], 90)
     kind, rotation, reflection, offset, vertical, height, centre, *error, gain, gain_std = (
         np.array(column, dtype=float) for column in zip(*rows)
     )
-    reported = rank < NOT_LISTED
+    reported = rank < NOT_REPORTED
     points = StaticPoints(
         kind=kind.astype(int),
         rotation=rotation,
