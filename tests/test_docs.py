@@ -24,7 +24,7 @@ reference = importlib.util.module_from_spec(_FILE)
 _FILE.loader.exec_module(reference)
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 PAGES = [page for page in PAGES if "_build" not in page.parts]
-CITATION = re.compile(r"\[([a-z]+(?:-[a-z0-9]+)+)\]")
+CITATION = re.compile(r"(?<!ignore)\[([a-z]+(?:-[a-z0-9]+)+)\]")
 
 
 def commands(of=app, path=()):
