@@ -6,6 +6,7 @@ import pytest
 
 from echoscape.checks import InputError
 from echoscape.scene.static_points import PointKind, isometry
+from echoscape.tracking.tracks import TrackStatus, UserStatus
 from tests.tracking.test_forecast import exact_tracks
 from tests.worlds.walls import STATION, image_path, sequences
 
@@ -40,3 +41,13 @@ def test_moving_points_are_no_static_points():
 def test_tracks_tell_what_they_hold():
     assert repr(exact_tracks()).startswith("Tracks(3 to 4 s, ")
     assert len(exact_tracks()) == 2
+
+
+def test_tracks_are_a_table_and_a_page_with_advice():
+    tracks = exact_tracks()
+    table = tracks.to_arrow()
+    assert set(table["status"].to_pylist()) <= {str(status) for status in TrackStatus}
+    assert len(table) == int(tracks.shown.sum())
+    page = tracks._repr_html_()
+    assert "established" in page
+    assert str(UserStatus(int(tracks.user_status[0]))) in page

@@ -92,6 +92,11 @@ def write_user(tracks: Tracks, path: str | Path) -> None:
     write_table(_table(user_columns(tracks)), path, USER)
 
 
+def table_of_tracks(tracks: Tracks) -> pa.Table:
+    """Lay tracks out as an Arrow table, one row a track and instant."""
+    return _table(track_columns(tracks, None))
+
+
 def track_columns(
     tracks: Tracks, observations: Observations | None, tree: BoxTree | None = None
 ) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ Takes the record of a filter.
 Gives `Tracks`.
 """
 
-import enum
+from typing import TYPE_CHECKING
 
 import equinox as eqx
 import numpy as np
@@ -12,17 +12,21 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import expit
 
 from echoscape.checks import InputError
+from echoscape.display import Displayed, Status, span
 from echoscape.scene.static_points import PointKind, StaticPoints
 from echoscape.tracking.anchor import AnchorType
 from echoscape.tracking.filters import JointFilter
 from echoscape.tracking.record import Record
 from echoscape.tracking.track_management import ESTABLISHED
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 SUSPECT = 5.0
 """Deviations by which clock or heading must differ from zero to be suspected."""
 
 
-class TrackStatus(enum.IntEnum):
+class TrackStatus(Status):
     """What a track was at one instant."""
 
     ABSENT = 0
@@ -37,7 +41,7 @@ class TrackStatus(enum.IntEnum):
     """Detected, but far from what its bounce points say: they are not to be trusted."""
 
 
-class UserStatus(enum.IntEnum):
+class UserStatus(Status):
     """What the user's position was worth at one instant."""
 
     TRACKED = 0
@@ -55,7 +59,7 @@ class UserStatus(enum.IntEnum):
     """Line of sight contradicted the position, and moved it."""
 
 
-class Tracks(eqx.Module):
+class Tracks(Displayed, eqx.Module):
     """A user and the static points over time (numpy)."""
 
     time: Float[np.ndarray, " time"]
@@ -73,6 +77,24 @@ class Tracks(eqx.Module):
     first: Float[np.ndarray, "time slot 3"] | None = None
     """First bounces, where bounce points are followed instead of anchors: then `Record.anchor` is
     the last bounce, and `Record.predicted` holds after the instant [m]."""
+
+    def to_arrow(self) -> "pa.Table":
+        """Lay the tracks out as an Arrow table, one row a track and instant."""
+        from echoscape.tracking.track_table import table_of_tracks
+
+        return table_of_tracks(self)
+
+    def summary_rows(self) -> dict[str, str]:
+        """Count instants and tracks, and the user's statuses with what each means."""
+        words = [UserStatus(code) for code in np.unique(self.user_status)]
+        return {
+            "instants": f"{len(self):,}, {span(self.time, 's')}",
+            "tracks": f"{self.count:,} established",
+            **{
+                f"user {word}": f"{int(np.sum(self.user_status == word)):,}. {word.advice}"
+                for word in words
+            },
+        }
 
     @property
     def shown(self) -> Bool[np.ndarray, "time slot"]:
