@@ -13,6 +13,7 @@ from echoscape.channel_map.fitting import select_reports
 from echoscape.cli import main
 from echoscape.reports import read_echoes, read_fixes, write_reports
 from echoscape.sample import load_sample
+from tests.worlds.direct_paths import FAULTS, make_reports
 
 ERRORS = ("--angle-std", "0.02", "--delay-std", "2e-9")
 
@@ -264,6 +265,15 @@ def test_errors_stated_by_option_hold_where_the_file_has_none(capsys, here):
     code, out, err = run(capsys, *words, *ERRORS, "--json", "--quiet")
     assert (code, err) == (0, "")
     assert json.loads(out)["targets"] == 8
+
+
+def test_relative_delays_are_refused_unless_stated(capsys, tmp_path):
+    reports = FAULTS["relative"][0](make_reports(3, 20, 1.0), np.random.default_rng(1))
+    write_reports(reports, tmp_path / "r.parquet")
+    words = ["map", "fit", str(tmp_path / "r.parquet"), "--out", str(tmp_path / "map")]
+    assert main(words) == 2
+    assert "state --delays excess" in capsys.readouterr().err
+    assert not (tmp_path / "map").exists()
 
 
 def test_reports_without_any_path_give_no_map(capsys, here):

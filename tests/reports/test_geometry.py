@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from echoscape.reports import summarize_reports
 from echoscape.reports.finding import Cause
-from echoscape.reports.geometry import check_geometry
+from echoscape.reports.geometry import add_line_of_sight, check_geometry
 from echoscape.sample import load_sample
 from echoscape.units import SPEED_OF_LIGHT, wrap_angle
 from tests.worlds.direct_paths import FAULTS, edit, make_reports, noisy, without
@@ -128,6 +128,17 @@ def test_doubles_that_a_tracer_finds_by_chance_are_no_fault():
     rounded = edit(doubled, delay=doubled.estimates.delay + 1e-14 * np.arange(2 * width))
     few[:, width:] = np.arange(len(few))[:, None] % 20 == 0
     assert causes(edit(rounded, valid=few)) == set()
+
+
+def test_delays_beyond_the_line_of_sight_are_made_absolute():
+    reports = make_reports(3, 20, 1.0)
+    away = reports.position - reports.station_position[0]
+    straight = np.linalg.norm(away, axis=1)[:, None] / SPEED_OF_LIGHT
+    excess = edit(reports, delay=np.maximum(reports.estimates.delay - straight, 0))
+    assert causes(excess) == {Cause.RELATIVE_DELAY}
+    again = add_line_of_sight(excess)
+    np.testing.assert_allclose(again.estimates.delay, reports.estimates.delay, rtol=1e-12)
+    assert check_geometry(again) == ()
 
 
 def test_the_summary_carries_the_sentences():

@@ -90,6 +90,7 @@ def fit(
     model: str = "virtual-anchors",
     set_: Settings = (),
     site: Path | None = None,
+    delays: Literal["absolute", "excess"] = "absolute",
     score: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -102,6 +103,7 @@ def fit(
         model: Kind of map; `echoscape map models` describes each and its settings.
         set_: A setting of the model as name=value; may be given several times.
         site: TOML file that places the stations where the reports do not.
+        delays: Whether delays are absolute, or in excess of the line of sight, which is then added.
         score: Also fit without a fifth of the area, evaluate there, and store the scores.
         seed: Seed of everything random.
         quiet: Show no progress.
@@ -115,7 +117,7 @@ def fit(
 
     check_map_folder(out)
     chosen = _read_model(model, set_)
-    learnt = read_reports(reports, read_site(site))
+    learnt = _checked(read_reports(reports, read_site(site)), delays)
     key = jax.random.key(seed)
     with progress("fitting", quiet) as report:
         maps = fit_maps(learnt, chosen, key=key, progress=report)
@@ -135,6 +137,23 @@ def fit(
     print_line(f"{out}: {chosen.name} map of {', '.join(_learnt_from(learnt, maps))}")
     for name, found in scores.items():
         print_line(f"held-out fifth of {name}: {found['explained']:.1%} of the paths explained")
+
+
+def _checked(reports: "Reports", delays: str) -> "Reports":
+    """Warn of what does not agree with geometry; relative delays teach a map nothing."""
+    from echoscape.checks import InputError
+    from echoscape.reports.finding import Cause
+    from echoscape.reports.geometry import add_line_of_sight, check_geometry
+
+    if delays == "excess":
+        reports = add_line_of_sight(reports)
+    for finding in check_geometry(reports):
+        if finding.cause is Cause.RELATIVE_DELAY:
+            raise InputError(
+                f"{finding.sentence}; if all count from the line of sight, state --delays excess"
+            )
+        print_warning(finding.sentence)
+    return reports
 
 
 def _learnt_from(reports: "Reports", maps: "Mapping[str, ChannelMap]") -> "Iterator[str]":

@@ -13,6 +13,7 @@ Takes `Reports`.
 Gives findings: a likely cause and its cure, one sentence each.
 """
 
+import dataclasses
 import math
 
 import numpy as np
@@ -61,6 +62,15 @@ def check_geometry(reports: Reports) -> tuple[Finding, ...]:
             found += _check_station(line)
     found += check_doubles(reports)
     return _merge(found, len(stations))
+
+
+def add_line_of_sight(reports: Reports) -> Reports:
+    """Make absolute lengths of lengths that count from the straight line, by adding it."""
+    away = reports.position - reports.station_position[reports.station_index]
+    straight = np.linalg.norm(away, axis=1)[:, None]
+    paths = reports.estimates
+    length = np.where(np.asarray(paths.valid), np.asarray(paths.length) + straight, 0.0)
+    return dataclasses.replace(reports, estimates=dataclasses.replace(paths, length=length))
 
 
 def _check_station(line: StraightLine) -> list[Finding]:
