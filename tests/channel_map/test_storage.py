@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 
 import equinox as eqx
 import jax
@@ -17,6 +16,7 @@ from echoscape.channel_map.nearest_neighbours import NearestReports
 from echoscape.channel_map.prior import ChannelMap
 from echoscape.channel_map.storage import MANIFEST, data_hash, load_manifest, load_maps, save_maps
 from echoscape.checks import InputError
+from echoscape.files import output
 from tests.worlds.mirrors import street_reports, two_stations
 
 
@@ -91,38 +91,26 @@ def test_a_map_is_replaced_whole_and_leaves_nothing_behind(nearest, network, tmp
     folder = save_maps(nearest, tmp_path / "map")
     save_maps(network, folder)
     same(network, load_maps(folder)["roof"])
-    assert len(list(folder.iterdir())) == 2
+    names = {path.name for path in folder.iterdir()}
+    assert names == {MANIFEST, load_manifest(folder).arrays, output.LIST}
     assert list(tmp_path.iterdir()) == [folder]
 
 
-@pytest.mark.parametrize("survivors", [0, 1])
-def test_an_interrupted_replacement_leaves_the_old_map(
-    survivors, nearest, network, tmp_path, monkeypatch
-):
+def test_an_interrupted_write_leaves_what_was_there(nearest, network, tmp_path, monkeypatch):
+    def failing(*names):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(output.os, "rename", failing)
+        with pytest.raises(OSError, match="the disk is full"):
+            save_maps(nearest, tmp_path / "map")
+        assert list(tmp_path.iterdir()) == []
     folder = save_maps(nearest, tmp_path / "map")
-    calls, replace = [], os.replace
-
-    def failing(source, target):
-        calls.append(target)
-        if len(calls) > survivors:
-            raise OSError("the disk is full")
-        replace(source, target)
-
-    monkeypatch.setattr(storage.os, "replace", failing)
+    monkeypatch.setattr(output, "_exchange", failing)
     with pytest.raises(OSError, match="the disk is full"):
         save_maps(network, folder)
     same(nearest, load_maps(folder)["roof"])
     assert list(tmp_path.iterdir()) == [folder]
-
-
-def test_an_interrupted_first_write_leaves_no_folder(nearest, tmp_path, monkeypatch):
-    def failing(source, target):
-        raise OSError("the disk is full")
-
-    monkeypatch.setattr(storage.os, "replace", failing)
-    with pytest.raises(OSError, match="the disk is full"):
-        save_maps(nearest, tmp_path / "map")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_of_something_else_is_not_overwritten(nearest, tmp_path):
@@ -135,6 +123,7 @@ def test_a_folder_of_something_else_is_not_overwritten(nearest, tmp_path):
 def edited(folder, **changes):
     content = json.loads((folder / MANIFEST).read_text())
     content.update(changes)
+    content["content_sha256"] = storage._content_hash(content)
     (folder / MANIFEST).write_text(json.dumps(content))
 
 
@@ -186,6 +175,58 @@ def test_arrays_of_another_shape_are_refused_though_the_hash_agrees(nearest, tmp
     edited(folder, arrays_sha256=storage.hashlib.sha256(arrays.read_bytes()).hexdigest())
     with pytest.raises(InputError, match="is damaged at station 'roof'"):
         load_maps(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("station_position", lambda array: array[:2]),
+        ("report_position", lambda array: array[:-1]),
+        ("report_position", lambda array: np.where(array == array[3, 1], np.nan, array)),
+        ("report_position", lambda array: np.where(array == array[3, 1], np.inf, array)),
+        ("report_position", lambda array: array.astype(np.int64)),
+        ("power", lambda array: array[..., None]),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_though_all_hashes_agree(
+    nearest, tmp_path, name, change
+):
+    folder = save_maps(nearest, tmp_path / "map")
+    arrays = folder / load_manifest(folder).arrays
+    content = load_file(arrays)
+    content[f"roof/{name}"] = np.ascontiguousarray(change(content[f"roof/{name}"]))
+    save_file(content, arrays)
+    edited(folder, arrays_sha256=storage.hashlib.sha256(arrays.read_bytes()).hexdigest())
+    with pytest.raises(InputError, match="is damaged at station 'roof'"):
+        load_maps(folder)
+
+
+def test_a_plain_value_of_another_type_is_refused(nearest, tmp_path):
+    folder = save_maps(nearest, tmp_path / "map")
+    content = json.loads((folder / MANIFEST).read_text())
+    content["maps"]["roof"]["fields"]["station"] = {"value": 3}
+    edited(folder, maps=content["maps"])
+    with pytest.raises(InputError, match="is damaged at station 'roof': its station does not fit"):
+        load_maps(folder)
+    edited(folder, maps={})
+    with pytest.raises(InputError, match="holds no map of any station"):
+        load_maps(folder)
+    edited(folder, maps={"hill": content["maps"]["roof"]})
+    with pytest.raises(InputError, match="is damaged at station 'hill'"):
+        load_maps(folder)
+
+
+def test_a_manifest_that_somebody_changed_has_another_checksum(nearest, tmp_path):
+    folder = save_maps(nearest, tmp_path / "map", seed=7)
+    text = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(text.replace('"seed": 7', '"seed": 8'))
+    for read in (load_maps, load_manifest):
+        with pytest.raises(InputError, match="its content is not what was written"):
+            read(folder)
+    content = json.loads(text)
+    del content["content_sha256"]  # as earlier versions wrote it
+    (folder / MANIFEST).write_text(json.dumps(content))
+    same(nearest, load_maps(folder)["roof"])
 
 
 def test_a_class_without_a_name_is_a_mistake_of_the_programmer(tmp_path):

@@ -5,9 +5,9 @@ A folder holds the maps of one or several stations:
     manifest.json                 format version, kinds, stations, settings, seed, scores, hashes
     arrays-<hash>.safetensors     every array of every map, under its path in the map
 
-The manifest names its array file and is replaced last, in one step, so a reader finds either the
-old maps or the new ones, whole, whenever the writer dies.  Nothing in a folder is ever executed:
-a map is rebuilt from the classes registered here, by name.
+A folder is replaced in one step, so a reader finds either the old maps or the new ones, whole,
+whenever the writer dies; manifest and arrays carry checksums, and what they describe must fit.
+Nothing in a folder is ever executed: a map is rebuilt from the classes registered here, by name.
 
 Takes fitted maps.
 Gives a folder, and the maps again.
@@ -18,8 +18,6 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -33,7 +31,9 @@ from safetensors.numpy import load, save
 
 import echoscape
 from echoscape.channel_map.prior import ChannelMap
+from echoscape.channel_map.stored_fields import wrong_field
 from echoscape.checks import InputError, unknown_name
+from echoscape.files import atomic_folder, check_input, check_size
 from echoscape.reports import Reports
 from echoscape.scene import StaticPoints
 
@@ -90,6 +90,8 @@ class Manifest(pydantic.BaseModel, extra="forbid", frozen=True):
     """`data_hash` of the reports."""
     scores: dict[str, Any] = {}
     """Scores on held-out reports."""
+    content_sha256: str | None = None
+    """Hash of all the above; none in folders of earlier versions."""
 
 
 def data_hash(reports: Reports) -> str:
@@ -146,26 +148,22 @@ def save_maps(
         data_sha256=data_sha256,
         scores=dict(scores or {}),
     )
-    text = json.dumps(manifest.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+    about = manifest.model_dump(mode="json")
+    about["content_sha256"] = _content_hash(about)
+    text = json.dumps(about, indent=2, allow_nan=False) + "\n"
     replacing = folder.is_dir() and any(folder.iterdir())
     if folder.exists() and (not folder.is_dir() or (replacing and not _is_map_folder(folder))):
         raise InputError(f"{folder} exists and is no map folder; give another folder for the map")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        draft.chmod(0o777 & ~_umask())
-        _write(draft / manifest.arrays, content)
-        _write(draft / MANIFEST, text.encode())
-        if replacing:
-            os.replace(draft / manifest.arrays, folder / manifest.arrays)
-            os.replace(draft / MANIFEST, folder / MANIFEST)
-            for stale in set(folder.glob("arrays-*.safetensors")) - {folder / manifest.arrays}:
-                stale.unlink()
-        else:
-            os.replace(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    with atomic_folder(folder, MANIFEST, ("arrays-*.safetensors",)) as draft:
+        (draft / manifest.arrays).write_bytes(content)
+        (draft / MANIFEST).write_text(text, encoding="utf-8")
     return folder
+
+
+def _content_hash(about: Mapping[str, Any]) -> str:
+    """Hash a manifest's content but for the hash itself, however it is laid out as text."""
+    content = {name: value for name, value in about.items() if name != "content_sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def load_manifest(folder: str | os.PathLike) -> Manifest:
@@ -174,12 +172,20 @@ def load_manifest(folder: str | os.PathLike) -> Manifest:
     Raises:
         InputError: It is no map folder, of another format version, or damaged.
     """
-    folder = pathlib.Path(folder)
+    manifest, intact = _read_manifest(pathlib.Path(folder))
+    if not intact:
+        raise _changed(pathlib.Path(folder))
+    return manifest
+
+
+def _read_manifest(folder: pathlib.Path) -> tuple[Manifest, bool]:
+    """Read a manifest, and whether its content has its checksum."""
     try:
+        check_size(folder / MANIFEST, 10 * check_input(folder / MANIFEST, MANIFEST), "its maps")
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         raise InputError(f"{folder} is no map folder: it has no {MANIFEST}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
         raise InputError(f"{folder / MANIFEST} is damaged: it is not JSON") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{folder} is no map folder: its {MANIFEST} is of something else")
@@ -191,10 +197,18 @@ def load_manifest(folder: str | os.PathLike) -> Manifest:
             f" version {content.get('package_version')} that wrote it"
         )
     try:
-        return Manifest.model_validate(content)
+        manifest = Manifest.model_validate(content)
     except pydantic.ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise InputError(f"{folder / MANIFEST} is damaged at {where!r}") from None
+    return manifest, manifest.content_sha256 in (None, _content_hash(content))
+
+
+def _changed(folder: pathlib.Path) -> InputError:
+    return InputError(
+        f"{folder / MANIFEST} is damaged: its content is not what was written (its checksum "
+        "differs); copy or fit the map again"
+    )
 
 
 def load_maps(folder: str | os.PathLike) -> dict[str, ChannelMap]:
@@ -204,7 +218,7 @@ def load_maps(folder: str | os.PathLike) -> dict[str, ChannelMap]:
         InputError: It is no map folder, of another version, of unknown kind, or damaged.
     """
     folder = pathlib.Path(folder)
-    manifest = load_manifest(folder)
+    manifest, intact = _read_manifest(folder)
     file = folder / manifest.arrays
     if file.name != manifest.arrays:
         raise InputError(f"{folder / MANIFEST} is damaged at 'arrays'")
@@ -219,20 +233,31 @@ def load_maps(folder: str | os.PathLike) -> dict[str, ChannelMap]:
         raise InputError(damaged)
     try:
         arrays = load(content)
-    except SafetensorError:
+    except (SafetensorError, ValueError, TypeError, KeyError):
         raise InputError(damaged) from None
     maps = {}
     for station, structure in manifest.maps.items():
+        unusable = f"{folder / MANIFEST} is damaged at station {station!r}"
         try:
             item = _decode(structure, arrays)
-        except InputError:
-            raise
-        except (KeyError, TypeError, AttributeError, IndexError, ValueError):
-            raise InputError(f"{folder / MANIFEST} is damaged at station {station!r}") from None
-        if not isinstance(item, ChannelMap):
-            raise InputError(f"{folder / MANIFEST} is damaged at station {station!r}")
+        except _UnknownKind as refusal:
+            raise InputError(str(refusal)) from None
+        except (KeyError, TypeError, AttributeError, IndexError, RecursionError):
+            raise InputError(unusable) from None
+        except ValueError as problem:  # of a type that is made of the values
+            raise InputError(f"{unusable}: {problem}") from None
+        if not isinstance(item, ChannelMap) or item.station != station:
+            raise InputError(unusable)
         maps[station] = item
+    if not intact:  # last, for what is missing says more
+        raise _changed(folder)
+    if not maps:
+        raise InputError(f"{folder} holds no map of any station; fit the map again")
     return maps
+
+
+class _UnknownKind(InputError):
+    """A kind of map that is not registered here."""
 
 
 def _encode(value: Any, path: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -267,12 +292,16 @@ def _decode(node: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
         return tuple(_decode(item, arrays) for item in node["items"])
     if "kind" in node:
         kind = str(node["kind"])
-        upgrade = _UPGRADES.get(kind)
-        if kind not in _REGISTERED and upgrade is None:
-            raise unknown_name("kind of map", kind, _REGISTERED)
+        upgrade, cls = _UPGRADES.get(kind), _REGISTERED.get(kind)
+        if cls is None and upgrade is None:
+            raise _UnknownKind(str(unknown_name("kind of map", kind, _REGISTERED)))
         fields = {name: _decode(item, arrays) for name, item in node["fields"].items()}
-        build = upgrade or (lambda known: _REGISTERED[kind](**known))
-        return build(fields)
+        if upgrade is not None:
+            return upgrade(fields)
+        wrong = wrong_field(cls, fields)
+        if wrong is not None:
+            raise ValueError(f"its {wrong} does not fit a map of kind {kind!r}")
+        return cls(**fields)
     return node["value"]
 
 
@@ -282,16 +311,3 @@ def _is_map_folder(folder: pathlib.Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and content.get("format") == FORMAT
-
-
-def _write(path: pathlib.Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
