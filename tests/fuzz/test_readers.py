@@ -52,7 +52,11 @@ def reports_table():
 def echoes_table():
     table = reports_table()
     drop = ["report", "station_x", "station_y", "station_z", "x", "y", "z"]
-    return table.drop_columns(drop).append_column("target", table["report"])
+    table = table.drop_columns(drop).append_column("target", table["report"])
+    for end in ("departure", "arrival"):
+        for angle in ("azimuth", "zenith"):
+            table = table.append_column(f"{end}_{angle}_std", pa.array(np.full(24, 0.01)))
+    return table.append_column("delay_std", pa.array(np.full(24, 1e-9)))
 
 
 SITE = b"""carrier_frequency = 28e9
@@ -104,11 +108,7 @@ def folder(tmp_path_factory):
         write_table(echoes_table(), place / f"echoes.{suffix}", ECHOES)
     seen = echoes_table().drop_columns(["target", "station"])
     seen = seen.append_column("time", pa.array(np.repeat(np.arange(8.0), 3)))
-    for name in ("departure", "arrival"):
-        for angle in ("azimuth", "zenith"):
-            seen = seen.append_column(f"{name}_{angle}_std", pa.array(np.full(24, 0.01)))
-    write_table(seen.append_column("delay_std", pa.array(np.full(24, 1e-9))),
-                place / "observations.csv", OBSERVATIONS)  # fmt: skip
+    write_table(seen, place / "observations.csv", OBSERVATIONS)
     fixes = {"target": [1, 2], "x": [1.0, 2.0], "y": [1.0, 2.0], "z": [1.0, 2.0]}
     write_table(pa.table({**fixes, "status": ["located"] * 2}), place / "fixes.parquet", FIXES)
     sweep([{"a": k} for k in range(3)], lambda s: [{"b": 1.5}], place / "rows.jsonl")
