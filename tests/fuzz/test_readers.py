@@ -128,15 +128,21 @@ def folder(tmp_path_factory):
     np.savez_compressed(place / "traced.npz", **traced(False))
     write_npz(place / "route.npz", traced(True))
     (place / "walls.obj").write_bytes(OBJ)
-    cells = {"tx": np.zeros(3), "rx": np.ones((4, 3)), "azimuth": np.ones((4, 2))}
-    savemat(place / "list.mat", {"sim": cells}, do_compression=True)
+    poses = {
+        f"pose_{k}": {
+            "tx": np.array([0.0, 0, 3]), "rx": np.array([k, 2.0, 1.5]), "aod_rad": [0.4, 0.5],
+            "length_m": [9.0 + k, 12.0], "tx_heading_rad": 0.1, "rx_heading_rad": 0.2,
+        }
+        for k in range(4)
+    }  # fmt: skip
+    savemat(place / "list.mat", poses, do_compression=True)
     (place / "list.csv").write_text(
         "pose,rx_x_m,rx_y_m,tx_x_m,tx_y_m,tx_heading_rad,rx_heading_rad,length_m,aod_rad,power_db\n"
         + "".join(f"{k},{k},2,0,0,0.1,0.2,{9 + k},0.5,-60\n" for k in range(5))
     )
     (place / "rssi.csv").write_text("x,y,rssi_1,rssi_2\n" + "1,2,-60,-70\n" * 6)
     (place / "radios.csv").write_text("id,x,y,z\n1,0,0,1\n2,5,5,1\n")
-    (place / "budget.toml").write_text("tx_power_dbm = 30.0\n")
+    (place / "budget.toml").write_text("transmit_power_dbm = 30.0\n")
     assert main(["map", "fit", f"{place}/reports.csv", "--model", "nearest",
                  "--out", f"{place}/map", "-q"]) == 0  # fmt: skip
     assert main(["pilots", "make", f"{place}/site.toml", "--out", f"{place}/pilots.npz",
