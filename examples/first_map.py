@@ -2,8 +2,7 @@
 
 import jax
 
-from echoscape import load_sample, localize, make_echoes, score
-from echoscape.channel_map import fit_map
+from echoscape import fit_map, load_sample, localize, make_echoes, score
 
 jax.config.update("jax_enable_x64", True)
 reports, targets, _ = load_sample()

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.spatial import cKDTree
 
+from echoscape.files import atomic_path
 from echoscape.reports import reports_from_ray_traced
-from echoscape.reports.files import atomic_path
 from echoscape.reports.schema import VERSION
 from echoscape.reports.table import table_from_reports
 

@@ -129,11 +129,10 @@ def folder(tmp_path_factory):
     write_npz(place / "route.npz", traced(True))
     (place / "walls.obj").write_bytes(OBJ)
     poses = {
-        f"pose_{k}": {
-            "tx": np.array([0.0, 0, 3]), "rx": np.array([k, 2.0, 1.5]), "aod_rad": [0.4, 0.5],
-            "length_m": [9.0 + k, 12.0], "tx_heading_rad": 0.1, "rx_heading_rad": 0.2,
-        }
-        for k in range(4)
+        "bs_pos": np.zeros(3), "bs_heading": 0.1, "ue_heading": np.full(4, 0.2),
+        "ue_pos": np.array([[k, 2.0, 1.5] for k in range(4)]),
+        "tau": np.full((4, 2), 4e-8), "aod": np.full((4, 2), 0.4), "aoa": np.full((4, 2), 2.0),
+        "power": np.full((4, 2), 1e-6),
     }  # fmt: skip
     savemat(place / "list.mat", poses, do_compression=True)
     (place / "list.csv").write_text(

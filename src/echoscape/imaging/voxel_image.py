@@ -174,15 +174,13 @@ class VoxelImage(Displayed, eqx.Module):
             own = np.broadcast_to(self.grid.edge**2 / 12 * np.eye(3), (len(index), 3, 3))
             deviation = np.sqrt(self.variance.reshape(-1)[index])
             spread = 2 * deviation / np.maximum(size, 1e-12)
-        covariance = np.zeros((len(place), 4, 4))
-        covariance[:, :3, :3] = own
         gain = None
         if self.frequency is not None:
             reach = (SPEED_OF_LIGHT / self.frequency / (4 * np.pi)) ** 2
             gain = 2 * np.log(np.maximum(size, 1e-12) * reach)
         return StaticPoints.scatterers(
             place,
-            covariance=covariance,
+            covariance=own,
             log_gain=gain,
             log_gain_std=None if gain is None else spread,
             origin=np.zeros(len(place), int),

@@ -88,7 +88,8 @@ def _check_station(line: StraightLine) -> list[Finding]:
     if best != AS_STATED:
         found.append(describe(best, line, int(direct.any(axis=1).sum())))
     else:
-        found += _turned(line, direct)
+        stray = _straying(line)
+        found += [stray] if stray else _turned(line, direct)
     return found + check_lengths(line, direct) + check_powers(line, direct)
 
 

@@ -40,8 +40,8 @@ class TrackingFilter(eqx.Module):
 class JointFilter(TrackingFilter):
     """User and static points in one Gaussian; the defaults serve a pedestrian.
 
-    Thresholds were set on a ray-traced walk through one city and on walks between mirrors, and
-    checked on further walks, drives and flights; see ``docs/papers/isac-gbsm.md``.
+    Thresholds were set on a ray-traced walk through one city and on walks between mirrors; other
+    routes were used neither to set nor to check them; see ``docs/papers/isac-gbsm.md``.
     """
 
     slots: int = eqx.field(static=True, default=40)

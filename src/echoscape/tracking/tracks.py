@@ -255,6 +255,9 @@ def user_status(
     flag(pending >= 3, uncertain, lambda k: "line of sight contradicts the position")
     if suspect is not None:
         value, sd = np.asarray(suspect.nuisance), np.asarray(suspect.nuisance_std)
+        station = np.asarray(suspect.kind) == AnchorType.STATION
+        sight = (station & (np.asarray(suspect.detection) >= 0)).any(axis=1)
+        last = np.maximum.accumulate(np.where(sight, np.arange(len(sight)), -1))
         for index, least, words in (
             (0, 0.5, "the clock seems to be {:.3g} m off; try unknown clock"),
             (2, np.radians(0.5), "the heading seems to be {:.3g} rad off; try unknown heading"),
@@ -262,7 +265,13 @@ def user_status(
             off = (np.abs(value[:, index]) > SUSPECT * sd[:, index]) & (
                 np.abs(value[:, index]) > least
             )
-            flag(off, uncertain, lambda k: words.format(value[k, index]))  # noqa: B023
+            # Only line of sight tells a clock or a heading from a turned map: the verdict is
+            # of the last instant in sight.
+            judged = last[last >= 0]
+            suspected = np.zeros(len(off), bool)
+            suspected[last >= 0] = off[judged]
+            of = np.where(last >= 0, value[last, index], 0.0)
+            flag(suspected, uncertain, lambda k: words.format(of[k]))  # noqa: B023
     flag(
         share < 0.25 * settings.uncertain_share,
         UserStatus.LOST,

@@ -145,7 +145,7 @@ def test_weights_sum_to_one_and_far_reports_claim_less():
 def test_it_survives_storage(tmp_path):
     reports, _ = level_reports(10)
     found = fit_map(reports, Extrapolated())
-    save_maps({"bs": found}, tmp_path / "map")
-    again = load_maps(tmp_path / "map")["bs"]
+    save_maps(found, tmp_path / "map")
+    again = load_maps(tmp_path / "map")[found.station]
     place = jnp.asarray(reports.position[2] + np.array([0.3, 0.2, 0.0]))
     np.testing.assert_array_equal(np.asarray(found(place).delay), np.asarray(again(place).delay))

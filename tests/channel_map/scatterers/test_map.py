@@ -143,7 +143,7 @@ def test_the_sway_is_learnt():
     found = fit_map(reports_of(layout, 600), Scatterers())
     sway = np.sqrt(found.points.covariance[:, 0, 0])
     np.testing.assert_allclose(sway, 0.3, rtol=0.15)
-    assert np.all(found.seen > 0.9)
+    assert np.all(found.points.visibility > 0.9)
 
 
 def _reports_in_space(count: int) -> tuple[Reports, np.ndarray]:
