@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGE := --no-deps --no-build-isolation --editable .
 
-.PHONY: demo test lint bench docs mutation lock develop clean
+.PHONY: demo test lint style types bench docs mutation lock develop clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/echoscape demo
@@ -19,9 +19,13 @@ demo: $(VENV)/.runtime
 test: develop
 	$(BIN)/python -m pytest
 
-lint: develop
+lint: style types
+
+style: develop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: develop
 	$(BIN)/pyright
 
 bench: develop

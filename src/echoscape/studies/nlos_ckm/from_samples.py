@@ -218,7 +218,8 @@ def _measure_estimating(point: EstimatePoint) -> list[Row]:
     shape = (point.elements, point.elements, point.subcarriers)
     noise = math.prod(shape) / from_db(point.snr_db)
     rng = np.random.default_rng(point.seed)
-    method: EchoMethod = METHODS[point.method](40)  # pyright: ignore[reportCallIssue]
+    named = {each.__name__.lower(): each for each in METHODS}
+    method: EchoMethod = named[point.method](40)  # pyright: ignore[reportCallIssue]
     found, extra, misses, seconds = 0, 0, [], []
     bound = jax.jit(lambda w, g: frequency_covariances(frequency_information(w, g, shape, noise)))
     for _ in range(point.trials):
