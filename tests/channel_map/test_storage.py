@@ -206,7 +206,7 @@ def test_a_plain_value_of_another_type_is_refused(nearest, tmp_path):
     content = json.loads((folder / MANIFEST).read_text())
     content["maps"]["roof"]["fields"]["station"] = {"value": 3}
     edited(folder, maps=content["maps"])
-    with pytest.raises(InputError, match="is damaged at station 'roof'"):
+    with pytest.raises(InputError, match="is damaged at station 'roof': its station does not fit"):
         load_maps(folder)
     edited(folder, maps={})
     with pytest.raises(InputError, match="holds no map of any station"):

@@ -46,9 +46,9 @@ def bomb():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (file_of(cell((2**15, 2**15))), r"variables need .* of memory"),
-        (file_of(cell((1, 1), cell((2**15, 2**15)))), r"variables need .* of memory"),
-        (bomb(), r"variables need .* of memory"),
+        (file_of(cell((2**15, 2**15))), r"its variables need .* of memory"),
+        (file_of(cell((1, 1), cell((2**15, 2**15)))), r"its variables need .* of memory"),
+        (bomb(), r"its compressed variables need .* of memory"),
         (b"MATLAB 7.3 MAT-file".ljust(200), "is a MATLAB 7.3 file; save it again with the option"),
         (b"x" * 300, "cannot be read as a MATLAB file"),
         (file_of(element(15, b"no zlib stream")), "cannot be read as a MATLAB file"),

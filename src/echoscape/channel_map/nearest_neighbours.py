@@ -184,11 +184,11 @@ def _inverse(matrix: Float[Array, "axis 6"]) -> Float[Array, "axis 3 3"]:
 
 
 @upgraded("nearest")
-def _read(fields: dict) -> NearestMap:
+def _read(fields: dict) -> dict:
     """Read a map of version 0.1, or of today's fields."""
     if "listed" in fields:
         fields["reported_paths"] = fields.pop("listed")
-    return NearestMap(**fields)
+    return fields
 
 
 def _raster(position: Float[np.ndarray, "report 3"]):

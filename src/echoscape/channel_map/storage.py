@@ -296,17 +296,18 @@ def _decode(node: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
         if cls is None and upgrade is None:
             raise _UnknownKind(str(unknown_name("kind of map", kind, _REGISTERED)))
         fields = {name: _decode(item, arrays) for name, item in node["fields"].items()}
-        item = None
-        if upgrade is not None:
-            item = upgrade(fields)
-            if not dataclasses.is_dataclass(item):  # a part that the whole map's upgrade reads
-                return item
+        item = fields if upgrade is None else upgrade(fields)
+        if cls is None and not dataclasses.is_dataclass(item):
+            return item  # a part that the upgrade of the whole map reads
+        if dataclasses.is_dataclass(item):
             cls = type(item)
             fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+        else:
+            fields = item
         wrong = wrong_field(cls, fields)
         if wrong is not None:
             raise ValueError(f"its {wrong} does not fit a map of kind {kind!r}")
-        return cls(**fields) if item is None else item
+        return cls(**fields)
     return node["value"]
 
 

@@ -118,9 +118,9 @@ class StaticPoints(eqx.Module):
             for k, each in enumerate(PointKind)
             if np.any(kind == each)
         ]
-        told = ", ".join(counts) or "none"
+        content = ", ".join(counts) or "none"
         source = f", from {', '.join(self.provenance)}" if self.provenance else ""
-        return f"StaticPoints({told}{source})"
+        return f"StaticPoints({content}{source})"
 
     @classmethod
     def scatterers(
