@@ -30,6 +30,8 @@ _SCALES = {
 _SCALE_ERROR = 0.02  # relative
 _SHARE_AT_ZERO = 0.1
 """So many first delays of zero are no outliers: they count from the line of sight."""
+_SEVERAL = 5
+"""Fewer reports may all stand beside the station, where first paths are long by chance."""
 _SAME, _SHARE_SAME = 1e-9, 2e-3
 """Paths this near in metres and radians are copies; ray tracers make some by chance."""
 _CLOSE, _SHARE_CLOSE = 1e-4, 0.2
@@ -93,7 +95,7 @@ def check_first_lengths(line: StraightLine) -> list[Finding]:
     """Compare each report's shortest path with the distance, where no path is known as direct."""
     first = np.where(line.valid, line.length, np.inf).min(axis=1)
     ratio = first / line.distance[:, 0]
-    if np.quantile(ratio, 0.1) > 10 and len(ratio) >= 1:
+    if np.quantile(ratio, 0.1) > (10 if len(ratio) >= _SEVERAL else 100):
         return [_scale(
             line, len(ratio), float(np.median(ratio)),
             "check the units: positions in metres, not kilometres, and delays in seconds",

@@ -19,6 +19,8 @@ _LENGTH_ERROR = (0.5, 0.02)
 """What a direct path's length may be off besides stated errors: in metres, or of the distance."""
 _EXACT_LENGTH = (0.02, 1e-4)
 """The same of computed paths: rounding of positions and of delays in single precision."""
+_TELLING = 0.1
+"""A length that may err by a larger share of the distance does not tell a direct path."""
 
 Mask = Bool[np.ndarray, "report path"]
 Number = Float[np.ndarray, "report path"]
@@ -96,10 +98,14 @@ class StraightLine:
 
     @property
     def exact_length(self) -> Mask:
-        """Whether a path is exactly as long as the straight line, within stated errors."""
+        """Whether a path is exactly as long as the straight line, within stated errors.
+
+        False where those errors are too wide to tell a direct path from a detour.
+        """
         least, share = _EXACT_LENGTH
         limit = np.maximum(least, share * self.distance) + 3 * self.length_error
-        return self.valid & (np.abs(self.excess) <= limit)
+        telling = 3 * self.length_error <= _TELLING * self.distance
+        return self.valid & telling & (np.abs(self.excess) <= limit)
 
     @property
     def has_direct_lengths(self) -> bool:
