@@ -1,13 +1,10 @@
 """No character of a file is obeyed by a terminal, a page or a spreadsheet."""
 
-import html
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echoscape.text import plain_cell, printable, safe_cell, script_json
+from echoscape.text import plain_cell, printable, safe_cell
 
 
 @pytest.mark.parametrize(
@@ -43,11 +40,3 @@ def test_a_cell_comes_back_and_never_starts_a_formula(text):
     safe = safe_cell(text)
     assert plain_cell(safe) == text
     assert not safe.startswith(("=", "+", "-", "@", "\t", "\r"))
-
-
-def test_script_json_ends_no_script():
-    content = {"name": "</script><script>alert(1)</script>&<!--"}
-    text = script_json(content)
-    assert not set("<>&") & set(text)
-    assert json.loads(text) == content
-    assert html.unescape(text) == text

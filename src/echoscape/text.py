@@ -9,9 +9,7 @@ Takes text from anywhere.
 Gives text that is only text.
 """
 
-import json
 import re
-from typing import Any
 
 _FORMULA = r"[=+\-@\t\r]"  # what spreadsheets take for the start of a formula
 
@@ -35,12 +33,6 @@ def printable(text: object, lines: bool = False) -> str:
         else character.encode("unicode_escape", "surrogatepass").decode("ascii")
         for character in text
     )
-
-
-def script_json(content: Any) -> str:
-    """Write JSON that can stand inside a script of a page, whatever its strings hold."""
-    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def safe_cell(text: str) -> str:

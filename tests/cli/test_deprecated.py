@@ -7,12 +7,12 @@ import pytest
 
 from echoscape.cli import application, deprecated
 from echoscape.cli.deprecated import current_words
-from echoscape.cli.options import deprecated_command, deprecated_value
+from echoscape.cli.options import deprecated_value
 
 
 @pytest.fixture
 def app(monkeypatch):
-    for name in ("_OPTIONS", "_VALUES", "_COMMANDS"):
+    for name in ("_OPTIONS", "_VALUES"):
         kept = getattr(deprecated, name)
         monkeypatch.setattr(deprecated, name, type(kept)(kept))
     app = cyclopts.App(name="echoscape")
@@ -27,7 +27,6 @@ def app(monkeypatch):
         return most
 
     deprecated_value("--model", old="a", new="b")
-    deprecated_command(old="seek", new="find --flag")
     return app
 
 
@@ -46,13 +45,6 @@ def test_an_old_value_is_exchanged_in_both_spellings_and_only_after_its_option(a
     assert current_words(app, ["find", "--model=a"])[0] == ["find", "--model=b"]
     words, sentences = current_words(app, ["find", "--flag", "a"])
     assert (words, sentences) == (["find", "--flag", "a"], [])
-
-
-def test_an_old_command_becomes_the_new_one_with_its_options(app):
-    words, sentences = current_words(app, ["seek", "--most", "2"])
-    assert words == ["find", "--flag", "--targets", "2"]
-    assert sentences[0].startswith("echoscape seek is deprecated")
-    assert "use echoscape find --flag" in sentences[0]
 
 
 def test_the_command_line_prints_the_sentence(app, monkeypatch, capsys):

@@ -9,7 +9,6 @@ import pytest
 from echoscape.numerics import (
     bound,
     information,
-    marginal_information,
     spectrum,
     whiten,
     whiten_correlated,
@@ -45,24 +44,6 @@ def test_correlated_errors_match_the_explicit_inverse_and_the_diagonal_case(key)
     independent = information(whiten(jacobian, std))
     diagonal = information(whiten_correlated(jacobian, jnp.diag(std**2)))
     assert np.allclose(diagonal, independent, rtol=1e-12)
-
-
-def test_an_unknown_nuisance_costs_what_the_joint_bound_says(key):
-    rows = jax.random.normal(key, (9, 5)) * jnp.array([[1.0, 2.0, 1e-9, 1.0, 1e6]])
-    joint = information(rows)
-    scale = jnp.sqrt(jnp.diagonal(joint))
-    inverse = np.linalg.inv(joint / scale[:, None] / scale[None]) / scale[:, None] / scale[None]
-    left = marginal_information(joint, 2)
-    assert np.allclose(np.linalg.inv(left), inverse[:2, :2], rtol=1e-9)
-    loss = joint[:2, :2] - left
-    assert np.linalg.eigvalsh(loss).min() > 0
-
-
-def test_a_nuisance_nobody_measured_costs_nothing():
-    joint = jnp.zeros((4, 4)).at[:2, :2].set(jnp.array([[3.0, 1.0], [1.0, 2.0]]))
-    joint = joint.at[2, 2].set(5.0).at[0, 2].set(1.0).at[2, 0].set(1.0)
-    left = marginal_information(joint, 2)
-    assert np.allclose(left, [[3.0 - 0.2, 1.0], [1.0, 2.0]], rtol=1e-14)
 
 
 def test_an_infinite_deviation_adds_nothing_and_more_measurements_never_hurt(key):

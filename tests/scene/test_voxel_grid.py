@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from echoscape.scene.voxel_grid import VoxelGrid
-from echoscape.scene.voxel_shapes import box_voxels, mesh_voxels, random_voxels, shell_voxels
+from echoscape.scene.voxel_shapes import box_voxels, mesh_voxels, random_voxels
 
 GRID = VoxelGrid((-1.5, 2.0, 0.5), (9, 7, 5), 0.9)
 
@@ -23,10 +23,9 @@ def test_indices_and_places_undo_each_other():
     assert GRID.index_of(np.array([[-1.6, 3.0, 1.0]])) == -1
 
 
-def test_a_shell_is_a_box_without_its_inside():
+def test_a_box_is_filled_walls_included():
     low, high = np.array([-1.5, 2.0, 0.5]), np.array([3.0, 6.5, 5.0])  # 5 x 5 x 5
     assert len(box_voxels(GRID, low, high)) == 125
-    assert len(shell_voxels(GRID, low, high)) == 125 - 27
 
 
 def test_a_slanted_triangle_occupies_the_voxels_it_passes():

@@ -20,7 +20,6 @@ from echoscape.signals import (
     noise_for_ratio,
     sample_scene,
     thermal_noise,
-    user_channel,
 )
 
 C = 299_792_458.0
@@ -94,21 +93,6 @@ def test_the_phases_are_those_of_the_distances_between_elements(site):
 def test_the_papers_conjugate_numbers_the_transmit_elements_backwards(site):
     a = steering_vector(SENDER, jnp.asarray(0.9), jnp.asarray(1.3))
     np.testing.assert_allclose(a.conj(), a[::-1], atol=1e-12)
-
-
-def test_a_users_channel_is_one_side_of_it(site):
-    found = user_channel(paths(site, 0), SENDER, WAVEFORM)
-    out = paths(site, 0)
-    frequency = 2e5 * (np.arange(12) - 5.5)
-    expected = sum(
-        complex(out.gain[i])
-        * np.outer(
-            steering_vector(SENDER, out.departure_azimuth[i], out.departure_zenith[i]),
-            np.exp(-2j * np.pi * frequency * float(out.delay[i])),
-        )
-        for i in range(3)
-    )
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("array", [SENDER, LISTENER, PlanarArray(rows=5, azimuth=-2.0)])

@@ -13,7 +13,6 @@ import cyclopts
 
 _OPTIONS: set[tuple[str, str]] = set()
 _VALUES: dict[tuple[str, str], str] = {}
-_COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {}
 
 
 def deprecated(*, old: str, new: str) -> cyclopts.Parameter:
@@ -35,16 +34,6 @@ def deprecated_value(option: str, *, old: str, new: str) -> None:
     _VALUES[option, old] = new
 
 
-def deprecated_command(*, old: str, new: str) -> None:
-    """Keep an old command working, such as ``old="reports load", new="reports import"``.
-
-    Args:
-        old: Words of the command of before.
-        new: Words that stand for it today, which may hold options.
-    """
-    _COMMANDS[tuple(old.split())] = tuple(new.split())
-
-
 def current_words(app: cyclopts.App, words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Exchange the old words of a command for today's.
 
@@ -52,10 +41,6 @@ def current_words(app: cyclopts.App, words: Sequence[str]) -> tuple[list[str], l
         The words, and a sentence for each exchange.
     """
     words, sentences = list(words), []
-    for old, new in _COMMANDS.items():
-        if tuple(words[: len(old)]) == old:
-            words[: len(old)] = new
-            sentences.append(_sentence(f"echoscape {' '.join(old)}", f"echoscape {' '.join(new)}"))
     if not words or not {"--help", "-h", "--version"}.isdisjoint(words):
         return words, sentences
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
-from echoscape.cli.deprecated import deprecated, deprecated_command, deprecated_value
+from echoscape.cli.deprecated import deprecated, deprecated_value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,6 @@ __all__ = [
     "check_stations",
     "check_table",
     "deprecated",
-    "deprecated_command",
     "deprecated_value",
     "read_range",
     "refuse_both",

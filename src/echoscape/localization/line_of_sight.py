@@ -1,9 +1,8 @@
 """What geometry alone can do: one echo of each target is taken as the direct one.
 
-Without a map a reflection cannot be distinguished from a line of sight, so the shortest (or the
-strongest) echo is taken for the direct one, Eq. (3) of [wu-ckm].  Behind a corner the answer is
-wrong by as much as the detour; its claimed covariance, which is of measurement errors only, does
-not cover that.
+Without a map a reflection cannot be distinguished from a line of sight, so the shortest echo is
+taken for the direct one, Eq. (3) of [wu-ckm].  Behind a corner the answer is wrong by as much as
+the detour; its claimed covariance, which is of measurement errors only, does not cover that.
 
 Takes `Echoes` and where the stations are.
 Gives a `Fix` with one mode a target.
@@ -42,13 +41,6 @@ def shortest_echo_direct(
         ``NO_ECHO``; an echo shorter than the way to the height has ``UNEXPLAINED``.
     """
     return _direct(echoes, station_position, height, np.asarray(echoes.estimates.length))
-
-
-def strongest_echo_direct(
-    echoes: Echoes, station_position: Mapping[str, AnyArray], height: float | None = None
-) -> Fix:
-    """Locate every target by its strongest echo; otherwise as `shortest_echo_direct`."""
-    return _direct(echoes, station_position, height, -np.asarray(echoes.estimates.power))
 
 
 def _direct(

@@ -52,12 +52,6 @@ class Denoiser(eqx.Module):
         """Give mean and variance of a coefficient before it is seen."""
 
     @abc.abstractmethod
-    def log_partition(
-        self, value: Inexact[Array, "*batch"], noise: Float[Array, "*batch"]
-    ) -> Float[Array, "*batch"]:
-        """Give the log-integral of prior times ``exp(-|x - value|^2 / noise)``, halved if real."""
-
-    @abc.abstractmethod
     def learn(self, posterior: Posterior, counted: Bool[Array, "*batch"]) -> "Denoiser":
         """Move the prior to where it explains the posteriors of the coefficients that count."""
 
@@ -106,16 +100,6 @@ class BernoulliGaussian(Denoiser):
         """Give mean and variance of a coefficient before it is seen."""
         spread = self.rate * (1 - self.rate) * jnp.abs(self.mean) ** 2
         return self.rate * self.mean, self.rate * self.variance + spread
-
-    def log_partition(
-        self, value: Inexact[Array, "*batch"], noise: Float[Array, "*batch"]
-    ) -> Float[Array, "*batch"]:
-        """Give the log-integral of prior times ``exp(-|x - value|^2 / noise)``, halved if real."""
-        total = self.variance + noise
-        half = 1.0 if jnp.iscomplexobj(value) else 0.5
-        absent = jnp.log1p(-self.rate) - half * jnp.abs(value) ** 2 / noise
-        slab = jnp.log(noise / total) - jnp.abs(value - self.mean) ** 2 / total
-        return jnp.logaddexp(absent, jnp.log(self.rate) + half * slab)
 
     def learn(self, posterior: Posterior, counted: Bool[Array, "*batch"]) -> "BernoulliGaussian":
         """Take one step of expectation-maximisation over the coefficients that count."""
@@ -179,14 +163,6 @@ class BernoulliExponential(Denoiser):
         """Give mean and variance of a coefficient before it is seen."""
         mean = self.rate * self.scale
         return mean, 2 * self.rate * self.scale**2 - mean**2
-
-    def log_partition(
-        self, value: Float[Array, "*batch"], noise: Float[Array, "*batch"]
-    ) -> Float[Array, "*batch"]:
-        """Give the log-integral of prior times ``exp(-(x - value)^2 / 2 noise)``."""
-        absent = jnp.log1p(-self.rate)
-        both = jnp.logaddexp(absent, jnp.log(self.rate) + self._slab(value, noise))
-        return both - 0.5 * value**2 / noise
 
     def learn(self, posterior: Posterior, counted: Bool[Array, "*batch"]) -> "BernoulliExponential":
         """Take one step of expectation-maximisation over the coefficients that count."""

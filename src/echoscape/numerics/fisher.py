@@ -63,29 +63,6 @@ def information(rows: Float[Array, "measurement n"]) -> Float[Array, "n n"]:
     return rows.T @ rows
 
 
-def marginal_information(joint: Float[Array, "n n"], keep: int) -> Float[Array, "keep keep"]:
-    """Leave out nuisance parameters: what remains for the first ``keep`` when the rest is unknown.
-
-    The Schur complement ``A - B C^-1 B^T``.  Nuisance directions without information cannot
-    harm (a positive semidefinite matrix has no cross terms there) and are left out.
-
-    Args:
-        joint: Information of all parameters, the wanted ones first; parameters of different
-            units may share it.
-        keep: How many come first.
-
-    Returns:
-        Information of the wanted parameters alone.
-    """
-    wanted, cross, nuisance = joint[:keep, :keep], joint[:keep, keep:], joint[keep:, keep:]
-    diagonal = jnp.diagonal(nuisance)
-    known = diagonal > 0
-    scale = jnp.where(known, 1.0 / jnp.sqrt(jnp.where(known, diagonal, 1.0)), 0.0)
-    seen = spectrum(scale[:, None] * nuisance * scale[None, :])
-    scaled_cross = cross * scale[None, :]
-    return wanted - scaled_cross @ seen.covariance @ scaled_cross.T
-
-
 def spectrum(information: Float[Array, "n n"]) -> Spectrum:
     """Decompose information into directions, without refusing any.
 

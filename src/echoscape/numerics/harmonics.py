@@ -87,24 +87,6 @@ def gram(
     return product
 
 
-def best_gains(
-    correlation: Complex[Array, " atom"],
-    frequency: Float[Array, "atom axis"],
-    shape: tuple[int, ...],
-    ridge: float | Float[Array, ""] = _LEAST,
-) -> Complex[Array, " atom"]:
-    """Fit the gains by least squares, given the atoms' inner products with the samples.
-
-    Args:
-        correlation: As `correlate` gives it.
-        frequency: The atoms.
-        shape: Of the samples.
-        ridge: Added to the Gram matrix's diagonal of ones.
-    """
-    matrix = gram(frequency, shape) + ridge * jnp.eye(frequency.shape[0])
-    return jnp.linalg.solve(matrix, correlation / math.prod(shape))
-
-
 def frequency_information(
     frequency: Float[Array, "atom axis"],
     gain: Complex[Array, " atom"],

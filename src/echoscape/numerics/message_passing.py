@@ -1,16 +1,13 @@
 """Approximate message passing: coefficients with a prior from samples of a linear mixture.
 
-`gamp` takes any matrix, `vamp` those whose singular vectors are as good as random, by way of one
-singular value decomposition.  Both learn prior and noise if asked to, keep the iterate of lowest
-misfit, and say how they ended.  `gamp` damps its messages, by a fixed step or by one that shrinks
+`gamp` takes any matrix.  It learns prior and noise if asked to, keeps the iterate of lowest
+misfit, and says how it ended.  Its messages are damped, by a fixed step or by one that shrinks
 when the misfit rises.
-On large random matrices `state_evolution` predicts the error of every iteration.
 
 Takes samples, a matrix, a `Denoiser` and the noise.
 Gives a `Recovery`: means, variances, the learnt prior and noise, and how it came about.
 """
 
-import dataclasses
 import enum
 from typing import NamedTuple
 
@@ -41,7 +38,7 @@ class MessageSettings(eqx.Module):
     iterations: int = eqx.field(default=200, static=True)
     """The most iterations."""
     adaptive: bool = eqx.field(default=True, static=True)
-    """Whether a step is halved and taken again where the misfit rises, then grows (`gamp`)."""
+    """Whether a step is halved and taken again where the misfit rises, then grows."""
     learn_prior: bool = eqx.field(default=False, static=True)
     """Whether the prior is learnt by expectation-maximisation."""
     learn_noise: bool = eqx.field(default=False, static=True)
@@ -235,114 +232,6 @@ def _iterate(start: _State, advance, settings: MessageSettings, received: Array)
     status = jnp.where(fine, status, PassingStatus.DIVERGED)
     posterior = best.posterior._replace(mean=best.mean, variance=best.variance)
     return Recovery(posterior, best.denoiser, best.noise, trace, steps, number, status)
-
-
-@eqx.filter_jit
-def vamp(
-    received: Inexact[Array, " sample"],
-    matrix: Inexact[Array, "sample coefficient"],
-    denoiser: Denoiser,
-    noise: Float[Array, ""],
-    settings: MessageSettings = MessageSettings(),  # noqa: B008 - frozen
-) -> Recovery:
-    """Pass messages between the prior and an exact linear step, [rangan-vamp].
-
-    Converges where the singular vectors are as good as random, however badly conditioned the
-    matrix; one scalar precision for all coefficients, so columns should have like norms.
-    """
-    left, size, right = jnp.linalg.svd(matrix, full_matrices=False)
-    turned = jnp.conj(left).T @ received
-    count, real = matrix.shape[1], size.dtype
-    rank = len(size)
-    mean, variance = denoiser.moments()
-    mean, variance = jnp.full(count, mean, matrix.dtype), jnp.full(count, variance, real)
-    nothing = Posterior(mean, variance, jnp.zeros(count, real), mean, variance)
-    floor = 1e-12 * jnp.mean(jnp.abs(received) ** 2)
-    off = jnp.sum(jnp.abs(received) ** 2) - jnp.sum(jnp.abs(turned) ** 2)
-    small, large = 1e-11, 1e11
-
-    def linear(value, precision, noise):
-        """Linear posterior mean, and the mean of its variance, given values from the prior."""
-        gain = size / (size**2 + noise * precision)
-        along = right @ value
-        mean = value + jnp.conj(right).T @ (gain * (turned - size * along))
-        shares = jnp.sum(noise / (size**2 + noise * precision)) + (count - rank) / precision
-        return mean, shares / count
-
-    # The linear step first, from the prior's own mean and variance.
-    inverse = jnp.asarray(1 / variance[0], real)
-    start = _State(
-        mean, jnp.broadcast_to(variance, (count,)), mean, inverse, jnp.zeros((), real), nothing,
-        denoiser, jnp.maximum(noise, floor), jnp.asarray(jnp.inf, real),
-        jnp.asarray(settings.step, real), jnp.asarray(jnp.inf, real),
-    )  # fmt: skip
-
-    def advance(state: _State, first: Array) -> _State:
-        # residual: values given to the linear step; precision: theirs
-        step = jnp.where(first, 1.0, state.step)
-        estimate, spread = linear(state.residual, state.precision, state.noise)
-        towards = jnp.clip(1 / spread - state.precision, small, large)
-        value = (estimate / spread - state.precision * state.residual) / towards
-        posterior = state.denoiser(value, jnp.full(count, 1 / towards, real))
-        kept = jnp.clip(jnp.mean(posterior.variance), 1e-14, None)
-        precision = jnp.clip(1 / kept - towards, small, large)
-        back = (posterior.mean / kept - towards * value) / precision
-        given = state.residual + step * (back - state.residual)
-        precision = state.precision * (precision / state.precision) ** step
-        misfit = jnp.mean(jnp.abs(received - matrix @ posterior.mean) ** 2)
-        noise, fresh = state.noise, state.denoiser
-        if settings.learn_prior:
-            fresh = fresh.learn(posterior, jnp.ones(count, bool))
-        if settings.learn_noise:
-            apart = jnp.sum(jnp.abs(turned - size * (right @ estimate)) ** 2) + off
-            apart += jnp.sum(size**2 * noise / (size**2 + noise * state.precision))
-            noise = jnp.maximum(apart / len(received), floor)
-        moved = jnp.linalg.norm(posterior.mean - state.mean)
-        moved /= jnp.maximum(jnp.linalg.norm(posterior.mean), 1e-30)
-        return _State(
-            posterior.mean, posterior.variance, given, precision, state.spread, posterior, fresh,
-            noise, misfit, state.step, moved,
-        )  # fmt: skip
-
-    fixed = dataclasses.replace(settings, adaptive=False)
-    return _iterate(start, advance, fixed, received)
-
-
-@eqx.filter_jit
-def state_evolution(
-    denoiser: Denoiser,
-    ratio: float,
-    noise: float,
-    iterations: int,
-    *,
-    key: Array,
-    samples: int = 100_000,
-) -> Float[Array, " iteration"]:
-    """Predict the mean squared error after each iteration of undamped message passing.
-
-    For matrices of independent entries with columns of norm one, the prior the true one: what the
-    denoiser sees is the coefficient in noise of variance ``noise + error / ratio``.
-
-    Args:
-        denoiser: The prior that the coefficients are drawn from.
-        ratio: Samples over coefficients.
-        noise: Mean squared noise of a sample.
-        iterations: How many.
-        key: Of the draws that average.
-        samples: How many of them.
-    """
-    which, how_much = jax.random.split(key)
-    true = denoiser.sample(which, (samples,))
-    gauss = jax.random.normal(how_much, true.shape, true.dtype)
-
-    def advance(error, _):
-        seen = noise + error / ratio
-        found = denoiser(true + jnp.sqrt(seen) * gauss, jnp.full(samples, seen))
-        error = jnp.mean(jnp.abs(found.mean - true) ** 2)
-        return error, error
-
-    return jax.lax.scan(advance, jnp.mean(jnp.abs(true - denoiser.moments()[0]) ** 2), None,
-                        iterations)[1]  # fmt: skip
 
 
 def first_prior(

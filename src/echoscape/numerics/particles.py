@@ -43,23 +43,10 @@ def systematic(
     """Draw ancestors on a comb with one random offset: the least scatter for the least work."""
     count = log_weight.shape[0]
     comb = (jnp.arange(count) + jax.random.uniform(key)) / count
-    return _ancestors(log_weight, comb)
-
-
-def stratified(
-    log_weight: Float[Array, " particle"], *, key: PRNGKeyArray
-) -> Int[Array, " particle"]:
-    """Draw one ancestor in each of as many strata as there are particles."""
-    count = log_weight.shape[0]
-    comb = (jnp.arange(count) + jax.random.uniform(key, (count,))) / count
-    return _ancestors(log_weight, comb)
-
-
-def _ancestors(log_weight: Array, comb: Array) -> Array:
     total = jnp.cumsum(jax.nn.softmax(log_weight))
     # 'scan' is the fastest way to search a sorted array here by an order of magnitude
     found = jnp.searchsorted(total / total[-1], comb, method="scan")
-    return jnp.minimum(found, log_weight.shape[0] - 1)
+    return jnp.minimum(found, count - 1)
 
 
 def bootstrap_step(
@@ -68,7 +55,6 @@ def bootstrap_step(
     weigh: Callable[[Array], Array],
     *,
     key: PRNGKeyArray,
-    resample: Callable[..., Array] = systematic,
     threshold: float = 0.5,
 ) -> tuple[Cloud, Float[Array, ""]]:
     """Move, weigh, and resample where the effective size has fallen below a share of the count.
@@ -78,7 +64,6 @@ def bootstrap_step(
         move: From a key and all particles to all particles one step later.
         weigh: Log-likelihood of each particle.
         key: Random key.
-        resample: `systematic` or `stratified`.
         threshold: Share of the particles.
 
     Returns:
@@ -93,6 +78,6 @@ def bootstrap_step(
     log_weight = jnp.where(lost, cloud.log_weight, raw - jnp.where(lost, 0.0, evidence))
     count = log_weight.shape[0]
     poor = effective_size(log_weight) < threshold * count
-    ancestor = jnp.where(poor, resample(log_weight, key=key_draw), jnp.arange(count))
+    ancestor = jnp.where(poor, systematic(log_weight, key=key_draw), jnp.arange(count))
     log_weight = jnp.where(poor, -jnp.log(float(count)), log_weight)
     return Cloud(state[ancestor], log_weight), evidence

@@ -4,13 +4,12 @@ Takes a description written by a person, or what later stages learnt of the envi
 Gives a `Site`, the arrays that look at it, and `StaticPoints`.
 """
 
-from echoscape.scene.antenna import PlanarArray, beam_gains, dft_codebook, steering_vector
+from echoscape.scene.antenna import PlanarArray, dft_codebook, steering_vector
 from echoscape.scene.direction import (
     angles_of,
     array_rotation,
     distance,
     elevation,
-    seen_from_array,
     unit_vector,
 )
 from echoscape.scene.site import Site
@@ -41,7 +40,6 @@ __all__ = [
     "StaticPoints",
     "angles_of",
     "array_rotation",
-    "beam_gains",
     "compose",
     "concatenate",
     "dft_codebook",
@@ -55,7 +53,6 @@ __all__ = [
     "path_length",
     "rotation_matrix",
     "scatterer_position",
-    "seen_from_array",
     "steering_vector",
     "translate",
     "unit_vector",

@@ -83,11 +83,3 @@ def dft_codebook(rows: int, columns: int) -> Complex[np.ndarray, "beam element"]
         return np.exp(2j * np.pi * np.outer(index, index) / n) / np.sqrt(n)
 
     return np.kron(one_way(rows), one_way(columns))
-
-
-def beam_gains(
-    codebook: Complex[Array | np.ndarray, "beam element"],
-    channel: Complex[Array, " element"],
-) -> Float[Array, " beam"]:
-    """Measure the power each beam receives from a channel, or sends into it, ``|w^H h|^2``."""
-    return jnp.abs(jnp.conj(codebook) @ channel) ** 2

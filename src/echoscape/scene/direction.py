@@ -13,8 +13,6 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from echoscape.units import wrap_angle
-
 
 def unit_vector(
     azimuth: Float[Array, "*batch"], zenith: Float[Array, "*batch"]
@@ -62,20 +60,3 @@ def array_rotation(azimuth: Float[Array, ""], tilt: Float[Array, ""]) -> Float[A
     boresight = unit_vector(azimuth, 0.5 * math.pi + tilt)
     left = jnp.stack([-jnp.sin(azimuth), jnp.cos(azimuth), zero])
     return jnp.stack([boresight, left, jnp.cross(boresight, left)], axis=-1)
-
-
-def seen_from_array(
-    azimuth: Float[Array, "*batch"],
-    zenith: Float[Array, "*batch"],
-    rotation: Float[Array, "3 3"],
-) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """Turn directions of the site's frame into an array's: (0, pi/2) is its boresight [rad].
-
-    Args:
-        azimuth: In the site's frame.
-        zenith: In the site's frame.
-        rotation: As `array_rotation` makes it.
-    """
-    inside = jnp.einsum("...i,ij->...j", unit_vector(azimuth, zenith), rotation)
-    azimuth, zenith = angles_of(inside)
-    return wrap_angle(azimuth), zenith

@@ -29,14 +29,6 @@ def box_voxels(
     return np.flatnonzero(np.all((centre >= lower) & (centre <= upper), axis=1))
 
 
-def shell_voxels(
-    grid: VoxelGrid, lower: Float[np.ndarray, "3"], upper: Float[np.ndarray, "3"]
-) -> Int[np.ndarray, " occupied"]:
-    """Occupy the faces of a box, one voxel thick."""
-    inside = box_voxels(grid, np.asarray(lower) + grid.edge, np.asarray(upper) - grid.edge)
-    return np.setdiff1d(box_voxels(grid, lower, upper), inside)
-
-
 def mesh_voxels(
     grid: VoxelGrid, vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"]
 ) -> Int[np.ndarray, " occupied"]:

@@ -4,7 +4,7 @@ Takes counts, powers, paths and channels.
 Gives pilots, noisy samples, and `EchoSnapshots` of targets.
 """
 
-from echoscape.signals.echo_channel import echo_channel, point_channel, user_channel
+from echoscape.signals.echo_channel import echo_channel, point_channel
 from echoscape.signals.echo_snapshot import EchoSnapshots
 from echoscape.signals.noise import noise_for_ratio, thermal_noise
 from echoscape.signals.pilots import add_noise, dft_pilots
@@ -23,7 +23,6 @@ __all__ = [
     "point_channel",
     "sample_scene",
     "thermal_noise",
-    "user_channel",
 ]
 
 

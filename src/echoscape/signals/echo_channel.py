@@ -36,15 +36,6 @@ def delay_phases(
     return jnp.exp(-2j * math.pi * delay[:, None] * waveform.frequencies()[None])
 
 
-def user_channel(
-    paths: Paths, array: PlanarArray, waveform: Waveform
-) -> Complex[Array, "element subcarrier"]:
-    """Compute the channel between an array and a user with one antenna, Eq. (25) of [wu-ckm]."""
-    gain = jnp.where(paths.valid, paths.gain, 0.0)
-    side = steering(array, paths.departure_azimuth, paths.departure_zenith)
-    return jnp.einsum("l,le,lk->ek", gain, side, delay_phases(waveform, paths.delay))
-
-
 def echo_channel(
     out: Paths,
     back: Paths,

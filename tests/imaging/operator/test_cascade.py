@@ -13,7 +13,7 @@ from echoscape.imaging.operator.cascade import (
     forward,
     forward_moments,
     free_space,
-    make_cascade,
+    make_factors,
 )
 from echoscape.imaging.operator.products import correlate, correlate_power, join, split
 from echoscape.imaging.support_search.support import gram_of
@@ -25,10 +25,11 @@ USERS = np.array([[0.3, 3.1, 1.1], [6.2, 1.0, 2.2], [-3.0, 5.5, 0.7], [2.2, 9.4,
 
 
 def make(dtype, chunk):
-    return make_cascade(
+    factors = make_factors(
         GRID, USERS, stations(GRID, 2), FREQUENCY, np.array([1.0, 0.5, 2.0, 1.3]),
         chunk=chunk, dtype=dtype,
     )  # fmt: skip
+    return Cascade(*map(jnp.asarray, factors))
 
 
 def masks(key, cascade):

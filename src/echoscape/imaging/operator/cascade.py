@@ -119,33 +119,6 @@ def chunks_of(voxels: int, chunk: int | None = None) -> tuple[int, int]:
     return count, -(-voxels // count)
 
 
-def make_cascade(
-    grid: VoxelGrid,
-    user_position: Float[np.ndarray, "user 3"],
-    antenna_position: Float[np.ndarray, "station antenna 3"],
-    frequency: Float[np.ndarray, " subcarrier"],
-    user_amplitude: Float[np.ndarray, " user"],
-    *,
-    chunk: int | None = None,
-    dtype: type = np.complex64,
-) -> Cascade:
-    """Make the two factors of every voxel, chunk by chunk.
-
-    Args:
-        grid: The voxels.
-        user_position: Where the users are [m].
-        antenna_position: Where the antennas of each station are [m].
-        frequency: Of each subcarrier [Hz].
-        user_amplitude: Root of the energy each user sent.
-        chunk: Voxels worked on at a time; by default what suits the machine.
-        dtype: Precision of the factors; phases are computed in double precision either way.
-    """
-    factors = make_factors(
-        grid, user_position, antenna_position, frequency, user_amplitude, chunk=chunk, dtype=dtype
-    )
-    return Cascade(*(jnp.asarray(factor) for factor in factors))
-
-
 def make_factors(
     grid: VoxelGrid,
     user_position: Float[np.ndarray, "user 3"],
