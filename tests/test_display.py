@@ -76,6 +76,15 @@ def test_what_has_no_values_yet_still_prints():
     assert "not known yet" in repr(Broken({}))
 
 
+def test_a_summary_that_asks_for_a_wrong_column_is_not_taken_for_one_without_values():
+    class Broken(Rain):
+        def summary_rows(self):
+            return self.rows["mm"]
+
+    with pytest.raises(KeyError):
+        repr(Broken({}))
+
+
 def test_without_pandas_one_sentence_says_what_to_install(monkeypatch):
     real = importlib.import_module
 

@@ -42,12 +42,17 @@ class Status(enum.IntEnum):
 
 @functools.cache
 def _texts_below_members(kind: type[Status]) -> dict[str, str]:
-    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body  # pyright: ignore[reportAttributeAccessIssue]
-    return {
-        member.targets[0].id: " ".join(text.value.value.split())
-        for member, text in itertools.pairwise(body)
-        if isinstance(member, ast.Assign) and isinstance(text, ast.Expr)
-    }
+    tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
+    (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef))
+    texts = {}
+    for member, below in itertools.pairwise(body):
+        match member, below:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)]),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                texts[name] = " ".join(text.split())
+    return texts
 
 
 class Displayed:
@@ -92,7 +97,7 @@ class Displayed:
     def _rows(self) -> Mapping[str, str]:
         try:
             return self.summary_rows()
-        except Exception:  # values under a transformation, or placeholders: never fail to print
+        except (AttributeError, IndexError, TypeError, ValueError):  # tracers or placeholders
             return {"holds": "values that are not known yet (inside jit, vmap or grad)"}
 
 

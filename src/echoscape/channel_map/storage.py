@@ -297,11 +297,11 @@ def _decode(node: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
             raise _UnknownKind(str(unknown_name("kind of map", kind, _REGISTERED)))
         fields = {name: _decode(item, arrays) for name, item in node["fields"].items()}
         item = fields if upgrade is None else upgrade(fields)
-        if cls is None and not dataclasses.is_dataclass(item):
-            return item  # a part that the upgrade of the whole map reads
         if dataclasses.is_dataclass(item):
             cls = type(item)
             fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+        elif cls is None:
+            return item  # a part that the upgrade of the whole map reads
         else:
             fields = item
         wrong = wrong_field(cls, fields)

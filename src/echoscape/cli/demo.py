@@ -50,12 +50,13 @@ def demo(
     with atomic_folder(out, REPORT) as folder:  # refuses a foreign folder before the work
         sample = load_sample()
         found = run_demo(settings, sample, lambda title: progress(title, quiet))
-        with progress("rows, maps, figures, report", quiet) as tell:
-            tell(0, 1)
+        writing = "rows, maps, figures, report"
+        with progress(writing, quiet) as tell:
+            tell(0, 1, writing)
             drawing = time.perf_counter()
             write_demo(found, settings, sample.scene, folder)
             drawing = time.perf_counter() - drawing
-            tell(1, 1)
+            tell(1, 1, writing)
     _print(found, drawing, time.perf_counter() - start)
     print_line(f"\nOpen {out / REPORT} to see and read what was found.")
 

@@ -6,7 +6,7 @@ Gives what `localize` and `prepare` give.
 
 import dataclasses
 import warnings
-from typing import Any
+from typing import Any, TypeVar
 
 from echoscape.localization.associated.by_path import AssociatedByPath
 from echoscape.localization.associated.by_rank import AssociatedByRank
@@ -18,20 +18,23 @@ _FIELDS = {"level": "height_step", "vague_above": "ambiguous_above", "kept": "re
 _RANKS = {"certain": "hard", "doubted": "soft", "ignored": "none"}
 
 
-def _settings(method: type[Localizer], **fields: Any) -> Localizer:
+_Method = TypeVar("_Method", bound=Localizer)
+
+
+def _settings(method: type[_Method], **fields: Any) -> _Method:
     return method(**{_FIELDS.get(name, name): value for name, value in fields.items()})
 
 
 def _search_settings(**fields: Any) -> Unassociated:
-    return _settings(Unassociated, **fields)  # type: ignore
+    return _settings(Unassociated, **fields)
 
 
 def _paired_settings(**fields: Any) -> AssociatedByRank:
-    return _settings(AssociatedByRank, **fields)  # type: ignore
+    return _settings(AssociatedByRank, **fields)
 
 
 def _one_way_settings(**fields: Any) -> AssociatedByPath:
-    return _settings(AssociatedByPath, **fields)  # type: ignore
+    return _settings(AssociatedByPath, **fields)
 
 
 @dataclasses.dataclass(frozen=True)

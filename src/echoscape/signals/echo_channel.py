@@ -17,20 +17,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from echoscape.propagation import Paths, target_gain
+from echoscape.propagation.path import AnyArray
 from echoscape.scene import PlanarArray, steering_vector
 from echoscape.signals.waveform import Waveform
 from echoscape.units import SPEED_OF_LIGHT
 
 
 def steering(
-    array: PlanarArray, azimuth: Float[Array, " path"], zenith: Float[Array, " path"]
+    array: PlanarArray, azimuth: Float[AnyArray, " path"], zenith: Float[AnyArray, " path"]
 ) -> Complex[Array, "path element"]:
     """Phase an array's elements for every path."""
     return jax.vmap(lambda a, z: steering_vector(array, a, z))(azimuth, zenith)
 
 
 def delay_phases(
-    waveform: Waveform, delay: Float[Array, " path"]
+    waveform: Waveform, delay: Float[AnyArray, " path"]
 ) -> Complex[Array, "path subcarrier"]:
     """Turn the subcarriers' phases by every path's delay."""
     return jnp.exp(-2j * math.pi * delay[:, None] * waveform.frequencies()[None])

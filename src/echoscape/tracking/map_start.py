@@ -68,7 +68,7 @@ def known_points(points: StaticPoints, station: Float[np.ndarray, "3"]) -> Known
     spread = np.tile(np.diag(np.square(_UNKNOWN_STD)), (len(rotation), 1, 1))
     if points.covariance is not None:
         given = np.asarray(points.covariance)
-        spread = np.where(np.isfinite(given).all(axis=(1, 2))[:, None, None], given, spread)
+        spread = np.where(np.all(np.isfinite(given), axis=(1, 2), keepdims=True), given, spread)
     covariance = slope @ spread @ np.swapaxes(slope, -1, -2) + 1e-6 * np.eye(4)
     mirrored = np.asarray(points.reflection) < 0
     kind = np.where(mirrored, int(AnchorType.ODD), int(AnchorType.EVEN))

@@ -151,8 +151,8 @@ def find_points(
     """
     free = np.ones(len(paths.report), dtype=bool)
     anchors: list[FittedPoint] = []
-    for k in range(0 if start is None else len(start)):
-        anchor = _confirm(paths, free, start[k : k + 1], least)
+    for known in [] if start is None else [start[k : k + 1] for k in range(len(start))]:
+        anchor = _confirm(paths, free, known, least)
         if anchor is not None:
             anchors.append(anchor)
             free[anchor.member] = False

@@ -70,16 +70,20 @@ def read_paired_echoes(
         laid[at] = values
         return laid
 
-    azimuth = [lay(columns.azimuth(f"{end}_azimuth")) for end in ("departure", "arrival")]
-    zenith = [lay(columns.zenith(f"{end}_zenith")) for end in ("departure", "arrival")]
     deviation = [
         _one_each(columns, name, given, row)
         for name, given in (("departure_azimuth_std", angle_std), ("delay_std", delay_std))
     ]
     echoes = PairedEchoes(
-        *azimuth, lay(columns.finite("delay")), valid, *zenith,
-        angle_std=deviation[0], delay_std=deviation[1],
-    )  # fmt: skip
+        departure_azimuth=lay(columns.azimuth("departure_azimuth")),
+        arrival_azimuth=lay(columns.azimuth("arrival_azimuth")),
+        delay=lay(columns.finite("delay")),
+        valid=valid,
+        departure_zenith=lay(columns.zenith("departure_zenith")),
+        arrival_zenith=lay(columns.zenith("arrival_zenith")),
+        angle_std=deviation[0],
+        delay_std=deviation[1],
+    )
     return target, echoes, station[0]
 
 

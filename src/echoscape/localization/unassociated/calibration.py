@@ -5,7 +5,7 @@ Gives measurements without the bias, and fixes whose covariances and statuses st
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ from echoscape.localization.unassociated.batch_bias import (
     remove_bias,
     significant_causes,
 )
-from echoscape.localization.unassociated.one_way_paths import OneWayPaths
+from echoscape.localization.unassociated.one_way_paths import EchoSet, OneWayPaths
 
 _LEARNT_FROM = 64  # targets at most, those of most echoes
 _ROUNDS = 6  # searches at most
@@ -39,7 +39,10 @@ class _Marginal(NamedTuple):
     moved: np.ndarray
 
 
-def calibrate(method: Localizer, inputs, search, best_score, unknown: tuple[str, ...], free: int):
+def calibrate(
+    method: Localizer, inputs: tuple[list[EchoSet], list[Any]], search, best_score,
+    unknown: tuple[str, ...], free: int,
+) -> tuple[tuple[list[EchoSet], list[Any]], BatchBias]:  # fmt: skip
     """Estimate the bias of a batch and take it off.
 
     Args:
@@ -128,7 +131,7 @@ def _of_best(found: LocalMaxima, normal: Normal, free: int) -> tuple[_Marginal, 
     return _Marginal(*marginalise(at_best, free)), share
 
 
-def _without(sets, value: np.ndarray):
+def _without(sets: list[Any], value: np.ndarray) -> list[Any]:
     """Take a bias off echoes or one-way paths of every station."""
     return [
         each._replace(length=each.length - 0.5 * value[0], azimuth=each.azimuth - value[1])

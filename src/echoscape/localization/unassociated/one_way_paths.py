@@ -202,7 +202,7 @@ def _add(paths: _Paths, new: _Paths, echo, model, inflate) -> _Paths:
     """
     count, most = new.valid.shape[0], paths.valid.shape[0]
     whole = [jnp.concatenate([some, have]) for some, have in zip(new[:3], paths[:3])]
-    every = _as_candidates(*whole, echo, inflate)
+    every = _as_candidates(whole[0], whole[1], whole[2], echo, inflate)
     candidate = jnp.concatenate([new.valid, jnp.zeros(most, bool)])
 
     def own(one):

@@ -9,6 +9,7 @@ Gives the `Meaning` that each claims.
 
 import dataclasses
 import re
+from collections.abc import Callable
 
 from echoscape.checks import InputError, unknown_name
 
@@ -76,7 +77,7 @@ QUANTITIES = {
 }  # fmt: skip
 """What a column may be stated to mean, and the kind of its unit."""
 
-_PHRASES = (
+_PHRASES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (r"(time|angle|direction) of (arrival|departure|flight)", lambda m: {
         ("time", "arrival"): "toa", ("time", "flight"): "tof", ("angle", "arrival"): "aoa",
         ("angle", "departure"): "aod", ("direction", "arrival"): "doa",

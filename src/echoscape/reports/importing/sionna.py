@@ -165,7 +165,7 @@ class SavedSionna(Layout):
                 f"antenna, path); got {tau.shape}"
             )
         if "a" in arrays and np.iscomplexobj(arrays["a"]):
-            parts = arrays["a"].real, arrays["a"].imag
+            parts = np.real(arrays["a"]), np.imag(arrays["a"])
         elif "a_real" in arrays and "a_imag" in arrays:
             parts = arrays["a_real"], arrays["a_imag"]
         elif "a" in arrays and len(arrays["a"]) == 2 and arrays["a"].ndim == 6:

@@ -181,10 +181,9 @@ def long_columns(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def columns_of_arrays(arrays: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
     """Lay arrays over (user, path), (user, 3) and scalars out as columns, one row a path."""
-    usable = {n: np.asarray(v) for n, v in arrays.items() if meaning(n) is not None}
-    paths = {
-        n: v for n, v in usable.items() if v.ndim == 2 and meaning(n).quantity in _PATHS
-    }  # pyright: ignore[reportOptionalMemberAccess]  # fmt: skip
+    understood = {name: found for name in arrays if (found := meaning(name)) is not None}
+    usable = {name: np.asarray(arrays[name]) for name in understood}
+    paths = {n: v for n, v in usable.items() if v.ndim == 2 and understood[n].quantity in _PATHS}
     if not paths:
         flat = {n: v for n, v in usable.items() if v.ndim == 1 and len(v) > 1}
         if flat and len({len(v) for v in flat.values()}) == 1:

@@ -195,11 +195,11 @@ def _in_sight(layout: Layout, echoes: PairedEchoes) -> np.ndarray:
     offset = layout.targets.position - station
     length = np.linalg.norm(offset[:, :2], axis=1)
     azimuth = np.arctan2(offset[:, 1], offset[:, 0])
+    angle_std, delay_std = (float(std.max()) for std in echoes.deviations())
     # The errors of the first echo: those that the other methods had.
     first = echoes_of(
         layout.targets._replace(azimuth=azimuth[:, None], length=length[:, None]),
-        angle_std=float(np.max(echoes.angle_std)), delay_std=float(np.max(echoes.delay_std)),
-        seed=layout.number, paths=1,
+        angle_std=angle_std, delay_std=delay_std, seed=layout.number, paths=1,
     )  # fmt: skip
     return _as_direct(station, first, np.zeros(len(length), dtype=int))
 
