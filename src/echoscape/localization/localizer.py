@@ -10,7 +10,7 @@ Gives `Batch`es, and what a method found in one.
 """
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
@@ -20,22 +20,13 @@ import pydantic
 from echoscape.channel_map import ChannelMap
 from echoscape.checks import InputError
 from echoscape.localization.fix import Fix
+from echoscape.localization.posterior_modes import posterior_modes
 from echoscape.progress import Progress
 
 Height = float | tuple[float, float] | None
 """Height of the targets, lowest and highest to search, or the reports' own [m]."""
 
 CellSize = Annotated[float, pydantic.Field(gt=0, description="Side of the grid's cells [m].")]
-HeightStep = Annotated[
-    float,
-    pydantic.Field(
-        gt=0, description="Distance between the grid's heights, where a range is searched [m]."
-    ),
-]
-Reach = Annotated[
-    float,
-    pydantic.Field(gt=0, description="How far from the nearest report a target may be [m]."),
-]
 Starts = Annotated[int, pydantic.Field(ge=1, description="Peaks of the grid that are refined.")]
 Chunk = Annotated[int, pydantic.Field(ge=1, description="Most targets in memory at a time.")]
 AmbiguousBelow = Annotated[
@@ -44,14 +35,6 @@ AmbiguousBelow = Annotated[
         gt=0,
         le=1,
         description="A best mode with less of the posterior than this is called ambiguous [1].",
-    ),
-]
-AmbiguousAbove = Annotated[
-    float,
-    pydantic.Field(
-        gt=0,
-        description="A posterior with a wider standard deviation than this is called ambiguous "
-        "[m].",
     ),
 ]
 
@@ -106,6 +89,44 @@ class Localizer(pydantic.BaseModel, abc.ABC):
         while size < min(count, chunk):
             size *= 8
         return min(size, chunk)
+
+
+class GridLocalizer(Localizer):
+    """A method that refines the peaks of a grid, and the settings that all such have."""
+
+    height_step: float = pydantic.Field(default=4.0, gt=0)
+    """Distance between the grid's heights, where a range is searched [m]."""
+    reach: float = pydantic.Field(default=15.0, gt=0)
+    """How far from the nearest report a target may be [m]."""
+    starts: Starts = 4
+    ambiguous_below: AmbiguousBelow = 0.9
+    ambiguous_above: float = pydantic.Field(default=3.0, gt=0)
+    """A posterior with a wider standard deviation than this is called ambiguous [m]."""
+
+    def judge(
+        self,
+        target: np.ndarray,
+        maxima: Any,
+        maps: Iterable[ChannelMap],
+        height_free: bool,
+        learnt: dict[str, float] | None = None,
+    ) -> Fix:
+        """Merge the maxima of every target into modes, weigh and judge them.
+
+        Args:
+            target: The targets' numbers.
+            maxima: Their local maxima.
+            maps: Maps whose reports tell how far the search reached.
+            height_free: Whether the height was searched.
+            learnt: What was learnt from all targets together, by name.
+        """
+        place = maxima.position.reshape(-1, 3)
+        support = np.min([each.support(place) for each in maps], axis=0)
+        return posterior_modes(
+            target, maxima, support.reshape(maxima.position.shape[:2]), height_free,
+            reach=self.reach, ambiguous_below=self.ambiguous_below,
+            ambiguous_above=self.ambiguous_above, starts=self.starts, learnt=learnt,
+        )  # fmt: skip
 
 
 def run(method: Localizer, batch: Batch, progress: Progress | None) -> Fix:

@@ -8,6 +8,7 @@ Takes `PairedEchoes` and a `ChannelMap`.
 Gives a `Batch` for `run`.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,11 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pydantic
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from echoscape.channel_map import ChannelMap
-from echoscape.channel_map.station_reports import distance_to_nearest
-from echoscape.localization.associated.by_rank import Pairs
 from echoscape.localization.associated.one_way_likelihood import (
     NearPaths,
     OneWayTarget,
@@ -33,23 +32,10 @@ from echoscape.localization.associated.one_way_likelihood import (
     one_way_target,
 )
 from echoscape.localization.associated.paired_likelihood import PairedEchoes
-from echoscape.localization.localizer import (
-    AmbiguousAbove,
-    AmbiguousBelow,
-    Batch,
-    CellSize,
-    Chunk,
-    Height,
-    HeightStep,
-    Localizer,
-    Reach,
-    Starts,
-    height_range,
-    only_map,
-)
-from echoscape.localization.posterior_modes import posterior_modes
+from echoscape.localization.associated.paired_search import PairedGrid, PairedSearch
+from echoscape.localization.localizer import Batch, Chunk, Height, Starts
 from echoscape.localization.unassociated.ascent import LocalMaxima, gauss_newton_ascent
-from echoscape.localization.unassociated.grid import cell_centres, find_peaks, round_up
+from echoscape.localization.unassociated.grid import find_peaks
 from echoscape.localization.unassociated.grid_features import (
     CellFeatures,
     features_of_cells,
@@ -59,7 +45,7 @@ from echoscape.localization.unassociated.one_way_paths import OneWayPaths
 from echoscape.localization.unassociated.posterior_quadrature import integrate_modes
 
 
-class AssociatedByPath(Localizer):
+class AssociatedByPath(PairedSearch):
     """Locate from echoes of known pairs of paths, each a path of the map by its rank or by match.
 
     Implements Eq. (42) of [wu-ckm] with the echoes' own errors added to the map's, the map's error
@@ -67,16 +53,10 @@ class AssociatedByPath(Localizer):
     """
 
     name: ClassVar[str] = "by-path"
-    measurements: ClassVar[tuple[type, ...]] = (PairedEchoes,)
-    needs: ClassVar[str] = "echoes of known pairs of paths (PairedEchoes)"
 
     rank_association: Ranks = "soft"
     """What the order of power implies: "hard", the order of the map's paths; "soft", that but for
     exchanges of neighbours, weighed by their gap of power; "none", nothing."""
-    pairs: Pairs = "all"
-    cell: CellSize = 2.0
-    height_step: HeightStep = 4.0
-    reach: Reach = 15.0
     starts: Starts = 6
     refined: int = pydantic.Field(default=2, ge=1)
     """Best ends of the ascents that are refined again."""
@@ -84,25 +64,16 @@ class AssociatedByPath(Localizer):
     """Steps of each ascent."""
     candidates: int = pydantic.Field(default=12, ge=1)
     """Most paths of the map compared at a position without rank association."""
-    ambiguous_below: AmbiguousBelow = 0.9
-    ambiguous_above: AmbiguousAbove = 3.0
     chunk: Chunk = 200
 
     def prepare(
         self, maps: Mapping[str, ChannelMap], height: Height, measurements: PairedEchoes
     ) -> Any:
         """Query the map on a grid."""
-        channel_map, paths = only_map(maps, "paired echoes"), measurements.delay.shape[-1]
-        low, high = height_range([channel_map], height)
-        centres, _ = cell_centres(
-            [channel_map], low, high, cell=self.cell, height_step=self.height_step,
-            reach=self.reach,
-        )  # fmt: skip
-        predictor, cells = channel_map.predictor(), jnp.asarray(round_up(centres))
+        grid, paths = self.grid_of(maps, height), measurements.delay.shape[-1]
         return _Grid(
-            predictor, np.asarray(channel_map.report_position), cells,
-            jnp.arange(len(cells)) < len(centres), _near_all(predictor, cells, paths + 1),
-            features_of_cells(predictor, np.asarray(cells)), np.array([low, high]),
+            grid, _near_all(grid.predictor, grid.cells, paths + 1),
+            features_of_cells(grid.predictor, np.asarray(grid.cells)),
         )  # fmt: skip
 
     def batch(self, prepared: "_Grid", measurements: PairedEchoes) -> Batch:
@@ -110,53 +81,39 @@ class AssociatedByPath(Localizer):
         paths = prepared.near.mean.shape[1] - 1
         echoes = measurements.of_pairs(self.pairs, paths)
         deviations = echoes.deviations()
-        low, high = prepared.heights
+        grid, heights = prepared.grid, prepared.grid.heights
         width = self.candidates if self.rank_association == "none" else paths + 1
         numbers = (self.starts, self.refined, self.steps, width)
 
         def search(inputs) -> LocalMaxima:
             some, errors = inputs
             found = _search(
-                prepared.predictor, prepared.cells, prepared.valid, prepared.near,
-                prepared.features, some, errors, jnp.asarray(prepared.heights),
-                jnp.asarray(self.cell), self.rank_association, numbers,
+                grid.predictor, grid.cells, jnp.asarray(grid.valid), prepared.near,
+                prepared.features, some, errors, jnp.asarray(heights), jnp.asarray(self.cell),
+                self.rank_association, numbers,
             )  # fmt: skip
 
             def evaluate_points(position, _):
                 return _values(
-                    prepared.predictor, some, errors, self.rank_association, width,
+                    grid.predictor, some, errors, self.rank_association, width,
                     jnp.asarray(position),
                 )  # fmt: skip
 
-            return integrate_modes(
-                jax.tree.map(np.asarray, found), evaluate_points, prepared.heights
-            )
-
-        def conclude(found: LocalMaxima):
-            support = distance_to_nearest(found.position.reshape(-1, 3), prepared.report_position)
-            return posterior_modes(
-                np.arange(len(found.position)), found,
-                support.reshape(found.position.shape[:2]), low < high, reach=self.reach,
-                ambiguous_below=self.ambiguous_below, ambiguous_above=self.ambiguous_above,
-                starts=self.starts,
-            )  # fmt: skip
+            return integrate_modes(jax.tree.map(np.asarray, found), evaluate_points, heights)
 
         inputs = (echoes.without_deviations(), deviations)
+        conclude = functools.partial(self.conclude, grid)
         return Batch(len(echoes.delay), inputs, search, conclude)
 
 
 class _Grid(NamedTuple):
     """A map queried on a grid."""
 
-    predictor: ChannelMap
-    report_position: Float[np.ndarray, "report 3"]
-    cells: Float[Array, "cell 3"]
-    valid: Bool[Array, " cell"]
+    grid: PairedGrid
     near: NearPaths
     """The map's ranked paths at every cell."""
     features: CellFeatures
     """All paths of the map at every cell."""
-    heights: Float[np.ndarray, "2"]
 
 
 @eqx.filter_jit

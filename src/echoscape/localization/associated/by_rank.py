@@ -9,20 +9,19 @@ Takes `PairedEchoes` and a `ChannelMap`.
 Gives a `Batch` for `run`.
 """
 
+import functools
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pydantic
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from echoscape.channel_map import ChannelMap
-from echoscape.channel_map.station_reports import distance_to_nearest
 from echoscape.checks import InputError
-from echoscape.estimation import AnyArray
 from echoscape.localization.associated.paired_likelihood import (
     PairedEchoes,
     RankedPaths,
@@ -31,37 +30,15 @@ from echoscape.localization.associated.paired_likelihood import (
     ranked_paths,
     target_sums,
 )
-from echoscape.localization.localizer import (
-    AmbiguousAbove,
-    AmbiguousBelow,
-    Batch,
-    CellSize,
-    Chunk,
-    Height,
-    HeightStep,
-    Localizer,
-    Reach,
-    Starts,
-    height_range,
-    only_map,
-)
-from echoscape.localization.posterior_modes import posterior_modes
+from echoscape.localization.associated.paired_search import PairedGrid, PairedSearch
+from echoscape.localization.localizer import Batch, Chunk, Height
 from echoscape.localization.unassociated.ascent import LocalMaxima, gauss_newton_ascent
-from echoscape.localization.unassociated.grid import cell_centres, round_up
-
-Pairs = Annotated[
-    Literal["all", "reciprocal"],
-    pydantic.Field(
-        description='Use "all" ordered pairs of paths, Eq. (6) of [wu-ckm], or only the '
-        '"reciprocal" ones that return the way they came, Eq. (5).'
-    ),
-]
 
 _BLOCK = 64  # cells
 _NEVER = -1e20  # weight of an observation of the first path at a cell that is padding
 
 
-class AssociatedByRank(Localizer):
+class AssociatedByRank(PairedSearch):
     """Locate from echoes of known pairs of paths, whose ranks are those of the map.
 
     Eq. (40) of [wu-ckm] as printed has the map's variances only, and a sharp map then trusts
@@ -69,41 +46,23 @@ class AssociatedByRank(Localizer):
     """
 
     name: ClassVar[str] = "by-rank"
-    measurements: ClassVar[tuple[type, ...]] = (PairedEchoes,)
-    needs: ClassVar[str] = "echoes of known pairs of paths (PairedEchoes)"
 
-    cell: CellSize = 2.0
-    height_step: HeightStep = 4.0
-    reach: Reach = 15.0
-    starts: Starts = 4
     refined: int = pydantic.Field(default=2, ge=1)
     """Ends of the first ascent that are refined again, with the map queried anew."""
     steps: int = pydantic.Field(default=3, ge=2)
     """Steps of each ascent."""
-    pairs: Pairs = "all"
-    ambiguous_below: AmbiguousBelow = 0.9
-    ambiguous_above: AmbiguousAbove = 3.0
     chunk: Chunk = 1000
 
     def prepare(
         self, maps: Mapping[str, ChannelMap], height: Height, measurements: PairedEchoes
     ) -> Any:
         """Query the map's strongest paths on a grid."""
-        channel_map = only_map(maps, "paired echoes")
-        paths = measurements.delay.shape[-1]
-        low, high = height_range([channel_map], height)
-        centres, _ = cell_centres(
-            [channel_map], low, high, cell=self.cell, height_step=self.height_step,
-            reach=self.reach,
-        )  # fmt: skip
-        cells, predictor = jnp.asarray(round_up(centres)), channel_map.predictor()
-        ranked = _ranked_at(predictor, cells, paths, low == high)
-        valid = np.arange(len(cells)) < len(centres)
-        report = np.asarray(channel_map.report_position)
-        return _Grid(predictor, report, cells, valid, ranked, np.array([low, high]))
+        grid, paths = self.grid_of(maps, height), measurements.delay.shape[-1]
+        return _Grid(grid, _ranked_at(grid.predictor, grid.cells, paths, not grid.height_free))
 
     def batch(self, prepared: "_Grid", measurements: PairedEchoes) -> Batch:
         """Turn every target's echoes into sums, and the grid into their weights."""
+        grid = prepared.grid
         echoes = measurements.of_pairs(self.pairs, prepared.ranked.mean.shape[1])
         angle_std, delay_std = echoes.deviations()
         if np.ptp(angle_std) > 0 or np.ptp(delay_std) > 0:
@@ -114,37 +73,24 @@ class AssociatedByRank(Localizer):
         zenith = echoes.departure_zenith is not None
         errors = jnp.asarray(angle_std[0], float), jnp.asarray(delay_std[0], float)
         weight = cell_weights(prepared.ranked, *errors, zenith)
-        weight = weight.at[0].set(jnp.where(prepared.valid, weight[0], _NEVER))
-        low, high = prepared.heights
+        weight = weight.at[0].set(jnp.where(grid.valid, weight[0], _NEVER))
 
         def search(some: PairedEchoes) -> LocalMaxima:
             numbers = (self.starts, self.refined, self.steps)
             return _search(
-                prepared.predictor, prepared.cells, prepared.ranked, weight, some, errors,
-                jnp.asarray(prepared.heights), numbers, bool(low == high),
+                grid.predictor, grid.cells, prepared.ranked, weight, some, errors,
+                jnp.asarray(grid.heights), numbers, not grid.height_free,
             )  # fmt: skip
 
-        def conclude(found: LocalMaxima):
-            support = distance_to_nearest(found.position.reshape(-1, 3), prepared.report_position)
-            return posterior_modes(
-                np.arange(len(found.position)), found,
-                support.reshape(found.position.shape[:2]), low < high, reach=self.reach,
-                ambiguous_below=self.ambiguous_below, ambiguous_above=self.ambiguous_above,
-                starts=self.starts,
-            )  # fmt: skip
-
+        conclude = functools.partial(self.conclude, grid)
         return Batch(len(echoes.delay), echoes.without_deviations(), search, conclude)
 
 
 class _Grid(NamedTuple):
     """A map queried on a grid."""
 
-    predictor: ChannelMap
-    report_position: Float[np.ndarray, "report 3"]
-    cells: Float[AnyArray, "cell 3"]
-    valid: Bool[np.ndarray, " cell"]
+    grid: PairedGrid
     ranked: RankedPaths
-    heights: Float[np.ndarray, "2"]
 
 
 @eqx.filter_jit

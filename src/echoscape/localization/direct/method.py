@@ -30,18 +30,12 @@ from echoscape.localization.direct.forward import DirectView
 from echoscape.localization.direct.grid import FINER, CellPaths, cell_paths, cell_peaks, score_cells
 from echoscape.localization.direct.likelihood import descend, fit_echoes
 from echoscape.localization.localizer import (
-    AmbiguousAbove,
-    AmbiguousBelow,
     Batch,
+    GridLocalizer,
     Height,
-    HeightStep,
-    Localizer,
-    Reach,
-    Starts,
     height_range,
     station_map,
 )
-from echoscape.localization.posterior_modes import posterior_modes
 from echoscape.localization.unassociated.ascent import LocalMaxima
 from echoscape.localization.unassociated.grid import cell_centres
 from echoscape.numerics import DescentSettings, damped_newton
@@ -53,7 +47,7 @@ _MOST_NUMBERS = 3e8  # held of all cells' paths: about a gigabyte
 _SNR = 1e4  # of an echo, for the first score of peaks
 
 
-class Direct(Localizer):
+class Direct(GridLocalizer):
     """Locate from samples of echoes, the gains of all echoes integrated out.
 
     With more than one target, target k of snapshot n gets the number ``n * targets + k``, and one
@@ -71,20 +65,15 @@ class Direct(Localizer):
     """Most one-way paths whose pairs echo."""
     cell: float | None = pydantic.Field(default=None, gt=0)
     """Side of the grid's cells [m]; a quarter of the resolved length if not given."""
-    height_step: HeightStep = 4.0
-    reach: Reach = 15.0
     peaks: int = pydantic.Field(default=24, ge=1)
     """Peaks of the grid that are scored again."""
     reciprocal: bool = True
     """Whether the gain out along i and back along j is that of the reverse: so it is of reciprocal
     materials, at one station that transmits and receives with the same antennas."""
-    starts: Starts = 4
     steps: int = pydantic.Field(default=25, ge=1)
     """Most steps of an ascent."""
     false_alarm: float = pydantic.Field(default=1e-3, gt=0, lt=1)
     """Probability that noise alone is taken for a target."""
-    ambiguous_below: AmbiguousBelow = 0.9
-    ambiguous_above: AmbiguousAbove = 3.0
 
     def targets_at_a_time(self, count: int) -> int:
         """Give one: samples and scores of all cells fill the memory."""
@@ -151,7 +140,6 @@ class Direct(Localizer):
         if len(counts) > 1:
             raise InputError(f"all pairs of stations need the same snapshots; got {sorted(counts)}")
         noise = jnp.asarray([each.noise() for each in snapshots])
-        support = _ends(prepared.views)
 
         def search(samples):
             found = _locate_all(self, prepared, [jnp.asarray(s[0]) for s in samples], noise)
@@ -163,14 +151,8 @@ class Direct(Localizer):
             if self.targets == 1:
                 number = np.asarray(snapshots[0].target)[:, None]
             maxima = jax.tree.map(lambda leaf: leaf[significant], maxima)
-            flat = maxima.position.reshape(-1, 3)
-            distance = np.min([m.support(flat) for m in support], axis=0)
-            return posterior_modes(
-                number[significant], maxima, distance.reshape(maxima.position.shape[:2]),
-                prepared.heights[0] < prepared.heights[1], reach=self.reach,
-                ambiguous_below=self.ambiguous_below, ambiguous_above=self.ambiguous_above,
-                starts=self.starts,
-            )  # fmt: skip
+            free = bool(prepared.heights[0] < prepared.heights[1])
+            return self.judge(number[significant], maxima, _ends(prepared.views), free)
 
         return Batch(counts.pop(), [each.echoes for each in snapshots], search, conclude)
 

@@ -23,21 +23,16 @@ from echoscape.channel_map import ChannelMap
 from echoscape.checks import InputError
 from echoscape.localization.fix import Fix, FixStatus
 from echoscape.localization.localizer import (
-    AmbiguousAbove,
-    AmbiguousBelow,
     Batch,
     CellSize,
     Chunk,
+    GridLocalizer,
     Height,
-    HeightStep,
-    Localizer,
-    Reach,
     Starts,
     height_range,
     search_all,
     station_map,
 )
-from echoscape.localization.posterior_modes import posterior_modes
 from echoscape.localization.unassociated.ascent import (
     LocalMaxima,
     best_ends,
@@ -75,7 +70,7 @@ _PRESENCE_WEIGHT = 1.0
 _DETECTION, _FALSE_SHARE = 0.9, 0.1  # assumed where nothing is given or learnt
 
 
-class Unassociated(Localizer):
+class Unassociated(GridLocalizer):
     """Locate from echoes whose paths are unknown; the association is marginalised.
 
     Implements Eq. (42) of [wu-ckm] with the measurement covariance added to the map's in (40), and
@@ -87,8 +82,6 @@ class Unassociated(Localizer):
     needs: ClassVar[str] = "echoes (Echoes)"
 
     cell: CellSize = 2.0
-    height_step: HeightStep = 4.0
-    reach: Reach = 15.0
     starts: Starts = 8
     steps: int = pydantic.Field(default=5, ge=1)
     """Gauss-Newton steps of each ascent."""
@@ -110,8 +103,6 @@ class Unassociated(Localizer):
     targets: int = pydantic.Field(default=1, ge=1, le=2)
     """Most targets in each set of echoes.  With two, target k of the set with number n gets the
     number ``2 * n + k``; with one, a set that holds more gets the status ``SEVERAL``."""
-    ambiguous_below: AmbiguousBelow = 0.9
-    ambiguous_above: AmbiguousAbove = 3.0
     chunk: Chunk = 32
 
     @pydantic.field_validator("unknown", mode="before")
@@ -176,17 +167,11 @@ class Unassociated(Localizer):
 
         def judge(number, result, bias) -> Fix:
             found, normal = result
-            flat = found.position.reshape(-1, 3)
-            support = np.min([m.support(flat) for m in prepared.maps.values()], axis=0)
             learnt = {"detection": model.detection, "false_share": model.false_share}
             if powers:
                 learnt["log_power_std"] = model.log_power_std
-            fix = posterior_modes(
-                number, found, support.reshape(found.position.shape[:2]), free == 3,
-                reach=self.reach, ambiguous_below=self.ambiguous_below,
-                ambiguous_above=self.ambiguous_above, starts=self.starts,
-                learnt={name: float(value) for name, value in learnt.items()},
-            )  # fmt: skip
+            learnt = {name: float(value) for name, value in learnt.items()}
+            fix = self.judge(number, found, prepared.maps.values(), free == 3, learnt)
             return state_bias(fix, found, normal, bias, free)
 
         def search_again(rows, echo):

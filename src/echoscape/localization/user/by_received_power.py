@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import numpy as np
+import pydantic
 from jaxtyping import Float
 from scipy.spatial import KDTree
 
@@ -19,13 +20,11 @@ from echoscape.channel_map.received_power import SignalStrengthMap, fit_signal_s
 from echoscape.checks import InputError
 from echoscape.localization.fix import Fix, FixStatus
 from echoscape.localization.localizer import (
-    AmbiguousAbove,
     Batch,
     CellSize,
     Chunk,
     Height,
     Localizer,
-    Reach,
     only_map,
     run,
 )
@@ -46,8 +45,10 @@ class ReceivedPower(Localizer):
     needs: ClassVar[str] = "received powers in dB (StrengthReadings, or an array of readings)"
 
     cell: CellSize = 0.2
-    reach: Reach = 1.0
-    ambiguous_above: AmbiguousAbove = 3.0
+    reach: float = pydantic.Field(default=1.0, gt=0)
+    """How far from the nearest reading to search [m]."""
+    ambiguous_above: float = pydantic.Field(default=3.0, gt=0)
+    """A posterior with a wider standard deviation than this is called ambiguous [m]."""
     chunk: Chunk = 256
 
     def prepare(self, maps: Mapping[str, Any], height: Height, measurements: Any) -> "_Grid":
