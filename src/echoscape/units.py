@@ -17,6 +17,26 @@ STANDARD_TEMPERATURE = 290.0
 """Noise reference temperature [K]."""
 
 
+def length_of(delay):
+    """Turn a delay [s] into the length that light travels in it [m]."""
+    return SPEED_OF_LIGHT * delay
+
+
+def delay_of(length):
+    """Turn a length [m] into the time that light takes for it [s]."""
+    return length / SPEED_OF_LIGHT
+
+
+def wavelength_of(frequency):
+    """Give the wavelength of a frequency in vacuum [m]."""
+    return SPEED_OF_LIGHT / frequency
+
+
+def wavenumber_of(frequency):
+    """Give how many cycles of a frequency, or of a difference of two, stand in a metre [1/m]."""
+    return frequency / SPEED_OF_LIGHT
+
+
 def from_db(decibel):
     """Turn decibels into a linear power ratio."""
     return 10.0 ** (decibel / 10.0)

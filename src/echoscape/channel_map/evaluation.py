@@ -21,9 +21,9 @@ from echoscape.channel_map.prior import ChannelMap, PathPrior
 from echoscape.channel_map.station_reports import reports_of_station
 from echoscape.estimation import AnyArray, PathEstimates
 from echoscape.reports import Reports
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import length_of, wrap_angle
 
-UNIT = np.array([0.05, 0.05, 5e-9 * SPEED_OF_LIGHT])
+UNIT = np.array([0.05, 0.05, length_of(5e-9)])
 """Errors of azimuth, zenith and length in which paths are compared [rad, rad, m]."""
 
 _FARTHEST = 3.0  # of those units, all three together
@@ -90,7 +90,7 @@ def evaluate(channel_map: ChannelMap, reports: Reports, *, strongest: int = 5) -
     surprise = -np.where(present, np.log(promised), np.log1p(-promised))
     surprise = np.where(present | (np.asarray(prior.probability) > 0), surprise, 0.0)
     brier = (np.asarray(prior.probability, dtype=float) - present) ** 2
-    shown = error / [1.0, 1.0, SPEED_OF_LIGHT]
+    shown = error / [1.0, 1.0, length_of(1.0)]
     rms = np.sqrt(np.mean(shown**2, axis=0)).tolist() if len(error) else [None] * 3
     middle = np.median(np.abs(shown), axis=0).tolist() if len(error) else [None] * 3
     return Evaluation(

@@ -19,7 +19,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from echoscape.channel_model.ray import Motion, RaySet, evolve, jones_at, move
 from echoscape.scene import PlanarArray, distance
-from echoscape.units import SPEED_OF_LIGHT, from_db
+from echoscape.units import from_db, wavelength_of
 
 _TERMS = 11  # of the series: the first left out is below 1e-16
 
@@ -188,7 +188,7 @@ def realize(
         polarisation: What reflections do to polarisation.
         key: Random key of the Jones matrices.
     """
-    wavelength = SPEED_OF_LIGHT / carrier_frequency
+    wavelength = wavelength_of(carrier_frequency)
     start, end = (array.positions() * wavelength for array in (transmit, receive))
     count = rays.point.shape[0]
     jones = jnp.zeros(0)

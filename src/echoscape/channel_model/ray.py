@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 
 from echoscape.scene import distance
 from echoscape.tracking.anchor import AnchorType, predict_path
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import delay_of
 
 
 class RaySet(eqx.Module):
@@ -77,7 +77,7 @@ class RayState(eqx.Module):
     @property
     def delay(self) -> Float[Array, "*time ray"]:
         """Delay, absolute [s]."""
-        return self.length / SPEED_OF_LIGHT
+        return delay_of(self.length)
 
 
 def move(motion: Motion, time: Float[Array, ""]) -> tuple[Float[Array, "3"], Float[Array, "3"]]:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Complex, Float
 
 from echoscape.propagation import radar_gain
 from echoscape.scene import PlanarArray, angles_of, distance, steering_vector, unit_vector
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import delay_of, length_of, wavelength_of
 
 
 class EchoRealization(eqx.Module):
@@ -52,7 +52,7 @@ def sense(
         array: Sends and hears.
         carrier_frequency: Carrier [Hz].
     """
-    wavelength = SPEED_OF_LIGHT / carrier_frequency
+    wavelength = wavelength_of(carrier_frequency)
     ahead = point - station[None]
     length = distance(ahead)
     azimuth, zenith = angles_of(ahead)
@@ -63,7 +63,7 @@ def sense(
     steering = jax.vmap(steering_vector, (None, 0, 0))(array, azimuth, zenith)
     coefficient = jnp.einsum("s,sa,sb->abs", gain, steering, steering)
     return EchoRealization(
-        coefficient, 2 * length / SPEED_OF_LIGHT, 2 * closing / wavelength, azimuth, zenith
+        coefficient, delay_of(2 * length), 2 * closing / wavelength, azimuth, zenith
     )
 
 
@@ -72,4 +72,4 @@ def first_bounces(
 ) -> Float[Array, "scatterer 3"]:
     """Place the scatterers that echoes come from [m]."""
     ahead = unit_vector(echoes.azimuth, echoes.zenith)
-    return station[None] + 0.5 * SPEED_OF_LIGHT * echoes.delay[:, None] * ahead
+    return station[None] + 0.5 * length_of(echoes.delay)[:, None] * ahead

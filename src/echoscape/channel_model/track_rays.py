@@ -18,7 +18,7 @@ from echoscape.checks import InputError
 from echoscape.reports.columns import Columns
 from echoscape.reports.files import read_table
 from echoscape.tracking.track_table import TRACKS, USER
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 SMOOTHING = 1.0
 """Time over which a level is averaged [s]."""
@@ -103,7 +103,7 @@ def rays_from_tracks(
     end = np.array([rows[-1] for rows, _ in kept])
     level, presence = (np.zeros((len(time), len(kept))) for _ in range(2))
     for k, (rows, seen) in enumerate(kept):
-        raw = 10 * np.log10(power[seen] * (delay[seen] * SPEED_OF_LIGHT) ** 2)
+        raw = 10 * np.log10(power[seen] * length_of(delay[seen]) ** 2)
         level[:, k] = np.interp(time, when[seen], _smooth(when[seen], raw))
         presence[:, k] = _present(time, float(when[rows[0]]), float(when[rows[-1]]))
     return RaySet(

@@ -29,13 +29,7 @@ from jaxtyping import Float
 
 from echoscape.checks import read_settings
 from echoscape.propagation.free_space import target_gain
-from echoscape.units import (
-    BOLTZMANN,
-    SPEED_OF_LIGHT,
-    STANDARD_TEMPERATURE,
-    from_db,
-    wrap_angle,
-)
+from echoscape.units import BOLTZMANN, STANDARD_TEMPERATURE, from_db, wavelength_of, wrap_angle
 
 _Number = Annotated[float, pydantic.Field(strict=True)]
 _Count = Annotated[int, pydantic.Field(strict=True, ge=1)]
@@ -92,7 +86,7 @@ class LinkBudget(pydantic.BaseModel):
     @property
     def wavelength(self) -> float:
         """Wavelength of the carrier [m]."""
-        return SPEED_OF_LIGHT / self.carrier_frequency
+        return wavelength_of(self.carrier_frequency)
 
     @property
     def array_gain(self) -> float:

@@ -18,7 +18,7 @@ from echoscape.imaging.field.solver import NoncoherentPoints
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.imaging.solver import Solver
 from echoscape.imaging.support_search.solver import VisibilityGamp
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of, wavelength_of
 
 UNKNOWN = ("gain", "phase", "position", "clock")
 """What can be named as unknown."""
@@ -66,7 +66,7 @@ def choose_solver(snapshots: Snapshots, unknown: Sequence[str] = ()) -> tuple[So
     Returns:
         The solver, and a sentence that says why.
     """
-    wavelength = SPEED_OF_LIGHT / float(snapshots.frequency.mean())
+    wavelength = wavelength_of(float(snapshots.frequency.mean()))
     place, clock = snapshots.deviations()
     station = snapshots.antenna_position_std
     largest = max(
@@ -91,6 +91,6 @@ def choose_solver(snapshots: Snapshots, unknown: Sequence[str] = ()) -> tuple[So
     band = float(np.ptp(snapshots.frequency)) * len(snapshots.frequency)
     band /= len(snapshots.frequency) - 1
     return NoncoherentPoints(), (
-        f"without phases, for {why}; neighbours nearer than {SPEED_OF_LIGHT / (2 * band):.2g} m, "
+        f"without phases, for {why}; neighbours nearer than {length_of(0.5 / band):.2g} m, "
         "c over twice the bandwidth, are not resolved"
     )

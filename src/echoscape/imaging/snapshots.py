@@ -13,7 +13,7 @@ from jaxtyping import Complex, Float
 from echoscape.checks import InputError
 from echoscape.files.npz import Kind
 from echoscape.reports.archive import open_arrays, write_arrays
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 
 class Snapshots(eqx.Module):
@@ -45,7 +45,7 @@ class Snapshots(eqx.Module):
         nothing = np.zeros(len(self.user_position))
         place = nothing if self.user_position_std is None else self.user_position_std
         clock = nothing if self.user_clock_std is None else self.user_clock_std
-        return place, SPEED_OF_LIGHT * clock
+        return place, length_of(clock)
 
     def __check_init__(self):
         station, antenna, pilot, subcarrier = self.received.shape

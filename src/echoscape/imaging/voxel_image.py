@@ -18,7 +18,7 @@ from echoscape.files.npz import Kind
 from echoscape.reports.archive import open_arrays, write_arrays
 from echoscape.scene.static_points import StaticPoints
 from echoscape.scene.voxel_grid import VoxelGrid
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import wavelength_of
 
 LEAST_LOG_ODDS = 5.0
 """An image is not certified while one of its voxels has smaller log-odds than this."""
@@ -176,7 +176,7 @@ class VoxelImage(Displayed, eqx.Module):
             spread = 2 * deviation / np.maximum(size, 1e-12)
         gain = None
         if self.frequency is not None:
-            reach = (SPEED_OF_LIGHT / self.frequency / (4 * np.pi)) ** 2
+            reach = (wavelength_of(self.frequency) / (4 * np.pi)) ** 2
             gain = 2 * np.log(np.maximum(size, 1e-12) * reach)
         return StaticPoints.scatterers(
             place,

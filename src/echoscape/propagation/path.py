@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 
 from echoscape.propagation.path_ranges import check_paths
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import delay_of, length_of
 
 if typing.TYPE_CHECKING:
     AnyArray = jax.Array | np.ndarray
@@ -118,18 +118,18 @@ class Paths(eqx.Module):
             columns: All other fields.
         """
         if delay_std is not None:
-            columns["length_std"] = SPEED_OF_LIGHT * delay_std
-        return cls(length=SPEED_OF_LIGHT * delay, **columns)
+            columns["length_std"] = length_of(delay_std)
+        return cls(length=length_of(delay), **columns)
 
     @property
     def delay(self) -> Float[AnyArray, "*batch path"]:
         """The length as a delay, for the edges; derived, so not to be written to [s]."""
-        return _read_only(self.length / SPEED_OF_LIGHT)
+        return _read_only(delay_of(self.length))
 
     @property
     def delay_std(self) -> Float[AnyArray, "*batch path"]:
         """The standard deviation of `delay` [s]."""
-        return _read_only(self.length_std / SPEED_OF_LIGHT)
+        return _read_only(delay_of(self.length_std))
 
     def with_gain(self, gain: OptionalComplex) -> "Paths":
         """Replace the gains, and the powers with them."""

@@ -15,14 +15,14 @@ import jax
 import numpy as np
 
 from echoscape.checks import InputError
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 if TYPE_CHECKING:
     from echoscape.propagation.path import Paths
 
 LONGEST = 3e5
 """No path is longer [m]: nanoseconds given as seconds are always noticed."""
-LARGEST_LENGTH_STD = 1e-5 * SPEED_OF_LIGHT
+LARGEST_LENGTH_STD = length_of(1e-5)
 """A larger deviation of a length is one of another unit [m]."""
 _ROUNDING = 1e-5  # an angle of pi in single precision is a little above pi
 _DEGREES = "if these are degrees, multiply them by pi/180"

@@ -32,7 +32,7 @@ from echoscape.checks import InputError
 from echoscape.propagation.path import Paths
 from echoscape.propagation.traced_route import TracedRoute
 from echoscape.scene.mesh import Mesh, make_mesh
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 OLDEST_LLVM = 17
 """Oldest LLVM with which Sionna RT solves."""
@@ -295,7 +295,7 @@ def _lay_out(
     gain = rows["jones"][:, 0, 0] * np.exp(-2j * np.pi * (turn - np.round(turn)))
     paths = Paths(
         gain=jnp.asarray(lay(gain)),
-        length=jnp.asarray(SPEED_OF_LIGHT * lay(rows["delay"])),
+        length=jnp.asarray(length_of(lay(rows["delay"]))),
         departure_azimuth=jnp.asarray(lay(rows["angles"][:, 0])),
         departure_zenith=jnp.asarray(lay(rows["angles"][:, 1])),
         arrival_azimuth=jnp.asarray(lay(arrival[:, 0])),

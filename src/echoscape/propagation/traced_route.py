@@ -15,7 +15,7 @@ from jaxtyping import Complex, Float
 from echoscape.checks import InputError
 from echoscape.propagation.path import Paths
 from echoscape.propagation.traced_table import traced_arrays
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 _NEEDED = ("t", "pos", "offset", "tau_ns", "aod", "eod", "aoa", "eoa")
 _MOST_CELLS = 20_000_000  # of padded sets; each takes about 200 bytes in all
@@ -117,7 +117,7 @@ def read_traced_route(
     )  # fmt: skip
     paths = Paths(
         gain=jnp.asarray(lay(amplitude * np.exp(-2j * np.pi * (turn - np.round(turn))))),
-        length=jnp.asarray(SPEED_OF_LIGHT * lay(delay)),
+        length=jnp.asarray(length_of(lay(delay))),
         departure_azimuth=jnp.asarray(lay(table["aod"].astype(float))),
         departure_zenith=jnp.asarray(lay(0.5 * np.pi - table["eod"].astype(float))),
         arrival_azimuth=jnp.asarray(lay(table["aoa"].astype(float))),

@@ -15,7 +15,7 @@ import numpy as np
 
 from echoscape.checks import InputError, nearest_name
 from echoscape.files.npz import Arrays, Kind, open_npz
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 _Shape = tuple[int | str | None, ...]
 _ARRAYS: dict[str, tuple[Kind, _Shape]] = {
@@ -141,7 +141,7 @@ def _check_delays(source: str, table: Mapping[str, np.ndarray]) -> None:
     station = table.get("bs_pos", table.get("tx_pos"))
     if "pos" in table and station is not None and len(table["pos"]):
         farthest = np.linalg.norm(table["pos"] - station, axis=1).max()
-        if 1e-9 * delay.max() * SPEED_OF_LIGHT < 0.1 * farthest:
+        if length_of(1e-9 * delay.max()) < 0.1 * farthest:
             raise InputError(
                 f"{source}: the longest delay in tau_ns, {delay.max():g} ns, is far shorter than "
                 f"the way to a user {farthest:.4g} m away; if these are seconds, multiply them by "

@@ -18,7 +18,7 @@ from jaxtyping import Complex, Float, Int
 from echoscape.propagation.ray_cast import BoxTree, build_tree, cast, sees
 from echoscape.scene import StaticPoints
 from echoscape.scene.mesh import Mesh
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import wavelength_of
 
 PERMITTIVITY = 5.24
 """Relative permittivity of concrete, ITU-R P.2040-3 table 3 [1]."""
@@ -244,7 +244,7 @@ def _strength(plane, station, end, sequence, bounce, length, carrier_frequency):
     conductivity = CONDUCTIVITY[0] * (carrier_frequency / 1e9) ** CONDUCTIVITY[1]
     loss = conductivity / (2 * math.pi * carrier_frequency * _VACUUM)
     eta = PERMITTIVITY - 1j * loss
-    gain = SPEED_OF_LIGHT / carrier_frequency / (4 * math.pi * np.maximum(length, 1e-3)) + 0j
+    gain = wavelength_of(carrier_frequency) / (4 * math.pi * np.maximum(length, 1e-3)) + 0j
     before = np.tile(station, (len(length), 1))
     for k in range(sequence.shape[1]):
         there = sequence[:, k] >= 0

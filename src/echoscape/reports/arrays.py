@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from echoscape.checks import InputError
 from echoscape.reports.schema import ANGLES, DEVIATIONS
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import delay_of
 
 PATH_COLUMNS = (*ANGLES, "delay", "power", *DEVIATIONS)
 
@@ -43,7 +43,7 @@ def table_from_arrays(
         if name in arrays and other in arrays:
             raise InputError(f"{source} takes {other} [s] or {name} [m], not both")
         if name in arrays:
-            arrays[other] = arrays.pop(name) / SPEED_OF_LIGHT
+            arrays[other] = delay_of(arrays.pop(name))
     if "delay" not in arrays:
         raise InputError(f"{source} needs delay [s] or length [m] of every path")
     shape = arrays["delay"].shape

@@ -23,7 +23,7 @@ from echoscape.propagation.path_ranges import (
     zenith_violation,
 )
 from echoscape.reports.schema import Schema
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 LONGEST_DELAY = 1e-3
 """No delay is longer: 300 km, so that nanoseconds given as seconds are always noticed [s]."""
@@ -135,7 +135,7 @@ class Columns:
         if np.any(values > longest):
             first = values[np.argmax(values > longest)]
             hint = (
-                f"a path of {first * SPEED_OF_LIGHT / 1e3:.4g} km is not physical, so if these are "
+                f"a path of {length_of(first) / 1e3:.4g} km is not physical, so if these are "
                 "nanoseconds, multiply them by 1e-9 (microseconds: by 1e-6)"
             )
             self.refuse(values > longest, name, f"must stay below {longest:.3g}", values, hint)

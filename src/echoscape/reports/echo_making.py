@@ -28,7 +28,7 @@ from echoscape.estimation import (
 from echoscape.propagation import Paths, target_gain
 from echoscape.reports.echo import Echoes
 from echoscape.reports.report import Reports
-from echoscape.units import SPEED_OF_LIGHT, from_db, wrap_angle
+from echoscape.units import from_db, length_of, wavelength_of, wrap_angle
 
 _ANGLES = ("departure_azimuth", "departure_zenith", "arrival_azimuth", "arrival_zenith")
 _FIELDS = (*_ANGLES, "length", "power", *(f"{name}_std" for name in (*_ANGLES, "length")))
@@ -100,7 +100,7 @@ def make_echoes(
     if budget is not None:
         present = _hear(truth, present, budget, generator)
     elif angle_std is not None and delay_std is not None:
-        errors = dict.fromkeys(_ANGLES, angle_std) | {"length": SPEED_OF_LIGHT * delay_std}
+        errors = dict.fromkeys(_ANGLES, angle_std) | {"length": length_of(delay_std)}
         for name, std in errors.items():
             truth[f"{name}_std"] = np.full(present.shape, std, dtype=float)
         truth["power"] = _target_gain(*target) * truth["outward"] * truth["back"]
@@ -128,7 +128,7 @@ def _target_gain(cross_section: float | None, carrier_frequency: float | None) -
     """Give what a target multiplies both one-way gains with, by the defaults of `LinkBudget`."""
     usual = LinkBudget()
     section = from_db(usual.cross_section_dbsm) if cross_section is None else cross_section
-    return target_gain(section, SPEED_OF_LIGHT / (carrier_frequency or usual.carrier_frequency))
+    return target_gain(section, wavelength_of(carrier_frequency or usual.carrier_frequency))
 
 
 def _check_options(budget, angle_std, delay_std, target, strongest, missed, false) -> None:
@@ -223,7 +223,7 @@ def _hear(
     heard = present & (snr >= budget.threshold)
     snr = np.where(heard, snr, 1.0)
     truth["power"] = section * budget.target_gain * truth["outward"] * truth["back"]
-    truth["length_std"] = SPEED_OF_LIGHT * np.asarray(delay_deviation(budget, snr))
+    truth["length_std"] = length_of(np.asarray(delay_deviation(budget, snr)))
     for end, rows, columns in (
         ("departure", budget.transmit_rows, budget.transmit_columns),
         ("arrival", budget.receive_rows, budget.receive_columns),

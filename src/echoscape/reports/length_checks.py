@@ -11,7 +11,7 @@ import numpy as np
 from echoscape.reports.finding import Cause, Finding
 from echoscape.reports.report import Reports
 from echoscape.reports.straight_line import Mask, StraightLine
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import delay_of, wrap_angle
 
 _LEAST_OFFSET = 0.05
 """A length that all direct paths share beyond the distance is a fault from here on, however exact
@@ -73,7 +73,7 @@ def check_lengths(line: StraightLine, direct: Mask) -> list[Finding]:
     return [Finding(
         Cause.DELAY_OFFSET,
         f"the lengths of {len(off)} direct paths differ from the distance by {middle:+.2f} m "
-        f"({middle / SPEED_OF_LIGHT * 1e9:+.1f} ns) alike: check the clock, subtract this from "
+        f"({delay_of(middle) * 1e9:+.1f} ns) alike: check the clock, subtract this from "
         "every delay",
         line.station,
         f"offset {middle:.2f}",

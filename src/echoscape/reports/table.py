@@ -29,9 +29,9 @@ from echoscape.reports.schema import (
     STATION_POSITION,
 )
 from echoscape.scene import Site
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import delay_of
 
-_SHORTEST_LIMIT = 10e3 / SPEED_OF_LIGHT
+_SHORTEST_LIMIT = delay_of(10e3)
 """However near the users are, a path of 10 km is never called unphysical [s]."""
 
 
@@ -67,7 +67,7 @@ def reports_from_table(table: pa.Table, site: Site | None = None, source: str = 
     bounds = np.zeros((0, 3)) if site is None else np.asarray(site.bounds)
     places = np.concatenate([position, station_position, bounds])
     extent = float(np.linalg.norm(np.ptp(places, axis=0)))
-    longest = min(max(50 * extent / SPEED_OF_LIGHT, _SHORTEST_LIMIT), LONGEST_DELAY)
+    longest = min(max(delay_of(50 * extent), _SHORTEST_LIMIT), LONGEST_DELAY)
     cells = _cells(columns, longest)
     present = _present(columns, cells, ("departure_azimuth", "departure_zenith", "delay", "power"))
     rank = _rank(columns, present, cells["power"])

@@ -39,7 +39,7 @@ from jaxtyping import Array, Float
 from echoscape.checks import finite, positive, read_settings, unknown_name
 from echoscape.scene.antenna import PlanarArray
 from echoscape.scene.static_points import StaticPoints
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import wavelength_of
 
 
 class Site(eqx.Module):
@@ -86,7 +86,7 @@ class Site(eqx.Module):
     @property
     def wavelength(self) -> float:
         """Wavelength of the carrier [m]."""
-        return SPEED_OF_LIGHT / self.carrier_frequency
+        return wavelength_of(self.carrier_frequency)
 
     def station_index(self, name: str) -> int:
         """Find a station by its name, or refuse with the nearest name."""

@@ -20,7 +20,7 @@ from echoscape.propagation import Paths, target_gain
 from echoscape.propagation.path import AnyArray
 from echoscape.scene import PlanarArray, steering_vector
 from echoscape.signals.waveform import Waveform
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import delay_of
 
 
 def steering(
@@ -100,5 +100,5 @@ def point_channel(
         waveform: The waveform.
     """
     sent, heard = steering(transmit, *departure), steering(receive, *arrival)
-    turned = gain[:, None] * delay_phases(waveform, length / SPEED_OF_LIGHT)
+    turned = gain[:, None] * delay_phases(waveform, delay_of(length))
     return jnp.einsum("lr,lt,lk->rtk", heard, sent, turned)

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 from echoscape.channel_map.prior import ChannelMap, PathPrior
 from echoscape.channel_map.storage import storable
 from echoscape.estimation import AnyArray
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import length_of, wrap_angle
 
 SPREADS = ("azimuth_spread", "zenith_spread", "delay_spread")
 HEADS = ("east", "north", "zenith", "delay", *SPREADS, "log_power", "presence")
@@ -156,7 +156,7 @@ class NetworkMap(ChannelMap):
         slots = read_slots(forward(weights, biases, features), self.scale, self.heads)
         slots = jax.tree.map(lambda leaf: leaf.astype(position.dtype), slots)
         # A saved network keeps its delays in seconds.
-        per_delay = SPEED_OF_LIGHT * scale.delay_scale
+        per_delay = length_of(scale.delay_scale)
         size = jnp.stack([scale.azimuth_scale, scale.zenith_scale, per_delay])
         std = jnp.sqrt(slots.variance) * size[None]
         zenith = scale.zenith_mean + scale.zenith_scale * slots.zenith
@@ -164,7 +164,7 @@ class NetworkMap(ChannelMap):
             probability=jax.nn.sigmoid(slots.presence) * jax.nn.sigmoid(slots.trust),
             departure_azimuth=wrap_angle(slots.azimuth),
             departure_zenith=jnp.clip(zenith, 0.0, jnp.pi),
-            length=jnp.maximum(SPEED_OF_LIGHT * scale.delay_mean + per_delay * slots.delay, 0.0),
+            length=jnp.maximum(length_of(scale.delay_mean) + per_delay * slots.delay, 0.0),
             covariance=(std**2)[..., None] * jnp.eye(3, dtype=std.dtype)[None],
             power=jnp.exp(scale.log_power_mean + scale.log_power_scale * slots.log_power),
         )

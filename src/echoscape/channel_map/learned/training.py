@@ -39,7 +39,7 @@ from echoscape.channel_map.learned.network import (
 from echoscape.channel_map.model import MapModel
 from echoscape.estimation import PathEstimates
 from echoscape.reports import Reports
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import delay_of, wrap_angle
 
 EPOCHS_A_ROUND = 20  # between two looks at the held-out reports
 
@@ -180,7 +180,7 @@ def _lesson(reports: Reports, paths: PathEstimates, scale: SlotScale) -> Lesson:
     moved = [
         shift / (length * np.maximum(np.sin(paths.departure_zenith), 0.1)),
         shift * np.abs(np.cos(paths.departure_zenith)) / length,
-        np.broadcast_to(shift / SPEED_OF_LIGHT, length.shape),
+        np.broadcast_to(delay_of(shift), length.shape),
     ]
     measured = paths.valid[..., None] & np.isfinite(stated)
     size = np.stack([scale.azimuth_scale, scale.zenith_scale, scale.delay_scale])

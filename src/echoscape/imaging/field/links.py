@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Complex, Float
 
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import wavelength_of, wavenumber_of
 
 
 class Scene(NamedTuple):
@@ -59,10 +59,10 @@ def user_factor(
 ) -> Complex[np.ndarray, "subcarrier user point"]:
     """Make the user's factor: amplitude, and the phase that its delay turns over the band."""
     middle = scene.frequency.mean()
-    wavelength = SPEED_OF_LIGHT / middle
+    wavelength = wavelength_of(middle)
     length = np.linalg.norm(point[None] - (scene.user + nuisance.offset)[:, None], axis=-1)
     size = scene.amplitude[:, None] * wavelength / (4 * np.pi * np.maximum(length, wavelength))
-    turns = (scene.frequency - middle)[:, None, None] / SPEED_OF_LIGHT
+    turns = wavenumber_of(scene.frequency - middle)[:, None, None]
     turns = turns * (length + nuisance.clock[:, None])[None]
     return (size[None] * np.exp(-2j * np.pi * turns)).astype(scene.channel.dtype)
 
@@ -72,12 +72,12 @@ def antenna_factor(
 ) -> Complex[np.ndarray, "subcarrier station antenna point"]:
     """Make the station's factor, the phase of its centre at the middle of the band taken off."""
     middle = scene.frequency.mean()
-    wavelength = SPEED_OF_LIGHT / scene.frequency
+    wavelength = wavelength_of(scene.frequency)
     length = np.linalg.norm(point[None, None] - scene.antenna[:, :, None], axis=-1)
     centre = np.linalg.norm(point[None] - scene.station[:, None], axis=-1)
-    turns = (scene.frequency - middle)[:, None, None, None] / SPEED_OF_LIGHT * length[None]
-    turns = turns + (middle / SPEED_OF_LIGHT * (length - centre[:, None]))[None]
-    size = wavelength[:, None, None, None] ** 2 * middle / SPEED_OF_LIGHT
+    turns = wavenumber_of(scene.frequency - middle)[:, None, None, None] * length[None]
+    turns = turns + (wavenumber_of(middle) * (length - centre[:, None]))[None]
+    size = wavelength[:, None, None, None] ** 2 * wavenumber_of(middle)
     size = size / (4 * np.pi * np.maximum(length, wavelength.mean())[None])
     return (size * np.exp(-2j * np.pi * turns)).astype(scene.channel.dtype)
 

@@ -20,7 +20,7 @@ from echoscape.imaging.field.links import (
     point_evidence,
 )
 from echoscape.scene.voxel_grid import VoxelGrid
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import wavelength_of, wavenumber_of
 
 OPEN_FREE = 0.93
 """Probability that a link is open where no point stands in it."""
@@ -40,7 +40,7 @@ class Places:
         middle = scene.frequency.mean()
         length = np.linalg.norm(self.place[None, None] - scene.antenna[:, :, None], axis=-1)
         self.length = np.linalg.norm(self.place[None] - scene.station[:, None], axis=-1)
-        wavelength = SPEED_OF_LIGHT / middle
+        wavelength = wavelength_of(middle)
         turns = (length - self.length[:, None]) / wavelength
         self.size = wavelength / (4 * np.pi * np.maximum(self.length, wavelength))
         self.array = np.exp(2j * np.pi * turns).astype(np.complex64)
@@ -102,8 +102,8 @@ def screen(
         residual = residual - arrives
     residual = residual.astype(np.complex64)
     subcarriers, users, stations, _ = residual.shape
-    band = (scene.frequency - scene.frequency.mean()) / SPEED_OF_LIGHT
-    wavelength = SPEED_OF_LIGHT / scene.frequency.mean()
+    band = wavenumber_of(scene.frequency - scene.frequency.mean())
+    wavelength = wavelength_of(scene.frequency.mean())
     distance = np.linalg.norm(
         places.place[None] - (scene.user + cloud.nuisance.offset)[:, None], axis=-1
     )

@@ -20,7 +20,7 @@ from echoscape.imaging.field.links import (
     blocks_of,
     columns_of,
 )
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import wavenumber_of
 
 
 class Priors(NamedTuple):
@@ -68,7 +68,7 @@ def gauss_newton(
     """
     users, points = len(scene.user), len(point)
     middle = scene.frequency.mean()
-    band = (scene.frequency - middle) / SPEED_OF_LIGHT  # turns per metre
+    band = wavenumber_of(scene.frequency - middle)  # turns per metre
     columns = columns_of(factors) * (links.mean != 0)[:, :, None]
     weighted = columns * links.mean[:, :, None]
     residual = blocks_of(scene.channel) - np.sum(weighted, -1)
@@ -83,8 +83,8 @@ def gauss_newton(
     subcarriers, (stations, antennas) = len(band), scene.antenna.shape[:2]
     shape = (users, stations, subcarriers, antennas, points, 3)
     user_part = band[None, None, :, None, None, None] * to_user[:, None, None, None]
-    whole = scene.frequency[None, :, None, None, None] / SPEED_OF_LIGHT * to_antenna[:, None]
-    whole = whole - middle / SPEED_OF_LIGHT * to_station[:, None, None]
+    whole = wavenumber_of(scene.frequency)[None, :, None, None, None] * to_antenna[:, None]
+    whole = whole - wavenumber_of(middle) * to_station[:, None, None]
     turn = -2j * np.pi * weighted
     slope = np.broadcast_to(user_part + whole[None], shape).reshape(users, stations, -1, points, 3)
     by_point = (turn[..., None] * slope).reshape(users, stations, -1, 3 * points)

@@ -19,7 +19,7 @@ from echoscape.imaging.solver import Solver, limit_of
 from echoscape.imaging.voxel_image import Certificate, ImageStatus, VoxelImage
 from echoscape.progress import Progress
 from echoscape.scene.voxel_grid import VoxelGrid
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import delay_of, length_of
 
 LEAST_LOG_ODDS = 100.0
 """A certified image has no point of smaller log-odds: where the model is wrong, points that are
@@ -118,7 +118,7 @@ def _check_band(snapshots: Snapshots, grid: VoxelGrid) -> None:
     spacing = float(np.min(np.diff(np.sort(snapshots.frequency))))
     if not spacing > 0:
         raise InputError("subcarriers must differ in frequency; two are the same")
-    repeat, across = SPEED_OF_LIGHT / spacing, grid.edge * float(np.linalg.norm(grid.shape))
+    repeat, across = length_of(1.0 / spacing), grid.edge * float(np.linalg.norm(grid.shape))
     if repeat < LEAST_REPEAT * across:
         raise InputError(
             f"subcarriers {1e-6 * spacing:g} MHz apart let path lengths repeat after {repeat:.3g} "
@@ -206,7 +206,7 @@ def _assemble(solver, scene, cloud: Cloud, places, settings, snapshots, unit, no
         point_covariance=covariance,
         point_coefficient=size,
         user_position=scene.user + cloud.nuisance.offset,
-        user_clock=cloud.nuisance.clock / SPEED_OF_LIGHT,
+        user_clock=delay_of(cloud.nuisance.clock),
         model_error=max(0.0, learnt - (noise or 0.0)) / power,
         frequency=float(snapshots.frequency.mean()),
     )

@@ -28,7 +28,7 @@ from echoscape.imaging.operator.products import (
     weigh,
 )
 from echoscape.scene.voxel_grid import VoxelGrid
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import wavelength_of
 
 
 class Cascade(eqx.Module):
@@ -105,7 +105,7 @@ def free_space(
     10^4 wavelengths, of which single precision keeps a thousandth at best.
     """
     length = np.linalg.norm(start[:, None] - end[None], axis=-1)
-    wavelength = SPEED_OF_LIGHT / frequency[:, None, None]
+    wavelength = wavelength_of(frequency[:, None, None])
     cycles = length / wavelength
     real = np.finfo(dtype).dtype
     cycles = (cycles - np.floor(cycles)).astype(real)

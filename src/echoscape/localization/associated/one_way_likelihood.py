@@ -23,7 +23,7 @@ from echoscape.localization.associated.paired_likelihood import PairedEchoes
 from echoscape.localization.unassociated.one_way_paths import wrap_angle
 from echoscape.numerics import spectrum
 from echoscape.propagation import one_way_statistics
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 Ranks = Literal["hard", "soft", "none"]
 """Rank association: the order of the map's paths; that, but for exchanges of neighbours; none."""
@@ -64,7 +64,7 @@ def one_way_target(
     echo: PairedEchoes, angle_std: Float[Array, ""], delay_std: Float[Array, ""]
 ) -> OneWayTarget:
     """Condense the echoes of one target; nothing is lost where each has the same errors."""
-    length, present = SPEED_OF_LIGHT * jnp.asarray(echo.delay), jnp.asarray(echo.valid)
+    length, present = jnp.asarray(echo.length), jnp.asarray(echo.valid)
     horizontal = 0.5 * jnp.pi * jnp.ones_like(length)
     up, down = horizontal, horizontal
     if echo.departure_zenith is not None and echo.arrival_zenith is not None:
@@ -75,7 +75,7 @@ def one_way_target(
     seen = spectrum(found.length_precision)
     lost = jnp.where(seen.observed, 0.0, 1.0)
     open_directions = (seen.direction * lost[None]) @ seen.direction.T
-    scale = (SPEED_OF_LIGHT * delay_std) ** 2
+    scale = length_of(delay_std) ** 2
     return OneWayTarget(
         mean=jnp.stack([found.departure_azimuth, found.departure_zenith, found.length], -1),
         angle_variance=angle_std**2 / jnp.maximum(found.looks, 1.0),

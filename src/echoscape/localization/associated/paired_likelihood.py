@@ -18,7 +18,7 @@ from echoscape.channel_map import ChannelMap
 from echoscape.checks import InputError
 from echoscape.estimation import AnyArray
 from echoscape.localization.unassociated.one_way_paths import wrap_angle
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 _ABSENT_ANGLE, _ABSENT_LENGTH = 1.0, 100.0  # std of a path that the map lacks [rad], [m]
 _FAR = 100.0  # unit of lengths in the sums, so that single precision serves [m]
@@ -84,6 +84,11 @@ class PairedEchoes(eqx.Module):
                 )
             found.append(np.broadcast_to(np.asarray(value, float), self.delay.shape[:1]))
         return found[0], found[1]
+
+    @property
+    def length(self) -> Float[AnyArray, "*batch out back"]:
+        """Lengths, out and back [m]."""
+        return length_of(self.delay)
 
     def of_pairs(self, pairs: str, paths: int) -> "PairedEchoes":
         """Take all pairs or the reciprocal ones, and check how many paths they are of.
@@ -191,8 +196,8 @@ def log_likelihood(
         curvature += slope.T @ ((times / variance)[:, None] * slope)
     length, slope = mean[:, 2], paths.slope[:, 2]
     variance = paths.variance[:, 2][:, None] + paths.variance[:, 2][None]
-    variance = variance + (SPEED_OF_LIGHT * delay_std) ** 2
-    residual = SPEED_OF_LIGHT * echo.delay - (length[:, None] + length[None])
+    variance = variance + length_of(delay_std) ** 2
+    residual = echo.length - (length[:, None] + length[None])
     weight = jnp.where(echo.valid, 1.0 / variance, 0.0)
     value -= 0.5 * jnp.sum(weight * residual**2 + jnp.where(echo.valid, jnp.log(variance), 0.0))
     moved = weight * residual
@@ -223,7 +228,7 @@ def target_sums(echo: PairedEchoes) -> Float[Array, " sum"]:
             return (detected * f(out)).sum(1) + (detected * f(back)).sum(0)
 
         parts += [times, across(jnp.cos), across(jnp.sin)]
-    length = SPEED_OF_LIGHT * echo.delay / _FAR
+    length = echo.length / _FAR
     for power in (0, 1, 2):
         both = detected * length**power
         parts.append((jnp.tril(both, -1).T + jnp.triu(both))[upper])
@@ -250,7 +255,7 @@ def cell_weights(paths: RankedPaths, angle_std, delay_std, zenith: bool = False)
             jnp.sin(mean) / variance,
         ]
     length, variance = paths.mean[..., 2] / _FAR, paths.variance[..., 2] / _FAR**2
-    variance = variance[:, one] + variance[:, other] + (SPEED_OF_LIGHT * delay_std / _FAR) ** 2
+    variance = variance[:, one] + variance[:, other] + (length_of(delay_std) / _FAR) ** 2
     total = length[:, one] + length[:, other]
     rows += [
         -0.5 * (total**2 / variance + jnp.log(variance)),

@@ -25,7 +25,7 @@ from echoscape.channel_map import ChannelMap, ExtrapolatedMap
 from echoscape.checks import InputError
 from echoscape.estimation import AnyArray
 from echoscape.numerics import information, spectrum, whiten_correlated
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 Pairs = Literal["all", "reciprocal"]
 
@@ -131,7 +131,7 @@ def path_information(
         pairs: Which pairs of paths echo.
     """
     # In units of the errors of one echo, radians and metres share a matrix of plain numbers.
-    length_std = SPEED_OF_LIGHT * jnp.asarray(delay_std)
+    length_std = length_of(jnp.asarray(delay_std))
     unit = jnp.stack([jnp.asarray(angle_std), jnp.asarray(angle_std), length_std])
     count = taken.shape[0]
     used = taken.astype(jacobian.dtype)

@@ -15,11 +15,11 @@ from jaxtyping import Array, Bool, Float
 
 from echoscape.channel_map import ChannelMap
 from echoscape.estimation.echo_box import EchoBox
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import delay_of, length_of
 
 _PRESENT = 0.3  # paths less probable than this do not take part
 _LEAST = 1e-9  # deviation of a path that the map is certain of, in its own units squared
-_UNITS = (1.0, 1.0, 1e-9 * SPEED_OF_LIGHT)  # azimuth, zenith, length: rad, rad, 1 ns of travel
+_UNITS = (1.0, 1.0, length_of(1e-9))  # azimuth, zenith, length: rad, rad, 1 ns of travel
 
 
 class DirectView(eqx.Module):
@@ -130,5 +130,5 @@ class SelectedView(eqx.Module):
         out, back = predicted[0], predicted[-1]
         count = out[0].shape[0]
         i, j = jnp.repeat(jnp.arange(count), count), jnp.tile(jnp.arange(count), count)
-        delay = (out[2][i] + back[2][j]) / SPEED_OF_LIGHT
+        delay = delay_of(out[2][i] + back[2][j])
         return self.box.frequencies((out[0][i], out[1][i]), (back[0][j], back[1][j]), delay)

@@ -23,7 +23,7 @@ from echoscape.localization.direct.forward import DirectView
 from echoscape.localization.unassociated.grid import find_peaks
 from echoscape.numerics.harmonics import gram
 from echoscape.signals.echo_channel import steering
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import delay_of
 
 FINER = 8
 """Steps of the compressed delay for each resolved one."""
@@ -66,7 +66,7 @@ def _paths_at(view: DirectView, cells) -> CellPaths:
         frequency = select.frequencies(cell, jnp.zeros(view.errors))
         # The overlap at the delays looked up, not at the true ones a fraction of a step away.
         length = predicted[0][2][:, None] + predicted[-1][2][None]
-        step = jnp.round(length / SPEED_OF_LIGHT * steps).ravel()
+        step = jnp.round(delay_of(length) * steps).ravel()
         frequency = frequency.at[:, -1].set(-2 * math.pi * box.waveform.spacing * step / steps)
         matrix = mix.T @ (gram(frequency, box.shape) * mask[:, None] * mask[None]) @ mix
         factor = jnp.linalg.cholesky(matrix + _RIDGE * jnp.eye(mix.shape[1]))

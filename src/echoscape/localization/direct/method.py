@@ -41,7 +41,7 @@ from echoscape.localization.unassociated.grid import cell_centres
 from echoscape.numerics import DescentSettings, damped_newton
 from echoscape.numerics.harmonics import synthesize
 from echoscape.signals import EchoSnapshots, check_delays
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 _MOST_NUMBERS = 3e8  # held of all cells' paths: about a gigabyte
 _SNR = 1e4  # of an echo, for the first score of peaks
@@ -103,7 +103,7 @@ class Direct(GridLocalizer):
             )  # fmt: skip
         ends = _ends(views)
         low, high = height_range(ends, height)
-        resolved = min(SPEED_OF_LIGHT / view.box.waveform.bandwidth for view in views)
+        resolved = min(length_of(1.0 / view.box.waveform.bandwidth) for view in views)
         step = 0.25 * resolved if self.cell is None else self.cell
         position, _ = cell_centres(
             ends, low, high, cell=step, height_step=self.height_step, reach=self.reach

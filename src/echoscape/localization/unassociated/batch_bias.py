@@ -24,7 +24,7 @@ from echoscape.localization.posterior_modes import PRIOR_INFORMATION
 from echoscape.localization.unassociated.linearised_map import LinearisedPaths
 from echoscape.localization.unassociated.one_way_likelihood import match, responsibilities
 from echoscape.localization.unassociated.one_way_paths import EchoSet, OneWayPaths
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import delay_of
 
 NUISANCES = ("clock", "heading")
 """What may be unknown: the echoes' clock against the map's, and the array's heading."""
@@ -51,7 +51,7 @@ class BatchBias(NamedTuple):
 
     def stated(self) -> dict[str, float]:
         """State it in seconds and radians, by name."""
-        unit = {"clock": 1.0 / SPEED_OF_LIGHT, "heading": 1.0}
+        unit = {"clock": delay_of(1.0), "heading": 1.0}
         numbers = {}
         for k, name in enumerate(NUISANCES):
             if np.isfinite(self.std[k]):

@@ -11,7 +11,7 @@ Gives the corners of paths, and where the mirrored station of each appears to be
 import numpy as np
 from jaxtyping import Float
 
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 Walls = Float[np.ndarray, "wall end 2"]
 Corners = Float[np.ndarray, "corner 2"]
@@ -19,7 +19,7 @@ Corners = Float[np.ndarray, "corner 2"]
 
 def horizontal_length(delay: float, zenith: float) -> float:
     """Measure a reflected path from above: its slope is the same on every leg [m]."""
-    return float(SPEED_OF_LIGHT * delay * np.sin(zenith))
+    return float(length_of(delay) * np.sin(zenith))
 
 
 def retrace(

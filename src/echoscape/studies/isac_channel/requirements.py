@@ -34,9 +34,9 @@ from echoscape.tracking import KnownUser, Tracks, TrackStatus, forecast, paths_o
 from echoscape.tracking.bounce import seen_points
 from echoscape.tracking.map_forecast import prepare_map
 from echoscape.tracking.track import detections_of
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import wavelength_of, wrap_angle
 
-WAVELENGTH = SPEED_OF_LIGHT / CARRIER
+WAVELENGTH = wavelength_of(CARRIER)
 MEASURED = ("length", "arrival azimuth", "arrival zenith", "departure azimuth", "departure zenith")
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 ANGLES = ("departure_azimuth", "departure_zenith", "arrival_azimuth", "arrival_zenith")
 DECORRELATION = 10.0
@@ -119,7 +119,7 @@ def scatter_at_random(
             values = values - weight @ values
             return values * spread / np.sqrt(weight @ values**2)
 
-        extra = SPEED_OF_LIGHT * scaled(late, mean["delay"])
+        extra = length_of(scaled(late, mean["delay"]))
         turn = [scaled(rng.normal(size=count), mean[name]) for name in ANGLES]
         departure, falling, arrival, rising = turn
         heading = rng.uniform(-np.pi, np.pi, 2)

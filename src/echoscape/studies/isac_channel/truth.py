@@ -14,7 +14,7 @@ from echoscape.propagation.traced_table import traced_arrays
 from echoscape.scene.mesh import Mesh
 from echoscape.studies.isac_channel.world import CARRIER, Route, lay_out, read_route, sample_paths
 from echoscape.tracking import Tracks
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import wavenumber_of
 
 _FIELDS = ("track", "nb", "vert", "doppler_hz", "dup")
 
@@ -61,7 +61,7 @@ def sample_truth(seconds: float | None = None) -> tuple[Truth, Mesh]:
     speed = np.sum(unit * route.velocity[found.place], axis=1)
     columns = np.concatenate(
         [identity[:, None], found.bounces[:, None],
-         (speed * CARRIER / SPEED_OF_LIGHT)[:, None], found.first, found.last], axis=1,
+         wavenumber_of(speed * CARRIER)[:, None], found.first, found.last], axis=1,
     )  # fmt: skip
     power = np.abs(found.gain) ** 2
     laid = lay_out(found.place, columns, power, len(route.time), 25.0)[0]

@@ -19,7 +19,7 @@ from echoscape.propagation.wall_images import SpecularPaths, trace
 from echoscape.reports import Observations
 from echoscape.sample import load_sample
 from echoscape.scene.mesh import Mesh, make_mesh
-from echoscape.units import SPEED_OF_LIGHT, from_db, wrap_angle
+from echoscape.units import delay_of, from_db, length_of, wrap_angle
 
 CARRIER = 28e9
 """Carrier of the sample city's route [Hz]."""
@@ -72,7 +72,7 @@ def read_route(path: str | Path, dynamic_range: float = 25.0) -> Route:
     power = table["a_re"] ** 2 + table["a_im"] ** 2
     measured = np.stack(
         [
-            table["tau_ns"] * 1e-9 * SPEED_OF_LIGHT,
+            length_of(table["tau_ns"] * 1e-9),
             table["aoa"],
             0.5 * np.pi - table["eoa"],
             table["aod"],
@@ -200,7 +200,7 @@ def observe_route(
 @eqx.filter_jit
 def _spreads(path: jax.Array, power: jax.Array) -> Spreads:
     length, arrival, rising, departure, falling = jnp.moveaxis(path, -1, 0)
-    delay = length / SPEED_OF_LIGHT
+    delay = delay_of(length)
     return jax.vmap(spreads)(power, delay, departure, falling, arrival, rising)
 
 

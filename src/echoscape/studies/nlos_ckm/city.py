@@ -25,7 +25,7 @@ from echoscape.reports.importing.ray_traced import FIELDS, reports_from_ray_trac
 from echoscape.sample import load_sample
 from echoscape.studies.nlos_ckm.square import summary
 from echoscape.studies.sweep import Row, Setting
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import length_of, wrap_angle
 
 ANGLE, DELAY = 0.05, 5e-9
 _FIRST_TARGET = 9000  # users from here on are targets, those before may report
@@ -144,7 +144,7 @@ def _blur(reports: Reports, rng: np.random.Generator) -> Reports:
     blurred = {}
     for name, std in (
         ("departure_azimuth", 0.005), ("departure_zenith", 0.005), ("arrival_azimuth", 0.005),
-        ("arrival_zenith", 0.005), ("length", 1e-9 * SPEED_OF_LIGHT),
+        ("arrival_zenith", 0.005), ("length", length_of(1e-9)),
     ):  # fmt: skip
         value = np.asarray(getattr(paths, name)) + std * rng.normal(size=shape)
         value = wrap_angle(value) if "azimuth" in name else np.maximum(value, 0.0)

@@ -36,7 +36,7 @@ from echoscape.studies.nlos_ckm.world import (
     reports_of,
 )
 from echoscape.studies.sweep import Row, Setting
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import delay_of, wrap_angle
 
 ANGLE, DELAY = 0.1, 20.0
 """The errors that stay while others change [rad], [ns]."""
@@ -215,7 +215,7 @@ def _as_direct(station, echoes: PairedEchoes, which) -> np.ndarray:
     out = np.asarray(echoes.departure_azimuth)[rows, which, which]
     back = np.asarray(echoes.arrival_azimuth)[rows, which, which]
     azimuth = out + 0.5 * wrap_angle(back - out)
-    length = 0.5 * SPEED_OF_LIGHT * np.asarray(echoes.delay)[rows, which, which]
+    length = 0.5 * np.asarray(echoes.length)[rows, which, which]
     aside = np.stack([np.cos(azimuth), np.sin(azimuth), 0 * azimuth], axis=1)
     return station + length[:, None] * aside
 
@@ -243,7 +243,7 @@ def _accuracy(name: str, channel_map: ChannelMap, targets: Users) -> Row:
         for leaf in (prior.departure_azimuth, prior.delay)
     )
     turn = np.abs(wrap_angle(azimuth - targets.azimuth))
-    late = np.abs(delay - targets.length / SPEED_OF_LIGHT) * 1e9
+    late = np.abs(delay - delay_of(targets.length)) * 1e9
     return {
         "kind": "map",
         "method": name,

@@ -25,7 +25,7 @@ from echoscape.reports import Reports
 from echoscape.scene import Site
 from echoscape.studies.nlos_ckm import square_scene
 from echoscape.studies.nlos_ckm.square_scene import LISTED, SWAY
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import delay_of
 
 SIZE = 100.0
 SCATTERERS = (8, 8, 8, 15)
@@ -134,7 +134,7 @@ def echoes_of(
     shape = (*targets.length.shape, targets.length.shape[1])
     out, back, late = (rng.normal(size=shape) for _ in range(3))
     heard = np.arange(shape[1]) < paths
-    azimuth, delay = targets.azimuth, targets.length / SPEED_OF_LIGHT
+    azimuth, delay = targets.azimuth, delay_of(targets.length)
     return PairedEchoes(
         departure_azimuth=azimuth[:, :, None] + angle_std * out,
         arrival_azimuth=azimuth[:, None, :] + angle_std * back,

@@ -17,7 +17,7 @@ from echoscape.imaging.simulation import Truth, random_users, simulate
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.scene.voxel_grid import VoxelGrid
 from echoscape.scene.voxel_shapes import random_voxels
-from echoscape.units import SPEED_OF_LIGHT, from_db
+from echoscape.units import from_db, wavelength_of
 
 CARRIER = 28e9
 """Of every world [Hz]."""
@@ -69,7 +69,7 @@ def arrays(
         left = np.cross([0.0, 0.0, 1.0], ahead)
         left /= np.linalg.norm(left)
         offset = row * np.cross(ahead, left) + column * left
-        found.append(place + 0.5 * SPEED_OF_LIGHT / CARRIER * offset)
+        found.append(place + 0.5 * wavelength_of(CARRIER) * offset)
     return np.stack(found)
 
 
