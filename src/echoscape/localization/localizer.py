@@ -133,34 +133,38 @@ def run(method: Localizer, batch: Batch, progress: Progress | None) -> Fix:
     """Search the targets of a batch chunk by chunk; the last chunk is filled up and cut."""
     if batch.count == 0:
         raise InputError("there is nothing to locate a target from; the set is empty")
-    return batch.conclude(search_all(method, batch, progress, "locating"))
+    size = method.targets_at_a_time(batch.count)
+    return batch.conclude(
+        search_all(batch.search, batch.inputs, batch.count, size, progress, "locating")
+    )
 
 
 def search_all(
-    method: Localizer,
-    batch: Batch,
-    progress: Progress | None,
-    stage: str,
-    size: int | None = None,
+    search: Callable[[Any], Any],
+    inputs: Any,
+    count: int,
+    size: int,
+    progress: Progress | None = None,
+    stage: str = "",
 ) -> Any:
-    """Search all targets, as `run`, without a conclusion.
+    """Search targets some at a time; the last of them are filled up and cut.
 
     Args:
-        method: The method.
-        batch: The targets.
+        search: From the inputs of some targets to what was found.
+        inputs: Arrays with targets on the first axis.
+        count: How many targets.
+        size: Targets at a time; what is compiled already where another search had as many.
         progress: As for `localize`.
         stage: Name for the progress.
-        size: Targets at a time; what is compiled already where another batch had as many.
     """
-    size, parts = size or method.targets_at_a_time(batch.count), []
-    for first in range(0, batch.count, size):
-        index = np.minimum(np.arange(first, first + size), batch.count - 1)
-        some = jax.tree.map(lambda leaf, index=index: np.asarray(leaf)[index], batch.inputs)
-        kept = min(size, batch.count - first)
-        found = batch.search(some)
-        parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], found))
+    parts = []
+    for first in range(0, count, size):
+        index = np.minimum(np.arange(first, first + size), count - 1)
+        some = jax.tree.map(lambda leaf, index=index: np.asarray(leaf)[index], inputs)
+        kept = min(size, count - first)
+        parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], search(some)))
         if progress is not None:
-            progress(first + kept, batch.count, stage)
+            progress(first + kept, count, stage)
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 

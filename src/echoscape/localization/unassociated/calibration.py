@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from echoscape.localization.fix import Fix, FixStatus
-from echoscape.localization.localizer import Batch, Localizer, search_all
+from echoscape.localization.localizer import Localizer, search_all
 from echoscape.localization.unassociated.ascent import LocalMaxima
 from echoscape.localization.unassociated.batch_bias import (
     NUISANCES,
@@ -73,7 +73,8 @@ def calibrate(
     for _ in range(_ROUNDS):
         some = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], inputs)
         some = _without(some[0], value), _without(some[1], value)
-        found, normal = search_all(method, Batch(len(rows), some, search, _no_fix), None, "")
+        size = method.targets_at_a_time(len(rows))
+        found, normal = search_all(search, some, len(rows), size)
         marginal, share = _of_best(found, normal, free)
         trusted = share > _TRUSTED if np.any(share > _TRUSTED) else share > 0.0
         left = estimate_bias(marginal.gradient, marginal.information, trusted, unknown)
@@ -139,7 +140,3 @@ def _without(sets: list[Any], value: np.ndarray) -> list[Any]:
         else remove_bias(each, value)
         for each in sets
     ]
-
-
-def _no_fix(_):
-    raise NotImplementedError("a calibration concludes by itself")

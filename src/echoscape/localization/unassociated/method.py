@@ -179,8 +179,7 @@ class Unassociated(GridLocalizer):
             rest = iter(paths)
             seen = [next(rest) if one else e for e, one in zip(echo, own)]
             size = self.targets_at_a_time(len(targets))
-            batch = Batch(len(rows), (echo, seen), search, conclude)
-            return search_all(self, batch, None, "", size)
+            return search_all(search, (echo, seen), len(rows), size)
 
         def conclude(result) -> Fix:
             further = find_further(list(inputs[0]), result[0], search_again)
