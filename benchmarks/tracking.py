@@ -70,11 +70,11 @@ rays = RaySet(
     station=jnp.asarray(route.station),
     point=jnp.asarray(rng.uniform(-200, 200, (count, 3))),
     scattered=jnp.zeros(count, bool),
-    turn=jnp.asarray(rng.uniform(-3, 3, count)),
-    sense=jnp.ones(count),
-    flip=jnp.ones(count),
+    rotation=jnp.asarray(rng.uniform(-3, 3, count)),
+    reflection=jnp.ones(count),
+    vertical_reflection=jnp.ones(count),
     time=jnp.array([0.0, 100.0]),
-    level=jnp.full((2, count), -60.0),
+    gain_db=jnp.full((2, count), -60.0),
     presence=jnp.ones((2, count)),
 )
 motion = Motion(jnp.asarray(route.time), jnp.asarray(route.position), jnp.asarray(route.velocity))

@@ -109,8 +109,9 @@ point = rng.uniform(-200, 200, (paths, 3)) + np.array([0, 0, 10.0])
 station, user = np.array([0.0, 0.0, 10.0]), np.array([40.0, 25.0, 1.5])
 rays = RaySet(
     station=jnp.asarray(station), point=jnp.asarray(point), scattered=jnp.ones(paths, bool),
-    turn=jnp.zeros(paths), sense=jnp.ones(paths), flip=jnp.ones(paths),
-    time=jnp.array([0.0, 1.0]), level=jnp.full((2, paths), -60.0), presence=jnp.ones((2, paths)),
+    rotation=jnp.zeros(paths), reflection=jnp.ones(paths),
+    vertical_reflection=jnp.ones(paths),
+    time=jnp.array([0.0, 1.0]), gain_db=jnp.full((2, paths), -60.0), presence=jnp.ones((2, paths)),
 )  # fmt: skip
 velocity = np.array([1.0, 0.3, 0.0])
 when = np.linspace(0.0, 1.0, instants)

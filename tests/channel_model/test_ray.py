@@ -44,11 +44,11 @@ def world(level=-60.0, presence=1.0):
         station=jnp.asarray(STATION),
         point=jnp.asarray(np.array([*point, SCATTERER])),
         scattered=jnp.arange(count) == count - 1,
-        turn=jnp.asarray(np.array([*turn, 0.0])),
-        sense=jnp.asarray(np.array([*sense, 1.0])),
-        flip=jnp.asarray(np.array([*flip, 1.0])),
+        rotation=jnp.asarray(np.array([*turn, 0.0])),
+        reflection=jnp.asarray(np.array([*sense, 1.0])),
+        vertical_reflection=jnp.asarray(np.array([*flip, 1.0])),
         time=jnp.array([0.0, 10.0]),
-        level=jnp.full((2, count), level),
+        gain_db=jnp.full((2, count), level),
         presence=jnp.full((2, count), presence),
     )
 

@@ -69,14 +69,15 @@ def _imaged(
     rays: RaySet, transmit: Float[Array, "tx 3"]
 ) -> tuple[Float[Array, "3 tx ray"], Float[Array, "tx ray"]]:
     """Place the image of every transmit element, and measure the leg before a scatterer [m]."""
-    cos, sin = jnp.cos(rays.turn), jnp.sin(rays.turn)
-    # a direction at the image, its azimuth times `sense`, turned by `turn`, is that at the station
+    cos, sin = jnp.cos(rays.rotation), jnp.sin(rays.rotation)
+    # a direction at the image, its azimuth times `reflection`, plus `rotation`, is that at the
+    # station
     x, y, z = (transmit[:, i, None] for i in range(3))
     imaged = jnp.stack(
         [
             x * cos[None] + y * sin[None],
-            (y * cos[None] - x * sin[None]) * rays.sense[None],
-            z * rays.flip[None],
+            (y * cos[None] - x * sin[None]) * rays.reflection[None],
+            z * rays.vertical_reflection[None],
         ],
         axis=-1,
     )

@@ -105,11 +105,11 @@ def rays_from_paths(route: TracedRoute, between: tuple[float, float] | None = No
         station=jnp.asarray(route.station),
         point=jnp.asarray(where),
         scattered=jnp.asarray(diffuse),
-        turn=jnp.asarray(np.angle(np.where(mirrored, middle[1], middle[0]))),
-        sense=jnp.asarray(np.where(mirrored, -1.0, 1.0)),
-        flip=jnp.asarray(np.where(flipped, -1.0, 1.0)),
+        rotation=jnp.asarray(np.angle(np.where(mirrored, middle[1], middle[0]))),
+        reflection=jnp.asarray(np.where(mirrored, -1.0, 1.0)),
+        vertical_reflection=jnp.asarray(np.where(flipped, -1.0, 1.0)),
         time=jnp.asarray(route.time),
-        level=jnp.asarray(level),
+        gain_db=jnp.asarray(level),
         presence=jnp.asarray(presence),
         jones=jnp.asarray(jones),
     )
@@ -134,7 +134,7 @@ def departure_error(
     near = away < LINK
     out = (user - np.asarray(rays.point)[ray])[near]
     bearing = np.arctan2(out[:, 1], out[:, 0])
-    found = np.asarray(rays.turn)[ray][near] + np.asarray(rays.sense)[ray][near] * bearing
+    found = np.asarray(rays.rotation)[ray][near] + np.asarray(rays.reflection)[ray][near] * bearing
     wrong = wrap_angle(found - np.asarray(paths.departure_azimuth)[instant, slot][near])
     return float(np.quantile(np.abs(wrong), 0.99)) if near.any() else 0.0
 

@@ -2,7 +2,7 @@
 
 Between two observations nothing needs to be interpolated but the user's place: delays, angles and
 Doppler follow from it and from points that stand still, exactly and at any rate.  The power of a
-ray follows its spreading, ``1 / length^2``, times a level that is interpolated on the decibel
+ray follows its spreading, ``1 / length^2``, times a gain that is interpolated on the decibel
 scale, and a presence between 0 and 1 that rises and falls smoothly at birth and death.
 
 Takes a `RaySet`, a `Motion` and times.
@@ -28,15 +28,15 @@ class RaySet(eqx.Module):
     """Virtual anchors, or scatterers [m]."""
     scattered: Bool[Array, " ray"]
     """Whether the point is a scatterer."""
-    turn: Float[Array, " ray"]
-    """Turn of the image [rad]; as in `docs/formats.md`."""
-    sense: Float[Array, " ray"]
-    """Sense of turning, +1 or -1."""
-    flip: Float[Array, " ray"]
-    """-1 after an odd number of level reflections."""
+    rotation: Float[Array, " ray"]
+    """Rotation angle of the isometry [rad]; the column ``turn`` of tracks."""
+    reflection: Float[Array, " ray"]
+    """-1 after an odd number of reflections in vertical walls, else +1."""
+    vertical_reflection: Float[Array, " ray"]
+    """-1 after an odd number of reflections in level surfaces, else +1."""
     time: Float[Array, " instant"]
-    """When levels and presence are given, rising [s]."""
-    level: Float[Array, "instant ray"]
+    """When gains and presence are given, rising [s]."""
+    gain_db: Float[Array, "instant ray"]
     """Power gain times squared length, in decibels [dB m^2]."""
     presence: Float[Array, "instant ray"]
     """How much of the ray's amplitude is there, 0 to 1."""
@@ -113,32 +113,33 @@ def evolve(
         rays: The rays.
         position: Of the user [m].
         velocity: Of the user [m/s].
-        time: For levels and presence [s].
+        time: For gains and presence [s].
     """
     kind = jnp.where(rays.scattered, int(AnchorType.SCATTERER), int(AnchorType.EVEN))
-    kind = jnp.where(~rays.scattered & (rays.sense < 0), int(AnchorType.ODD), kind)
+    kind = jnp.where(~rays.scattered & (rays.reflection < 0), int(AnchorType.ODD), kind)
 
-    def one(point, turn, kind, sense, flip):
-        local = jnp.concatenate([position, point, turn[None]])
-        return predict_path(local, kind, sense, flip, rays.station)
+    def one(point, rotation, kind, reflection, vertical):
+        local = jnp.concatenate([position, point, rotation[None]])
+        return predict_path(local, kind, reflection, vertical, rays.station)
 
-    measured = jax.vmap(one)(rays.point, rays.turn, kind, rays.sense, rays.flip)
+    which = kind, rays.reflection, rays.vertical_reflection
+    measured = jax.vmap(one)(rays.point, rays.rotation, *which)
     toward = rays.point - position[None]
     speed = toward @ velocity / jnp.maximum(distance(toward), 1e-9)
-    level, presence = _between(rays, time)
+    gain_db, presence = _between(rays, time)
     length = measured[:, 0]
-    power = presence**2 * 10 ** (0.1 * level) / length**2
+    power = presence**2 * 10 ** (0.1 * gain_db) / length**2
     return RayState(length, *measured[:, 1:].T, speed=speed, power=power)
 
 
 def _between(
     rays: RaySet, time: Float[Array, ""]
 ) -> tuple[Float[Array, " ray"], Float[Array, " ray"]]:
-    """Interpolate levels and presence."""
+    """Interpolate gains and presence."""
     i, u = _instant(rays, time)
-    level = rays.level[i] + u * (rays.level[i + 1] - rays.level[i])
+    gain_db = rays.gain_db[i] + u * (rays.gain_db[i + 1] - rays.gain_db[i])
     presence = rays.presence[i] + u * (rays.presence[i + 1] - rays.presence[i])
-    return level, presence
+    return gain_db, presence
 
 
 def jones_at(rays: RaySet, time: Float[Array, ""]) -> Complex[Array, "ray pol pol"]:

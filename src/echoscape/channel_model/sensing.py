@@ -1,7 +1,7 @@
-"""The sensing channel: what a base station hears of its own pulse from scatterers.
+"""The sensing channel: what a base station receives of its own pulse from scatterers.
 
-Takes scatterers, radar cross-sections and the array that sends and hears.
-Gives echoes, and the first bounces that they tell.
+Takes scatterers, radar cross-sections and the array that transmits and receives.
+Gives echoes, and the first bounces behind them.
 """
 
 import math
@@ -20,7 +20,7 @@ class EchoRealization(eqx.Module):
     """A mono-static channel at one instant."""
 
     coefficient: Complex[Array, "element element_sent scatterer"]
-    """From each sending to each hearing element, phase of the delay included [1]."""
+    """From each transmitting to each receiving element, phase of the delay included [1]."""
     delay: Float[Array, " scatterer"]
     """Out and back [s]."""
     doppler: Float[Array, " scatterer"]
@@ -41,15 +41,15 @@ def sense(
 ) -> EchoRealization:
     """Make the sensing channel, Eq. (1) of [isac-gbsm].
 
-    The paper writes ``b a^T`` for two arrays; here one array sends and hears, so both are its
-    steering vector.  Its Doppler ``2 v f / c`` takes for ``v`` the speed of approach.
+    The paper writes ``b a^T`` for two arrays; here one array transmits and receives, so both are
+    its steering vector.  Its Doppler ``2 v f / c`` takes for ``v`` the speed of approach.
 
     Args:
         station: Position of the array [m].
         point: Where the scatterers are [m].
         velocity: How they move [m/s].
         cross_section: Radar cross-sections [m^2].
-        array: Sends and hears.
+        array: Transmits and receives.
         carrier_frequency: Carrier [Hz].
     """
     wavelength = wavelength_of(carrier_frequency)

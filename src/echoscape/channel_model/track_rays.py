@@ -21,7 +21,7 @@ from echoscape.tracking.track_table import TRACKS, USER
 from echoscape.units import length_of
 
 SMOOTHING = 1.0
-"""Time over which a level is averaged [s]."""
+"""Time over which a gain is averaged [s]."""
 RAMP = 0.2
 """Time in which a ray rises at birth and falls at death [s]."""
 _FEWEST = 5
@@ -46,24 +46,24 @@ def rays_from_tracks(
     between: tuple[float, float] | None = None,
     station: np.ndarray | None = None,
 ) -> RaySet:
-    """Make rays of the tracks that were ever believed, with their levels at the user's instants.
+    """Make rays of the tracks that were ever confirmed, with their gains at the user's instants.
 
     Args:
         path: Table of tracks.
         time: Instants of the user's track, rising [s].
-        between: Keep rays that were seen between these times only [s].
-        station: Where the station is, for a walk that never saw it; else track 0 tells [m].
+        between: Keep rays that were detected between these times only [s].
+        station: Where the station is, for a walk that never detected it; else that of track 0 [m].
 
     Raises:
-        InputError: The table cannot be used, no track was seen often enough, or it is not known
+        InputError: The table cannot be used, no track was detected often enough, or it is not known
             where the station is.
     """
     table = read_table(path, TRACKS)
     columns = Columns(table, TRACKS, str(path))
     when, number = columns.finite("time"), columns.number
     status = np.array(table["status"].cast(pa.string()).to_pylist())
-    believed = (status == "tracked") | (status == "coasting")
-    there = believed | (status == "tentative")  # what is believed later was there before
+    confirmed = (status == "tracked") | (status == "coasting")
+    there = confirmed | (status == "tentative")  # what is confirmed later existed before
     point = np.stack([columns.finite(name) for name in ("x", "y", "z")], axis=1)
     power, delay = columns.power("power"), columns.delay("delay")
     turn, sense = columns.finite("turn", 0.0), columns.integer("sense", 1)
@@ -76,7 +76,7 @@ def rays_from_tracks(
         )
     first, last = between or (-np.inf, np.inf)
     kept = []
-    for track in np.unique(number[believed]):
+    for track in np.unique(number[confirmed]):
         rows = np.flatnonzero((number == track) & there)
         seen = rows[~np.isnan(power[rows]) & (power[rows] > 0)]
         inside = (when[rows[-1]] >= first) & (when[rows[0]] <= last)
@@ -91,8 +91,8 @@ def rays_from_tracks(
     own = point[number == 0]
     if len(own) == 0 and station is None:
         raise InputError(
-            f"{path} has no track 0, the station itself, which the user never saw; give its place "
-            "as --station X,Y,Z, in m"
+            f"{path} has no track 0, the station itself, which the user never detected; give its "
+            "place as --station X,Y,Z, in m"
         )
     if len(own) and station is not None and np.linalg.norm(own[0] - station) > _SAME:
         raise InputError(
@@ -101,27 +101,27 @@ def rays_from_tracks(
         )
     standing = own[0] if station is None else station
     end = np.array([rows[-1] for rows, _ in kept])
-    level, presence = (np.zeros((len(time), len(kept))) for _ in range(2))
+    gain_db, presence = (np.zeros((len(time), len(kept))) for _ in range(2))
     for k, (rows, seen) in enumerate(kept):
         raw = 10 * np.log10(power[seen] * length_of(delay[seen]) ** 2)
-        level[:, k] = np.interp(time, when[seen], _smooth(when[seen], raw))
+        gain_db[:, k] = np.interp(time, when[seen], _smooth(when[seen], raw))
         presence[:, k] = _present(time, float(when[rows[0]]), float(when[rows[-1]]))
     return RaySet(
         station=jnp.asarray(standing),
         point=jnp.asarray(point[end]),
         scattered=jnp.asarray(kind[end] == "scatterer"),
-        turn=jnp.asarray(turn[end]),
-        sense=jnp.asarray(sense[end].astype(float)),
-        flip=jnp.asarray(flip[end].astype(float)),
+        rotation=jnp.asarray(turn[end]),
+        reflection=jnp.asarray(sense[end].astype(float)),
+        vertical_reflection=jnp.asarray(flip[end].astype(float)),
         time=jnp.asarray(time),
-        level=jnp.asarray(level),
+        gain_db=jnp.asarray(gain_db),
         presence=jnp.asarray(presence),
     )
 
 
-def _smooth(when: np.ndarray, level: np.ndarray) -> np.ndarray:
+def _smooth(when: np.ndarray, gain_db: np.ndarray) -> np.ndarray:
     """Average within half of `SMOOTHING` on both sides."""
-    total = np.concatenate([[0.0], np.cumsum(level)])
+    total = np.concatenate([[0.0], np.cumsum(gain_db)])
     low = np.searchsorted(when, when - 0.5 * SMOOTHING, side="left")
     high = np.searchsorted(when, when + 0.5 * SMOOTHING, side="right")
     return (total[high] - total[low]) / (high - low)
