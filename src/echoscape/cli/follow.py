@@ -37,7 +37,7 @@ def follow(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Follow one moving target through the maps of the stations that hear it.
+    """Track one moving target through the maps of the stations that receive its echoes.
 
     The file has one number of target and one time for each instant.
 
@@ -50,7 +50,7 @@ def follow(
         delay_std: Standard deviation of delays that the file states none for [s].
         acceleration_std: Random acceleration of the target in each coordinate [m/s^2]; learnt from
             the echoes if not given.
-        figure: Also draw the way, as PNG and PDF beside the table.
+        figure: Also draw the track, as PNG and PDF beside the table.
         seed: Seed of everything random.
         json: Print JSON for programs.
         quiet: Show no progress.
@@ -63,7 +63,7 @@ def follow(
 
     from echoscape.channel_map import load_maps
     from echoscape.checks import InputError
-    from echoscape.localization.moving.particle_filter import FollowSettings, FollowStatus
+    from echoscape.localization.moving.particle_filter import FollowSettings, TargetStatus
     from echoscape.localization.moving.particle_filter import follow as follow_target
     from echoscape.localization.moving.table import write_followed
     from echoscape.reports import read_echoes
@@ -73,11 +73,11 @@ def follow(
             f"--acceleration-std must be finite and above zero, in m/s^2; got {acceleration_std:g}"
         )
     maps = load_maps(map_folder)
-    heard = read_echoes(echoes, angle_std, delay_std)
+    received = read_echoes(echoes, angle_std, delay_std)
     how = FollowSettings(acceleration_std=acceleration_std)
-    with progress("locating each look", quiet) as tell:
+    with progress("locating each epoch", quiet) as report:
         found = follow_target(
-            heard, maps, key=jax.random.key(seed), height=height, settings=how, progress=tell
+            received, maps, key=jax.random.key(seed), height=height, settings=how, progress=report
         )
     if figure:
         from echoscape.plotting.fixes import save_figure
@@ -85,20 +85,20 @@ def follow(
 
         drawing = draw_followed(found, maps)
     write_followed(found, out)
-    told: dict[str, float] = {
+    summary: dict[str, float] = {
         "instants": len(found.time),
         "tracks": int(found.track.max() + 1),
-        **{s.name.lower(): int((found.status == s).sum()) for s in FollowStatus},
+        **{s.name.lower(): int((found.status == s).sum()) for s in TargetStatus},
     }
     if np.any(found.track >= 0):
         trace = np.trace(found.covariance[found.track >= 0], axis1=1, axis2=2)
-        told["claimed_error"] = float(np.median(np.sqrt(trace)))
+        summary["claimed_error"] = float(np.median(np.sqrt(trace)))
     if json:
-        print_json(told)
+        print_json(summary)
     else:
-        rows = {name.replace("_", " "): str(value) for name, value in told.items()}
-        if "claimed_error" in told:
-            rows["claimed error"] = f"{told['claimed_error']:.2f} m median"
+        rows = {name.replace("_", " "): str(value) for name, value in summary.items()}
+        if "claimed_error" in summary:
+            rows["claimed error"] = f"{summary['claimed_error']:.2f} m median"
         print_table(str(out), rows)
     if figure:
         for path in save_figure(drawing, out):

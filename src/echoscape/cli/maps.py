@@ -237,9 +237,9 @@ def leave_one_out(
 
     chosen = _read_model(model, ())
     campaign = read_reports(reports, read_site(site))
-    with progress("leaving out", quiet) as tell:
+    with progress("leaving out", quiet) as report:
         found = leave(
-            campaign, model=chosen, use_arrival=not without_arrival, seed=seed, progress=tell
+            campaign, model=chosen, use_arrival=not without_arrival, seed=seed, progress=report
         )
     if figure:
         from echoscape.plotting.campaign import draw_left_out
@@ -247,28 +247,28 @@ def leave_one_out(
 
         drawing = draw_left_out(found, campaign.station_position)
     write_fixes(fix_columns(found.fix, campaign.station, chosen.name), out)
-    told = summarize(found)
+    summary = summarize(found)
     if json:
-        print_json(told)
+        print_json(summary)
     else:
-        print_table(str(out), _left_out_rows(told))
+        print_table(str(out), _left_out_rows(summary))
     if figure:
         for path in save_figure(drawing, out):
             if not json:
                 print_line(path)
 
 
-def _left_out_rows(told: "Mapping[str, Any]") -> dict[str, str]:
-    rows = {"poses": str(told["poses"])}
+def _left_out_rows(summary: "Mapping[str, Any]") -> dict[str, str]:
+    rows = {"poses": str(summary["poses"])}
     for kind in ("obstructed", "in sight"):
-        rows[kind] = f"{told[kind]['poses']} poses"
-        for name, error in told[kind].items():
+        rows[kind] = f"{summary[kind]['poses']} poses"
+        for name, error in summary[kind].items():
             if name != "poses":
                 rows[f"{kind}, {name}"] = (
                     f"{error['median']:.2f} m median, {error['p90']:.2f} m at 90 %, "
                     f"{error['rms']:.2f} m rms"
                 )
-    learnt = told["learnt"]
+    learnt = summary["learnt"]
     rows["learnt"] = (
         f"{learnt['azimuth_std']:.3f} rad and {learnt['length_std']:.2f} m errors, "
         f"{learnt['unshared_paths']:.1f} paths a pose that no other has"
@@ -308,23 +308,23 @@ def signal_strength(
     from echoscape.reports.strength_file import read_strength
 
     campaign = read_strength(readings, transmitters)
-    with progress("leaving squares out", quiet) as tell:
+    with progress("leaving squares out", quiet) as report:
         found = leave_blocks_out(
             campaign.position, campaign.level, campaign.transmitter, block=block, seed=seed,
-            progress=tell,
+            progress=report,
         )  # fmt: skip
     write_fixes(fix_columns(found.fix, ["all"], "signal-strength"), out)
-    told = summarize_blocks(found)
+    summary = summarize_blocks(found)
     if json:
-        print_json(told)
+        print_json(summary)
         return
     rows = {
-        "readings": str(told["readings"]),
-        "level": f"{told['level_rms']:.2f} dB rms off",
-        "inside 90 %": f"{told['inside_90']:.1%}",
+        "readings": str(summary["readings"]),
+        "level": f"{summary['level_rms']:.2f} dB rms off",
+        "inside 90 %": f"{summary['inside_90']:.1%}",
     }
     for name in found.distances():
-        error = told[name]
+        error = summary[name]
         rows[name] = (
             f"{error['median']:.2f} m median, {error['p90']:.2f} m at 90 %, "
             f"{error['rms']:.2f} m rms"

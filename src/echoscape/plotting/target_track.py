@@ -1,6 +1,6 @@
 """The way of a target that was followed: what `echoscape follow --figure` draws.
 
-Takes `Followed` and the maps.
+Takes `TargetTrack` and the maps.
 Gives a matplotlib figure.
 """
 
@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from echoscape.channel_map import ChannelMap
-from echoscape.localization.moving.particle_filter import Followed, FollowStatus
+from echoscape.localization.moving.particle_filter import TargetStatus, TargetTrack
 from echoscape.plotting.fixes import STYLE
 
 
-def draw_followed(found: Followed, maps: Mapping[str, ChannelMap]) -> Figure:
+def draw_followed(found: TargetTrack, maps: Mapping[str, ChannelMap]) -> Figure:
     """Draw the ways of all tracks, where they were only expected, and the claimed error."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.0, 4.2), layout="constrained")
@@ -28,7 +28,7 @@ def draw_followed(found: Followed, maps: Mapping[str, ChannelMap]) -> Figure:
             mine = np.flatnonzero(found.track == number)
             (line,) = plan.plot(*found.position[mine, :2].T, lw=1.4, label=f"track {number}")
             plan.plot(*found.position[mine[0], :2], "o", ms=5, color=line.get_color())
-            idle = mine[found.status[mine] == FollowStatus.COASTING]
+            idle = mine[found.status[mine] == TargetStatus.COASTING]
             plan.plot(*found.position[idle, :2].T, "x", ms=4, color="#D55E00")
             error.plot(found.time[mine], spread[mine], lw=1.4, color=line.get_color())
         seen = found.position[found.track >= 0, :2]

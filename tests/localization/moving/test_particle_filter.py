@@ -9,11 +9,12 @@ from echoscape.channel_map import save_maps
 from echoscape.checks import InputError
 from echoscape.cli import main
 from echoscape.localization import localize
+from echoscape.localization.moving import particle_filter
 from echoscape.localization.moving.particle_filter import (
     FollowSettings,
-    FollowStatus,
+    TargetStatus,
     _accelerations,
-    _Looks,
+    _Epochs,
     _new_cloud,
     _run,
     follow,
@@ -49,7 +50,7 @@ def test_after_two_seconds_a_track_is_twice_as_good_as_a_look(scene):
     # One short way: the ratio scatters about the half that the study finds over many.
     assert rms(found.position) < 0.6 * rms(localize(echoes, learnt).best)
     assert rms(found.position) < 0.4
-    assert (found.status == FollowStatus.FOLLOWED).all()
+    assert (found.status == TargetStatus.FOLLOWED).all()
     assert (found.track == 0).all()
     miss = (found.position - truth)[late, :2]
     square = np.einsum("ti,tij,tj->t", miss, np.linalg.inv(found.covariance[late]), miss)
@@ -65,7 +66,7 @@ def test_a_short_silence_is_coasted_and_a_long_one_ends_the_track(scene):
         quiet = eqx.tree_at(lambda e: e.estimates.valid, echoes, valid)
         found = follow(quiet, learnt, key=jax.random.key(1), settings=SMALL)
         assert found.track.max() + 1 == tracks
-        expected = FollowStatus.COASTING if tracks == 1 else FollowStatus.NO_TRACK
+        expected = TargetStatus.COASTING if tracks == 1 else TargetStatus.NO_TRACK
         assert (found.status[12 : 12 + silent] == expected).all()
         assert np.isfinite(found.position).all()
         assert np.linalg.norm((found.position - truth)[-1, :2]) < 2.0
@@ -74,7 +75,7 @@ def test_a_short_silence_is_coasted_and_a_long_one_ends_the_track(scene):
 def run_gaussians(seen, covariance, lag, settings):
     """Follow looks that are one Gaussian each."""
     count = len(seen)
-    looks = _Looks(
+    looks = _Epochs(
         seen[:, None],
         np.tile(np.linalg.inv(covariance), (count, 1, 1, 1)),
         np.full((count, 1), -0.5 * np.log(np.linalg.det(covariance)) - np.log(2 * np.pi)),
@@ -163,3 +164,10 @@ def test_the_command_writes_a_table_and_a_figure(scene, tmp_path, capsys):
     assert "claimed error" in capsys.readouterr().out
     assert len((tmp_path / "way.csv").read_text().splitlines()) == LOOKS + 2
     assert (tmp_path / "way.png").stat().st_size > 10_000
+
+
+def test_names_of_the_previous_version_work_and_say_so():
+    with pytest.warns(DeprecationWarning, match="patience is deprecated; use max_coasting_time"):
+        assert FollowSettings(patience=2.0) == FollowSettings(max_coasting_time=2.0)  # pyright: ignore[reportCallIssue]
+    with pytest.warns(DeprecationWarning, match="FollowStatus is deprecated; use TargetStatus"):
+        assert particle_filter.FollowStatus is TargetStatus

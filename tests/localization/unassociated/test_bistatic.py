@@ -10,7 +10,7 @@ import pytest
 from echoscape.checks import InputError
 from echoscape.localization import localize
 from echoscape.localization.line_of_sight import shortest_echo_direct
-from echoscape.localization.moving.particle_filter import FollowStatus, follow
+from echoscape.localization.moving.particle_filter import TargetStatus, follow
 from echoscape.localization.unassociated.bistatic import linearise_pair_at_starts, score_pairs
 from echoscape.localization.unassociated.echo_sets import sets_of_targets
 from echoscape.localization.unassociated.grid_features import features_of_cells
@@ -180,7 +180,7 @@ def test_a_pair_is_followed(world):
     ).echoes
     found = follow(echoes, maps, key=jax.random.key(0))
     error = np.linalg.norm(found.position[5:, :2] - way[5:], axis=1)
-    assert np.all(found.status[5:] == FollowStatus.FOLLOWED)
+    assert np.all(found.status[5:] == TargetStatus.FOLLOWED)
     assert np.sqrt(np.mean(error**2)) < 1.0
 
 

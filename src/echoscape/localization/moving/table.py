@@ -1,6 +1,6 @@
 """A followed target as a table.
 
-Takes `Followed`.
+Takes `TargetTrack`.
 Gives a table as Parquet or CSV.
 """
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from echoscape.localization.moving.particle_filter import Followed, FollowStatus
+from echoscape.localization.moving.particle_filter import TargetStatus, TargetTrack
 from echoscape.reports.files import write_table
 from echoscape.reports.schema import Column, Schema
 
@@ -28,10 +28,10 @@ FOLLOWED = Schema(
 """Columns of a table of a followed target."""
 
 
-def write_followed(found: Followed, path: str | Path) -> None:
+def write_followed(found: TargetTrack, path: str | Path) -> None:
     """Write a followed target as Parquet or CSV; cells of instants without a track are empty."""
     none = found.track < 0
-    names = np.array([status.name.lower() for status in FollowStatus])
+    names = np.array([status.name.lower() for status in TargetStatus])
     columns = {
         "time": pa.array(found.time),
         "track": pa.array(found.track, mask=none),
