@@ -49,7 +49,7 @@ def main():
     print(f"prepare {len(search.cells)} cells    {prepared:9.3f} s (first {first:.1f} s)")
     view, samples, noise = search.views[0], jnp.asarray(made.received[0]), made.noise()
     held = view.select(jnp.asarray(place[0]))
-    array, shape = site.array[0], view.box.shape
+    array, shape = site.array[0], view.tensor.shape
     paths = strongest(scatter(site, jnp.asarray(place[0]), with_line_of_sight=False), 5)
     ones = jnp.ones((5, 5), complex)
     factored = jax.jit(lambda: echo_channel(paths, paths, array, array, waveform, reflection=ones))
@@ -63,17 +63,17 @@ def main():
     print(f"sample one target: factors {1e3 * ours:7.2f} ms, long atoms {1e3 * twin:7.2f} ms, "
           f"ratio {twin / ours:.0f}")  # fmt: skip
 
-    box, snr = view.box.fold(samples), jnp.asarray(10.0)
+    tensor, snr = view.tensor.fold(samples), jnp.asarray(10.0)
     score = jax.jit(
-        lambda w: fit_echoes(box, w, held.present, held.mix, jnp.asarray(noise), snr).value
+        lambda w: fit_echoes(tensor, w, held.present, held.mix, jnp.asarray(noise), snr).value
     )
 
     @jax.jit
     def naive(w):
         atoms = held.mix.T @ long_atoms(w, shape)
-        heard = atoms.conj() @ box.ravel() / box.size
-        matrix = atoms.conj() @ atoms.T / box.size + 0.1 * jnp.eye(len(atoms))
-        explained = jnp.real(heard.conj() @ jnp.linalg.solve(matrix, heard)) * box.size / noise
+        heard = atoms.conj() @ tensor.ravel() / tensor.size
+        matrix = atoms.conj() @ atoms.T / tensor.size + 0.1 * jnp.eye(len(atoms))
+        explained = jnp.real(heard.conj() @ jnp.linalg.solve(matrix, heard)) * tensor.size / noise
         return explained - jnp.linalg.slogdet(10.0 * matrix)[1]
 
     assert abs(float(score(frequency)) - float(naive(frequency))) < 1e-6 * abs(

@@ -135,7 +135,9 @@ def test_a_row_tells_no_zenith_and_known_clutter_comes_off():
 
 def test_what_cannot_be_estimated_is_refused():
     samples = tones(FREQUENCY, GAIN, 0.05)
-    with pytest.raises(InputError, match=r"window of 3 x 3 x 16 samples tells at most 135 sources"):
+    with pytest.raises(
+        InputError, match=r"window of 3 x 3 x 16 samples resolves at most 135 sources"
+    ):
         Music(sources=500)(samples, 0.05)
     wide = PlanarArray(columns=4, column_spacing=0.8)
     angles = ([0.2], [1.5])

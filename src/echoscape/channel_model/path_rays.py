@@ -87,7 +87,7 @@ def rays_from_paths(route: TracedRoute, between: tuple[float, float] | None = No
 
     grid = (len(route.time), number)
     raw = 10 * np.log10(pick(size) * length**2)
-    level = _fill(raw, instant, ray, grid)
+    gain_db = _fill(raw, instant, ray, grid)
     presence = np.zeros(grid)
     presence[instant, ray] = 1.0
     if route.jones is None:
@@ -109,7 +109,7 @@ def rays_from_paths(route: TracedRoute, between: tuple[float, float] | None = No
         reflection=jnp.asarray(np.where(mirrored, -1.0, 1.0)),
         vertical_reflection=jnp.asarray(np.where(flipped, -1.0, 1.0)),
         time=jnp.asarray(route.time),
-        gain_db=jnp.asarray(level),
+        gain_db=jnp.asarray(gain_db),
         presence=jnp.asarray(presence),
         jones=jnp.asarray(jones),
     )
@@ -120,7 +120,7 @@ def departure_error(
 ) -> float:
     """Measure how far departures by images are from those traced, the 99 % point [rad].
 
-    Sloping roofs turn the image in a way that azimuths alone do not say.
+    Sloping roofs turn the image in a way that azimuths alone do not show.
     """
     ray_image = KDTree(np.asarray(rays.point))
     first, last = between or (-np.inf, np.inf)

@@ -44,7 +44,7 @@ def rays_from_points(
             f"{len(gain)} have none; give log_gain or default_gain"
         )
     known = known_points(points, np.asarray(station, float))
-    level = jnp.asarray(np.tile(10 / np.log(10) * gain, (2, 1)))
+    gain_db = jnp.asarray(np.tile(10 / np.log(10) * gain, (2, 1)))
     return RaySet(
         station=jnp.asarray(station, float),
         point=known.coordinate[:, :3],
@@ -53,6 +53,6 @@ def rays_from_points(
         reflection=known.reflection,
         vertical_reflection=known.vertical_reflection,
         time=jnp.asarray(between),
-        gain_db=level,
-        presence=jnp.ones_like(level),
+        gain_db=gain_db,
+        presence=jnp.ones_like(gain_db),
     )

@@ -18,7 +18,7 @@ def ks_distance(first: Float[np.ndarray, " a"], second: Float[np.ndarray, " b"])
 
 
 def ks_halves(sample: Float[np.ndarray, " a"]) -> float:
-    """Measure how far a sample's own first and second half are apart: what no model need beat.
+    """Measure the distance between a sample's own first and second half: what no model need beat.
 
     Over one short window of a non-stationary channel this is large, and a distance below it says
     nothing.

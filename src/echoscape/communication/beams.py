@@ -39,7 +39,7 @@ def prior_near(
 
     Args:
         predict: A `ChannelMap`, or anything that predicts paths at one position.
-        position: Where the user is believed to be [m].
+        position: Estimated position of the user [m].
         position_std: Standard deviation of each horizontal coordinate [m].
     """
     # Gauss-Hermite with three points an axis: exact up to the fifth power of the error.
@@ -74,7 +74,7 @@ def _weighted_steering(
     """Steer at thirty directions about each path, which share its expected power.
 
     In azimuth half a deviation apart, in zenith one deviation up and down: what lies between them
-    must not look as if it were impossible, though a large array's beam is narrower than the doubt.
+    must not count as impossible, though a large array's beam is narrower than the uncertainty.
     """
     covariance = prior.covariance
     floor = jnp.finfo(covariance.dtype).tiny
@@ -115,7 +115,7 @@ def rank_beams(
 
     Args:
         predict: A `ChannelMap`, or anything that predicts paths at one position.
-        position: Where the users are believed to be [m].
+        position: Estimated positions of the users [m].
         position_std: Standard deviation of each horizontal coordinate [m].
         array: The base station's array.
         codebook: Beams, as `scene.antenna.dft_codebook` makes them.
@@ -180,8 +180,8 @@ def rank_like_nearest(
     codebook: Codebook,
 ) -> Int[np.ndarray, "user beam"]:
     """Order the beams as they were best for the nearest report that had a path."""
-    heard = np.flatnonzero(reports.estimates.valid.any(axis=-1))
-    nearest = heard[KDTree(reports.position[heard]).query(np.asarray(position))[1]]
+    served = np.flatnonzero(reports.estimates.valid.any(axis=-1))
+    nearest = served[KDTree(reports.position[served]).query(np.asarray(position))[1]]
     measured = measured_powers(reports.estimates[nearest], array, codebook)
     return np.argsort(-np.asarray(measured), axis=-1, kind="stable")
 

@@ -47,7 +47,7 @@ def align(expected: TappedPaths, used: Float[Array, " path"]) -> Alignment:
     """Give each path that is used a beam that avoids the other paths expected.
 
     Args:
-        expected: The paths, at the place where the user is believed to be.
+        expected: The paths, at the user's estimated position.
         used: 1 for paths that get a beam, 0 for those that are only avoided.
     """
     present = (jnp.abs(expected.gain) > 0).astype(used.dtype)
@@ -121,7 +121,7 @@ def choose_alignment(
     """Choose how many of the strongest paths get a beam, by the rate expected.
 
     Args:
-        expected: Paths at the believed place, strongest first.
+        expected: Paths at the estimated position, strongest first.
         nodes: Paths at each point of a quadrature over the user's uncertainty.
         weight: The quadrature's weights.
         bandwidth: One over the length of a symbol [Hz].
@@ -134,10 +134,10 @@ def choose_alignment(
     options = jnp.tril(jnp.ones((count, count)))
     plans = jax.vmap(lambda used: align(expected, used))(options)
 
-    def promise(plan):
+    def predicted_gain(plan):
         rates = jax.vmap(lambda node: aligned_rate(node, plan, bandwidth, snr))(nodes)
         return weight @ rates
 
-    promised = jax.vmap(promise)(plans)
-    best = jnp.argmax(promised)
-    return jax.tree.map(lambda leaf: leaf[best], plans), promised[best]
+    predicted = jax.vmap(predicted_gain)(plans)
+    best = jnp.argmax(predicted)
+    return jax.tree.map(lambda leaf: leaf[best], plans), predicted[best]

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from echoscape.checks import InputError
-from echoscape.estimation.echo_box import EchoBox, box_of, parameter_deviations
 from echoscape.estimation.greedy import Order, find_greedily
 from echoscape.estimation.periodogram import find_by_spectrum
+from echoscape.estimation.sample_tensor import SampleTensor, parameter_deviations, tensor_of
 from echoscape.estimation.subspace import find_by_esprit, find_by_music
 from echoscape.estimation.tone_fit import ToneFit
 from echoscape.numerics.harmonics import frequency_covariances, frequency_information
@@ -28,7 +28,7 @@ from echoscape.signals import EchoSnapshots
 
 
 class EchoMethod(eqx.Module):
-    """A way to find tones in a box of samples; its fields are its settings."""
+    """A way to find tones in a sample tensor; its fields are its settings."""
 
     most: eqx.AbstractVar[int]
     """Most echoes of a snapshot."""
@@ -108,7 +108,7 @@ def estimate(
 ) -> Paths:
     """Estimate directions, delay and power of every echo of every snapshot.
 
-    What an array cannot tell (the zenith angle of a single row, the azimuth of a single column)
+    What an array cannot measure (the zenith angle of a single row, the azimuth of a single column)
     has an infinite deviation; its other angle is then that of a wave without a component along
     the axis that is missing, so horizontal for an upright row.
 
@@ -122,16 +122,16 @@ def estimate(
 
     Raises:
         InputError: The samples are of two stations, an angle would be ambiguous, or the method
-            cannot tell as many sources apart.
+            cannot resolve as many sources.
     """
     method = Greedy() if method is None else method
     if method.most < 1:
         raise InputError(f"a snapshot must be allowed at least 1 echo; got {method.most}")
-    box, noise = box_of(snapshots), snapshots.noise()
+    tensor, noise = tensor_of(snapshots), snapshots.noise()
     rows, count = [], len(snapshots.received)
     for number, samples in enumerate(snapshots.echoes):
-        folded = np.asarray(samples, dtype=complex).reshape(box.shape)
-        rows.append(_described(box, method(folded, noise), noise))
+        folded = np.asarray(samples, dtype=complex).reshape(tensor.shape)
+        rows.append(_described(tensor, method(folded, noise), noise))
         if progress is not None:
             progress(number + 1, count, "snapshots")
     width = max(1, max(int(row["valid"].sum()) for row in rows))
@@ -148,17 +148,17 @@ def _covariances(shape, frequency, gain, noise):
     return frequency_covariances(frequency_information(frequency, gain, shape, noise))
 
 
-def _described(box: EchoBox, fit: ToneFit, noise: float) -> dict[str, np.ndarray]:
+def _described(tensor: SampleTensor, fit: ToneFit, noise: float) -> dict[str, np.ndarray]:
     """Turn tones into directions and delays with deviations, strongest first."""
     power = np.where(fit.valid, np.abs(fit.gain) ** 2, 0.0)
     order = np.argsort(-power, kind="stable")
     frequency, gain, valid = (
         np.asarray(leaf)[order] for leaf in (fit.frequency, fit.gain, fit.valid)
     )
-    told = jnp.asarray(frequency)
-    covariance = _covariances(box.shape, told, jnp.asarray(np.where(valid, gain, 0.0)), noise)
-    values = np.array(_parameters(box, told))
-    deviation = parameter_deviations(box, frequency, np.asarray(covariance))
+    tones = jnp.asarray(frequency)
+    covariance = _covariances(tensor.shape, tones, jnp.asarray(np.where(valid, gain, 0.0)), noise)
+    values = np.array(_parameters(tensor, tones))
+    deviation = parameter_deviations(tensor, frequency, np.asarray(covariance))
     unknown = np.isinf(deviation)
     values = np.where(unknown | ~valid[:, None], 0.0, values)
     deviation = np.where(valid[:, None], deviation, 0.0)
@@ -169,5 +169,5 @@ def _described(box: EchoBox, fit: ToneFit, noise: float) -> dict[str, np.ndarray
 
 
 @eqx.filter_jit
-def _parameters(box: EchoBox, frequency):
-    return jax.vmap(box.parameters)(frequency)
+def _parameters(tensor: SampleTensor, frequency):
+    return jax.vmap(tensor.parameters)(frequency)

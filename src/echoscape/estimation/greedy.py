@@ -5,7 +5,7 @@ scoring steps, which undoes the harm that neighbours did to one another when the
 (orthogonal matching pursuit with Newton steps, [mamandipoor-nomp], with all tones at once instead
 of in turn).
 
-Takes a box of samples and its noise.
+Takes a sample tensor and its noise.
 Gives a `ToneFit`.
 """
 
@@ -52,10 +52,10 @@ def find_greedily(
     order: Order = "cfar",
     false_alarm: float = 1e-2,
 ) -> ToneFit:
-    """Find the tones of a box of samples.
+    """Find the tones of a sample tensor.
 
     Args:
-        samples: The box.
+        samples: The tensor.
         noise: Mean squared noise of a sample; with "bic" the residual itself is the noise.
         most: Most tones.
         order: How many tones there are; as `stop_threshold`.
@@ -65,24 +65,24 @@ def find_greedily(
     threshold = stop_threshold(shape, order, false_alarm)
     grid = tuple(_FINER * size for size in shape)
 
-    def level(residual):
+    def noise_of(residual):
         if order == "cfar":
             return noise
         return jnp.sum(jnp.abs(residual) ** 2) / count
 
-    def look(residual):
+    def strongest(residual):
         power = jnp.abs(jnp.fft.fftn(residual, grid)) ** 2
         best = jnp.argmax(power)
         index = jnp.stack(jnp.unravel_index(best, grid))
         frequency = 2 * math.pi * index / jnp.asarray(grid)
-        return frequency, power.ravel()[best] / (count * level(residual)) > threshold
+        return frequency, power.ravel()[best] / (count * noise_of(residual)) > threshold
 
     def settle(fit):
         """Move all tones until that gains no more than noise would."""
 
         def unsettled(state):
             _, _, last, energy, steps = state
-            return (steps < _MOST_STEPS) & (last - energy > _ENOUGH * level(state[1]))
+            return (steps < _MOST_STEPS) & (last - energy > _ENOUGH * noise_of(state[1]))
 
         def step(state):
             fit, _, _, energy, steps = state
@@ -110,15 +110,15 @@ def find_greedily(
         valid = jnp.asarray(fit.valid).at[found].set(True)
         fit = ToneFit(frequency, fit_gains(samples, frequency, valid), valid)
         fit, residual = settle(fit)
-        return fit, residual, found + 1, *look(residual)
+        return fit, residual, found + 1, *strongest(residual)
 
     nothing = ToneFit(
         jnp.zeros((most, len(shape))), jnp.zeros(most, dtype=complex), jnp.zeros(most, dtype=bool)
     )
-    state = (nothing, samples.astype(complex), jnp.asarray(0), *look(samples))
+    state = (nothing, samples.astype(complex), jnp.asarray(0), *strongest(samples))
     fit, residual, *_ = jax.lax.while_loop(go_on, add, state)
     # What moving together left too weak was never a tone of its own.
-    power = count * jnp.abs(fit.gain) ** 2 / level(residual)
+    power = count * jnp.abs(fit.gain) ** 2 / noise_of(residual)
     kept = jnp.asarray(fit.valid) & (power > 0.25 * threshold)
     frequency = jnp.where(kept[:, None], fit.frequency, 0.0)
     return ToneFit(frequency, fit_gains(samples, frequency, kept), kept)

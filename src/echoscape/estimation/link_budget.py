@@ -1,4 +1,4 @@
-"""Which echoes a base station can hear, and how well it can measure them.
+"""Which echoes a base station can detect, and how well it can measure them.
 
 The echo that leaves along path i and returns along path j arrives with
 
@@ -56,7 +56,7 @@ class LinkBudget(pydantic.BaseModel):
     element_spacing: _Number = pydantic.Field(default=0.5, gt=0, description="in wavelengths")
     panels: _Count = pydantic.Field(default=4, description="panels evenly around the mast")
     panel_azimuth_deg: _Number = pydantic.Field(
-        default=0.0, description="where the first panel looks, in degrees"
+        default=0.0, description="where the first panel points, in degrees"
     )
     cross_section_dbsm: _Number = pydantic.Field(
         default=10.0, description="the target's mean radar cross-section, in dB of 1 m^2"
@@ -145,7 +145,7 @@ def direction_deviation(
     rows: int,
     columns: int,
 ) -> tuple[Values, Values]:
-    """Bound the deviations of (azimuth, zenith) seen by the panel that looks closest [rad].
+    """Bound the deviations of (azimuth, zenith) seen by the panel that faces them most [rad].
 
     On a planar array the cosines to its two axes are the frequencies of two tones that do not
     disturb one another, each known to ``sqrt(6 / ((N^2 - 1) snr)) / (2 pi spacing)`` with the N
@@ -176,12 +176,12 @@ def direction_deviation(
     sector = 2 * math.pi / budget.panels
     aside = azimuth - math.radians(budget.panel_azimuth_deg)
     aside = wrap_angle(aside - sector * np.round(aside / sector))
-    level = np.maximum(np.sin(zenith), np.finfo(float).eps)
-    zenith_std = cosine(rows) / level
+    horizontal = np.maximum(np.sin(zenith), np.finfo(float).eps)
+    zenith_std = cosine(rows) / horizontal
     tilted = np.abs(np.cos(zenith) * np.sin(aside))
     coupled = np.where(tilted > 0, tilted * np.where(tilted > 0, zenith_std, 0.0), 0.0)
     facing = np.maximum(np.abs(np.cos(aside)), np.finfo(float).eps)
-    azimuth_std = np.hypot(cosine(columns), coupled) / (level * facing)
+    azimuth_std = np.hypot(cosine(columns), coupled) / (horizontal * facing)
     floor = math.radians(budget.angle_floor_deg)
     azimuth_std, zenith_std = np.hypot(azimuth_std, floor), np.hypot(zenith_std, floor)
     return (

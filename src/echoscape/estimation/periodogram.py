@@ -4,7 +4,7 @@ The plain method of every radar: as fast as a Fourier transform, blind to what i
 few cells.  The taper keeps a strong tone's sidelobes down (-31 dB along each axis of many samples),
 and costs 1.8 dB of the ratio and half again the width along each axis.
 
-Takes a box of samples and its noise.
+Takes a sample tensor and its noise.
 Gives a `ToneFit`.
 """
 
@@ -26,7 +26,7 @@ def find_by_spectrum(
     """Find the strongest peaks above the noise.
 
     Args:
-        samples: The box.
+        samples: The tensor.
         noise: Mean squared noise of a sample.
         most: Most tones.
         false_alarm: Probability that noise alone makes a tone.
@@ -58,5 +58,5 @@ def find_by_spectrum(
         frequency[: len(index), axis] = (
             2 * np.pi * (index[:, axis] + np.clip(off, -0.5, 0.5)) / size
         )
-    told = jnp.asarray(frequency), jnp.asarray(valid)
-    return ToneFit(frequency, np.asarray(fit_gains(jnp.asarray(samples), *told)), valid)
+    gain = fit_gains(jnp.asarray(samples), jnp.asarray(frequency), jnp.asarray(valid))
+    return ToneFit(frequency, np.asarray(gain), valid)

@@ -1,11 +1,11 @@
 """Tones from the subspace that smoothed samples span: ESPRIT and MUSIC on all axes jointly.
 
-One snapshot has rank one; sliding a window over every axis makes as many looks as there are
-positions, and coherent echoes fall apart (smoothing in space and frequency).  The matrix of all
-windows is never formed: multiplying with it is a convolution, done by Fourier transforms, and a
+One snapshot has rank one; sliding a window over every axis makes as many snapshots as there are
+positions, and coherent echoes are decorrelated (smoothing in space and frequency).  The matrix of
+all windows is never formed: multiplying with it is a convolution, done by Fourier transforms, and a
 few such products span the signal's subspace.
 
-Takes a box of samples and its noise.
+Takes a sample tensor and its noise.
 Gives a `ToneFit`.
 """
 
@@ -39,7 +39,7 @@ def signal_subspace(
     """Span the smoothed samples' strongest directions.
 
     Args:
-        samples: The box.
+        samples: The tensor.
         noise: Mean squared noise of a sample.
         most: Most directions.
         sources: How many; if not given, those whose singular value is above the largest that
@@ -53,8 +53,8 @@ def signal_subspace(
     wanted = most if sources is None else sources
     if wanted < 1 or wanted > limit:
         raise InputError(
-            f"a window of {' x '.join(map(str, window))} samples tells at most {limit} sources "
-            f"apart; asked for {wanted}"
+            f"a window of {' x '.join(map(str, window))} samples resolves at most {limit} "
+            f"sources; got {wanted}"
         )
     values, basis = _strongest(jnp.asarray(samples), wanted)
     count = wanted
@@ -110,7 +110,7 @@ def find_by_esprit(
     """Find tones by the shift invariance of the signal's subspace, all axes paired at once.
 
     Args:
-        samples: The box.
+        samples: The tensor.
         noise: Mean squared noise of a sample.
         most: Most tones.
         sources: How many, if known.
@@ -140,7 +140,7 @@ def find_by_music(
     """Find tones where the signal's subspace holds almost all of a window's tone.
 
     Args:
-        samples: The box.
+        samples: The tensor.
         noise: Mean squared noise of a sample.
         most: Most tones.
         sources: How many, if known.

@@ -1,6 +1,6 @@
 """What every estimator of tones gives, and what they share: gains, and steps that improve all.
 
-Takes boxes of samples and frequencies.
+Takes tensors of samples and frequencies.
 Gives `ToneFit`: tones in no order, padded to one length.
 """
 
@@ -24,7 +24,7 @@ _RIDGE = 1e-10  # of a Gram matrix with ones on its diagonal
 
 
 class ToneFit(eqx.Module):
-    """Tones found in a box of samples."""
+    """Tones found in a sample tensor."""
 
     frequency: Float[AnyArray, "tone axis"]
     """Their frequencies [rad/sample]; zero for padding."""
@@ -44,8 +44,8 @@ def fit_gains(
     taken = jnp.where(valid, 1.0, 0.0)
     matrix = gram(frequency, samples.shape) * taken[:, None] * taken[None]
     matrix = matrix + jnp.diag(1.0 - taken + _RIDGE)
-    heard = taken * correlate(samples, frequency) / math.prod(samples.shape)
-    return jnp.linalg.solve(matrix, heard)
+    matched = taken * correlate(samples, frequency) / math.prod(samples.shape)
+    return jnp.linalg.solve(matrix, matched)
 
 
 def improve(samples: Complex[Array, "..."], fit: ToneFit) -> tuple[ToneFit, Array]:

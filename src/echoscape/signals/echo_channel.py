@@ -66,9 +66,9 @@ def echo_channel(
     outward = jnp.where(out.valid, out.gain, 0.0)[:, None] * delay_phases(waveform, out.delay)
     inward = jnp.where(back.valid, back.gain, 0.0)[:, None] * delay_phases(waveform, back.delay)
     sent = steering(transmit, out.departure_azimuth, out.departure_zenith)
-    heard = steering(receive, back.departure_azimuth, back.departure_zenith)
+    received = steering(receive, back.departure_azimuth, back.departure_zenith)
     arriving = jnp.einsum("it,ik,ij->jtk", sent, outward, reflection)
-    return jnp.einsum("jr,jk,jtk->rtk", heard, inward, arriving)
+    return jnp.einsum("jr,jk,jtk->rtk", received, inward, arriving)
 
 
 def point_reflection(
@@ -99,6 +99,6 @@ def point_channel(
         receive: The receiving array.
         waveform: The waveform.
     """
-    sent, heard = steering(transmit, *departure), steering(receive, *arrival)
+    sent, received = steering(transmit, *departure), steering(receive, *arrival)
     turned = gain[:, None] * delay_phases(waveform, delay_of(length))
-    return jnp.einsum("lr,lt,lk->rtk", heard, sent, turned)
+    return jnp.einsum("lr,lt,lk->rtk", received, sent, turned)

@@ -31,18 +31,18 @@ class EchoSnapshots(eqx.Module):
     transmit_station: str = eqx.field(static=True)
     """Name of the station that sends."""
     receive_station: str = eqx.field(static=True)
-    """Name of the station that listens; the same for a monostatic radar."""
+    """Name of the station that receives; the same for a monostatic radar."""
     noise_variance: float | None = eqx.field(default=None, static=True)
     """Mean squared noise of a sample; estimated where it is not known."""
     empty: Complex[np.ndarray, "receive transmit subcarrier"] | None = None
     """The channel without any target, to be taken off; None where there is none to take off."""
 
     def __check_init__(self):
-        box = (self.receive.elements, self.transmit.elements, self.waveform.subcarriers)
+        sizes = (self.receive.elements, self.transmit.elements, self.waveform.subcarriers)
         count = self.received.shape[0]
         for name, shape in (
-            ("received", (count, *box)),
-            ("empty", box),
+            ("received", (count, *sizes)),
+            ("empty", sizes),
             ("target", (count,)),
             ("time", (count,)),
         ):

@@ -1,4 +1,4 @@
-"""Pilots that tell users apart, and white noise at a stated ratio.
+"""Pilots that separate users, and white noise at a stated ratio.
 
 Takes counts, amplitudes, samples and an explicit random generator.
 Gives arrays of numpy.

@@ -1,4 +1,4 @@
-"""What a station hears in a site: targets through all scatterers, clutter, its own transmitter.
+"""What a station receives in a site: targets through all scatterers, clutter, its own transmitter.
 
 Targets do not see one another; clutter is what the scatterers send straight back, or on to the
 other station.  Both and the leak from the transmitter make the empty scene, which is known from
@@ -44,7 +44,7 @@ def empty_scene(
         site: Stations and scatterers.
         waveform: The waveform.
         transmit: Index of the station that sends.
-        receive: Index of the station that listens; the same if not given.
+        receive: Index of the station that receives; the same if not given.
         clutter: Whether scatterers send straight on to the receiver.
         coupling_db: Power gain from each transmitting to each receiving element, flat over the
             band and of random phase; none if not given [dB].
@@ -53,8 +53,8 @@ def empty_scene(
     receive = transmit if receive is None else receive
     sender, listener = site.array[transmit], site.array[receive]
     first, second = jax.random.split(key)
-    box = (listener.elements, sender.elements, waveform.subcarriers)
-    total = jnp.zeros(box, dtype=complex)
+    shape = (listener.elements, sender.elements, waveform.subcarriers)
+    total = jnp.zeros(shape, dtype=complex)
     points = site.scatterer_position
     if clutter and points.shape[0]:
         out = points - site.station_position[transmit][None]
@@ -78,7 +78,7 @@ def empty_scene(
             (azimuth, zenith), (home_azimuth, home_zenith), length, gain, sender, listener, waveform
         )
     if coupling_db is not None:
-        turn = jnp.exp(2j * math.pi * jax.random.uniform(second, box[:2]))
+        turn = jnp.exp(2j * math.pi * jax.random.uniform(second, shape[:2]))
         total = total + math.sqrt(from_db(coupling_db)) * turn[..., None]
     return total
 
@@ -113,7 +113,7 @@ def sample_scene(
         key: One key, one answer.
         number: The targets' numbers; 0, 1, ... if not given.
         transmit: Index of the station that sends.
-        receive: Index of the station that listens; the same if not given.
+        receive: Index of the station that receives; the same if not given.
         together: All targets in one snapshot instead of one each.
         cross_section: Of every target, the same in all directions [m^2].
         paths: Strongest one-way paths that take part.
@@ -136,7 +136,7 @@ def sample_scene(
     if place.shape[0] == 0:
         raise InputError("there is no target to sample echoes of")
     if reciprocal and receive != transmit:
-        raise InputError("reciprocal echoes need one station that sends and listens; got two")
+        raise InputError("reciprocal echoes need one station that transmits and receives; got two")
     if site.scatterer_position.shape[0] == 0 and not line_of_sight:
         raise InputError("the site has no scatterer and no line of sight: nothing reaches a target")
     if snr_db is not None and not math.isfinite(snr_db):

@@ -1,4 +1,4 @@
-"""Waveforms: which subcarriers carry pilots, how often, and what that can tell apart.
+"""Waveforms: which subcarriers carry pilots, how often, and what that can resolve.
 
 Takes numbers of the numerology.
 Gives a `Waveform` with its bandwidth and its unambiguous delay.
@@ -40,7 +40,7 @@ class Waveform(eqx.Module):
 
     @property
     def unambiguous_delay(self) -> float:
-        """Delays that differ by this look the same [s]."""
+        """Delays that differ by this are the same [s]."""
         return 1.0 / self.spacing
 
     def frequencies(self) -> Float[Array, " subcarrier"]:

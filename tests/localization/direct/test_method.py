@@ -49,14 +49,14 @@ def test_a_cells_score_is_the_likelihood_with_the_gains_integrated_out(world):
         frequency = held.frequencies(place, jnp.zeros(view.errors))
         cycles = FINER * WAVEFORM.subcarriers / (2 * np.pi)  # the grid looks up whole steps
         frequency = frequency.at[:, -1].set(jnp.round(frequency[:, -1] * cycles) / cycles)
-        box = view.box.fold(samples)
-        fit = fit_echoes(box, frequency, held.present, held.mix, noise[0], jnp.asarray(10.0))
+        tensor = view.tensor.fold(samples)
+        fit = fit_echoes(tensor, frequency, held.present, held.mix, noise[0], jnp.asarray(10.0))
         # The marginal likelihood with every covariance written out, in all samples.
         one = jnp.ones(1, complex)
-        atoms = np.stack([synthesize(w[None], one, box.shape).ravel() for w in frequency])
+        atoms = np.stack([synthesize(w[None], one, tensor.shape).ravel() for w in frequency])
         long = np.asarray(held.mix).T @ atoms
         long = long * np.asarray(jnp.any(held.mix.T * held.present[None] > 0, axis=1))[:, None]
-        data = np.asarray(box).ravel()
+        data = np.asarray(tensor).ravel()
         prior = 10.0 * float(noise[0]) / data.size  # mean power of a gain
         small = long.conj() @ long.T / float(noise[0]) + np.eye(len(long)) / prior
         heard = long.conj() @ data / float(noise[0])
@@ -70,12 +70,17 @@ def test_a_cells_score_is_the_likelihood_with_the_gains_integrated_out(world):
 def test_the_gradient_is_that_of_finite_differences(world):
     _, _, place, made, _, search = world
     view = search.views[0]
-    held, box = view.select(jnp.asarray(place[1])), view.box.fold(jnp.asarray(made.received[1]))
+    held, tensor = (
+        view.select(jnp.asarray(place[1])),
+        view.tensor.fold(jnp.asarray(made.received[1])),
+    )
     where, miss = jnp.asarray(place[1] + [0.4, -0.3, 0.0]), 0.1 * jnp.arange(view.errors)
 
     @jax.jit
     def value(point):
-        return descend(box, held, point[:3], point[3:], jnp.asarray(made.noise()), jnp.asarray(9.0))
+        return descend(
+            tensor, held, point[:3], point[3:], jnp.asarray(made.noise()), jnp.asarray(9.0)
+        )
 
     point = jnp.concatenate([where, miss])
     _, gradient, curvature = value(point)

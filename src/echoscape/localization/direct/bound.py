@@ -30,7 +30,7 @@ def sample_bound(
     the map's own errors as nuisances of known variance.
 
     Args:
-        view: Maps and box.
+        view: Maps and tensor.
         position: Where the target is [m].
         gain: Of the echo out along i and back along j, in the view's order of paths.
         noise: Mean squared noise of a sample.
@@ -43,7 +43,9 @@ def sample_bound(
     point = jnp.concatenate([position[:2], jnp.zeros(view.errors)])
     slope = jax.jacfwd(frequencies)(point)
     predicted = jnp.where(select.present, gain.ravel(), 0.0)
-    known = frequency_information(frequencies(point), predicted, view.box.shape, noise, select.mix)
+    known = frequency_information(
+        frequencies(point), predicted, view.tensor.shape, noise, select.mix
+    )
     matrix = jnp.einsum("eap,eafb,fbq->pq", slope, known, slope)
     nuisance = matrix[2:, 2:] + jnp.eye(view.errors)
     left = matrix[:2, :2] - matrix[:2, 2:] @ jnp.linalg.solve(nuisance, matrix[2:, :2])

@@ -4,7 +4,7 @@ A target at a position sends an echo along every pair of a path that reaches it 
 leaves it.  The map's own errors are part of it: every path's angles and delay may be off by what
 the map itself claims, alike in all echoes of that path.
 
-Takes channel maps and an `EchoBox`.
+Takes channel maps and an `SampleTensor`.
 Gives frequencies [rad/sample] of all echoes as a function of position and map errors.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from echoscape.channel_map import ChannelMap
-from echoscape.estimation.echo_box import EchoBox
+from echoscape.estimation.sample_tensor import SampleTensor
 from echoscape.units import delay_of, length_of
 
 _PRESENT = 0.3  # paths less probable than this do not take part
@@ -29,7 +29,7 @@ class DirectView(eqx.Module):
     """From the transmitting station."""
     receiver: ChannelMap | None
     """From the receiving station; None where it is the same one."""
-    box: EchoBox
+    tensor: SampleTensor
     """How samples are arranged."""
     paths: int = eqx.field(static=True)
     """Most one-way paths of each map."""
@@ -61,7 +61,7 @@ class DirectView(eqx.Module):
         """Select the paths that take part near a position, and hold them."""
         ends = [self.transmitter] if self.receiver is None else [self.transmitter, self.receiver]
         return SelectedView(
-            [_SelectedMap.at(end, position, self.paths) for end in ends], self.box, self.mix
+            [_SelectedMap.at(end, position, self.paths) for end in ends], self.tensor, self.mix
         )
 
 
@@ -106,7 +106,7 @@ class SelectedView(eqx.Module):
 
     end: list[_SelectedMap]
     """One for a single station, otherwise transmitter and receiver."""
-    box: EchoBox
+    tensor: SampleTensor
     """How samples are arranged."""
     mix: Float[Array, "echo gain"]
     """Which unknown gain each echo has."""
@@ -131,4 +131,4 @@ class SelectedView(eqx.Module):
         count = out[0].shape[0]
         i, j = jnp.repeat(jnp.arange(count), count), jnp.tile(jnp.arange(count), count)
         delay = delay_of(out[2][i] + back[2][j])
-        return self.box.frequencies((out[0][i], out[1][i]), (back[0][j], back[1][j]), delay)
+        return self.tensor.frequencies((out[0][i], out[1][i]), (back[0][j], back[1][j]), delay)

@@ -56,8 +56,8 @@ def cell_paths(view: DirectView, cells: Float[np.ndarray, "cell 3"]) -> CellPath
 
 @eqx.filter_jit
 def _paths_at(view: DirectView, cells) -> CellPaths:
-    box, mix = view.box, view.mix
-    steps = box.waveform.spacing * FINER * box.waveform.subcarriers
+    tensor, mix = view.tensor, view.mix
+    steps = tensor.waveform.spacing * FINER * tensor.waveform.subcarriers
 
     def one(cell):
         select = view.select(cell)
@@ -67,14 +67,14 @@ def _paths_at(view: DirectView, cells) -> CellPaths:
         # The overlap at the delays looked up, not at the true ones a fraction of a step away.
         length = predicted[0][2][:, None] + predicted[-1][2][None]
         step = jnp.round(delay_of(length) * steps).ravel()
-        frequency = frequency.at[:, -1].set(-2 * math.pi * box.waveform.spacing * step / steps)
-        matrix = mix.T @ (gram(frequency, box.shape) * mask[:, None] * mask[None]) @ mix
+        frequency = frequency.at[:, -1].set(-2 * math.pi * tensor.waveform.spacing * step / steps)
+        matrix = mix.T @ (gram(frequency, tensor.shape) * mask[:, None] * mask[None]) @ mix
         factor = jnp.linalg.cholesky(matrix + _RIDGE * jnp.eye(mix.shape[1]))
         whiten = solve_triangular(factor, jnp.eye(mix.shape[1], dtype=factor.dtype), lower=True)
         log_volume = 2 * jnp.sum(jnp.log(jnp.real(jnp.diagonal(factor)))) - len(factor) * math.log(
             _RIDGE
         )
-        pairs = zip((predicted[0], predicted[-1]), (box.transmit, box.receive))
+        pairs = zip((predicted[0], predicted[-1]), (tensor.transmit, tensor.receive))
         return CellPaths(
             [jnp.conj(steering(array, each[0], each[1])).astype(jnp.complex64)
              for each, array in pairs],

@@ -4,7 +4,7 @@ Every echo has its own complex gain, of which only the mean power is known: the 
 integrated out.  Echoes that overlap share the energy they have in common instead of counting it
 twice, which the plain sum of squared correlations does.
 
-Takes a box of samples, a `SelectedView`, a position.
+Takes a sample tensor, a `SelectedView`, a position.
 Gives log-likelihoods relative to noise alone, with gradient and curvature.
 """
 
@@ -42,7 +42,7 @@ def fit_echoes(
     """Fit the gains of known echoes and integrate them out.
 
     Args:
-        samples: A box of samples.
+        samples: A sample tensor.
         frequency: Of the echoes [rad/sample].
         present: Which take part.
         mix: Which unknown gain each echo has.

@@ -25,7 +25,7 @@ from scipy.stats import gamma
 
 from echoscape.channel_map import ChannelMap
 from echoscape.checks import InputError
-from echoscape.estimation.echo_box import box_of
+from echoscape.estimation.sample_tensor import tensor_of
 from echoscape.localization.direct.forward import DirectView
 from echoscape.localization.direct.grid import FINER, CellPaths, cell_paths, cell_peaks, score_cells
 from echoscape.localization.direct.likelihood import descend, fit_echoes
@@ -97,18 +97,18 @@ class Direct(GridLocalizer):
             transmitter, receiver = (station_map(maps, name, "samples") for name in ends)
             views.append(
                 DirectView(
-                    transmitter, None if ends[0] == ends[1] else receiver, box_of(each),
+                    transmitter, None if ends[0] == ends[1] else receiver, tensor_of(each),
                     self.paths, self.reciprocal,
                 )
             )  # fmt: skip
         ends = _ends(views)
         low, high = height_range(ends, height)
-        resolved = min(length_of(1.0 / view.box.waveform.bandwidth) for view in views)
+        resolved = min(length_of(1.0 / view.tensor.waveform.bandwidth) for view in views)
         step = 0.25 * resolved if self.cell is None else self.cell
         position, _ = cell_centres(
             ends, low, high, cell=step, height_step=self.height_step, reach=self.reach
         )
-        elements = sum(v.box.transmit.elements + v.box.receive.elements for v in views)
+        elements = sum(v.tensor.transmit.elements + v.tensor.receive.elements for v in views)
         gains = sum(view.mix.shape[1] ** 2 for view in views)
         area = _area(ends) if low == high else 0.0
         too_many = len(position) * (gains + self.paths * elements) > _MOST_NUMBERS
@@ -120,7 +120,7 @@ class Direct(GridLocalizer):
             )
         features = [cell_paths(view, position) for view in views]
         for view, feature in zip(views, features):
-            waveform = view.box.waveform
+            waveform = view.tensor.waveform
             longest = float(jnp.max(jnp.where(feature.present, feature.step, 0)))
             check_delays(
                 waveform,
@@ -253,13 +253,13 @@ def _locate(method: Direct, grid: DirectGrid, samples, noise):
 def _refine(views, samples, noise, start, step, height_free: bool, numbers: tuple[int, int]):
     """Score peaks with energy shared, ascend from the best, over position and map errors."""
     starts, steps = numbers
-    boxes = [view.box.fold(s) for view, s in zip(views, samples)]
+    tensors = [view.tensor.fold(s) for view, s in zip(views, samples)]
     free = 3 if height_free else 2
 
     def fits(selected, frequency, snr):
         return [
-            fit_echoes(box, w, h.present, h.mix, n, snr)
-            for box, w, h, n in zip(boxes, frequency, selected, noise)
+            fit_echoes(tensor, w, h.present, h.mix, n, snr)
+            for tensor, w, h, n in zip(tensors, frequency, selected, noise)
         ]
 
     def first(position):
@@ -282,9 +282,9 @@ def _refine(views, samples, noise, start, step, height_free: bool, numbers: tupl
             value, gradient = jnp.zeros(()), jnp.zeros_like(point)
             curvature = jnp.zeros((point.shape[0],) * 2)
             at = free
-            for view, h, box, n in zip(views, selected, boxes, noise):
+            for view, h, tensor, n in zip(views, selected, tensors, noise):
                 error = point[at : at + view.errors]
-                v, g, c = descend(box, h, where, error, n, snr)
+                v, g, c = descend(tensor, h, where, error, n, snr)
                 index = np.r_[0:free, at : at + view.errors]
                 inside = np.r_[0:free, 3 : 3 + view.errors]
                 value = value + v
@@ -314,8 +314,8 @@ def _refine(views, samples, noise, start, step, height_free: bool, numbers: tupl
             at += view.errors
         fit = fits(selected, predicted, snr)
         echo = [
-            synthesize(w, jnp.where(h.present, f.gain, 0.0), box.shape).reshape(s.shape)
-            for w, f, h, box, s in zip(predicted, fit, selected, boxes, samples)
+            synthesize(w, jnp.where(h.present, f.gain, 0.0), tensor.shape).reshape(s.shape)
+            for w, f, h, tensor, s in zip(predicted, fit, selected, tensors, samples)
         ]
         rest = block[free:, free:]
         inside = block[:free, :free] - block[:free, free:] @ jnp.linalg.solve(

@@ -1,11 +1,11 @@
-"""Echo samples as a box of tones: one axis for each thing an echo has an angle or delay along.
+"""Echo samples as a tensor of tones: one axis for each thing an echo has an angle or delay along.
 
 A planar array splits into rows and columns, so that an echo is a product of up to five tones:
 receive rows and columns, transmit rows and columns, subcarriers.  Axes of one element are left
-out.  Every estimator works on this box, whatever the arrays.
+out.  Every estimator works on this tensor, whatever the arrays.
 
 Takes `EchoSnapshots`, directions and delays.
-Gives boxes and frequencies [rad/sample], and directions and delays again.
+Gives tensors and frequencies [rad/sample], and directions and delays again.
 """
 
 import math
@@ -22,8 +22,8 @@ from echoscape.scene.array_axes import check_unambiguous, direction_of_advance, 
 from echoscape.signals import EchoSnapshots, Waveform
 
 
-class EchoBox(eqx.Module):
-    """How samples of a pair of arrays and a waveform make a box."""
+class SampleTensor(eqx.Module):
+    """How samples of a pair of arrays and a waveform make a tensor."""
 
     transmit: PlanarArray = eqx.field(static=True)
     """Transmitting array."""
@@ -56,7 +56,7 @@ class EchoBox(eqx.Module):
         return math.prod(self.whole)
 
     def fold(self, samples: Complex[Array, "receive transmit subcarrier"]):
-        """Arrange one snapshot's samples as a box."""
+        """Arrange one snapshot's samples as a tensor."""
         return samples.reshape(self.shape)
 
     def frequencies(
@@ -83,42 +83,44 @@ class EchoBox(eqx.Module):
         return jnp.stack([*departure, *arrival, turns / self.waveform.spacing])
 
 
-def box_of(snapshots: EchoSnapshots) -> EchoBox:
+def tensor_of(snapshots: EchoSnapshots) -> SampleTensor:
     """Take what a set of snapshots says about its arrays and waveform.
 
     Raises:
         InputError: There is nothing to estimate, or angles would be ambiguous.
     """
-    box = EchoBox(snapshots.transmit, snapshots.receive, snapshots.waveform)
-    if not box.kept:
-        raise InputError("one antenna at each end and one subcarrier tell no angle and no delay")
-    if box.whole[4] < 2:
-        raise InputError(f"delays need at least 2 subcarriers; got {box.whole[4]}")
+    tensor = SampleTensor(snapshots.transmit, snapshots.receive, snapshots.waveform)
+    if not tensor.kept:
+        raise InputError("one antenna at each end and one subcarrier give no angle and no delay")
+    if tensor.whole[4] < 2:
+        raise InputError(f"delays need at least 2 subcarriers; got {tensor.whole[4]}")
     check_unambiguous(snapshots.transmit, "transmitting")
     check_unambiguous(snapshots.receive, "receiving")
-    return box
+    return tensor
 
 
 @eqx.filter_jit
-def _slopes(box: EchoBox, frequency: Float[Array, "echo axis"]) -> Float[Array, "echo 5 axis"]:
-    return jax.vmap(jax.jacfwd(box.parameters))(frequency)
+def _slopes(
+    tensor: SampleTensor, frequency: Float[Array, "echo axis"]
+) -> Float[Array, "echo 5 axis"]:
+    return jax.vmap(jax.jacfwd(tensor.parameters))(frequency)
 
 
 def parameter_deviations(
-    box: EchoBox, frequency: Float[np.ndarray, "echo axis"], covariance: np.ndarray
+    tensor: SampleTensor, frequency: Float[np.ndarray, "echo axis"], covariance: np.ndarray
 ) -> Float[np.ndarray, "echo 5"]:
     """Carry the covariances of echoes' frequencies over to directions and delays.
 
     A zenith angle of a single row is infinite, as is an azimuth of a single column: not measured.
 
     Args:
-        box: The box.
+        tensor: The tensor.
         frequency: Of every echo [rad/sample].
         covariance: Of each echo's frequencies, [echo, axis, axis].
     """
-    slopes = np.asarray(_slopes(box, jnp.asarray(frequency)))
+    slopes = np.asarray(_slopes(tensor, jnp.asarray(frequency)))
     variance = np.einsum("eia,eab,eib->ei", slopes, covariance, slopes)
-    ends = ((0, 1, box.transmit), (2, 3, box.receive))
+    ends = ((0, 1, tensor.transmit), (2, 3, tensor.receive))
     for azimuth, zenith, array in ends:
         if array.rows == 1:
             variance[:, zenith] = np.inf
