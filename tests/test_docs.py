@@ -1,5 +1,7 @@
 """Documentation that cannot fall behind: commands, columns, stages, studies, links."""
 
+import ast
+import importlib
 import importlib.util
 import pathlib
 import re
@@ -147,3 +149,13 @@ def test_links_inside_the_repository_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if not re.match(r"[a-z]+:|#", target):
             assert (path.parent / target.partition("#")[0]).exists(), target
+
+
+def test_numbers_that_decide_results_have_the_values_in_the_table():
+    section = page("docs/choosing.md").partition("## Numbers that decide results")[2]
+    rows = re.findall(r"^\| `([\w.]+)` \| ([^|]+) \|", section, re.MULTILINE)
+    assert len(rows) > 30
+    for name, value in rows:
+        module, _, constant = name.rpartition(".")
+        found = getattr(importlib.import_module(f"echoscape.{module}"), constant)
+        assert found == ast.literal_eval(value), name
