@@ -22,8 +22,16 @@ import pydantic
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from echoscape.channel_map.learned.network import forward
+from echoscape.channel_map.learned.visibility_network import (
+    LISTED,
+    VisibilityNetwork,
+    first_layers,
+    keep_slots,
+    parts_of,
+    position_scales,
+)
 from echoscape.channel_map.model import MapModel
-from echoscape.channel_map.prior import ChannelMap, PathPrior
+from echoscape.channel_map.prior import PathPrior
 from echoscape.channel_map.scatterers.map import ScattererMap
 from echoscape.channel_map.scatterers.search import points_of, read_bounces
 from echoscape.channel_map.storage import storable
@@ -32,8 +40,6 @@ from echoscape.estimation import AnyArray
 from echoscape.reports import Reports
 from echoscape.scene import StaticPoints
 
-LISTED = 5
-"""Strongest paths of a report that are learnt."""
 _BATCH = 64
 _STAGES = ((0.3, 4.0, 0.3), (0.2, 0.3, 0.1), (0.3, 0.1, 0.01), (0.2, 0.01, 0.01))
 """Share of the steps, and the error allowed beside the jitter at its start and end [m]; between two
@@ -49,37 +55,16 @@ _DOUBLE = 3.0
 
 
 @storable("scatterer-network")
-class ScattererNetworkMap(ChannelMap):
+class ScattererNetworkMap(VisibilityNetwork):
     """Points, and a network from place to which of them are among the strongest paths."""
 
     points: ScattererMap
     """The scatterers, visible from everywhere."""
-    weights: tuple[Float[AnyArray, "_ _"], ...]
-    """Weights of each layer, in single precision."""
-    biases: tuple[Float[AnyArray, " _"], ...]
-    """Offsets of each layer."""
-    position_mean: Float[AnyArray, "3"]
-    """Middle of the reports [m]."""
-    position_scale: Float[AnyArray, "3"]
-    """Scale of each coordinate [m]; infinite where all reports agree."""
-    station_position: Float[AnyArray, "3"]
-    """Where the base station is [m]."""
-    report_position: Float[AnyArray, "report 3"]
-    """Where the reports were [m]."""
-    station: str = eqx.field(static=True)
-    """Name of the base station."""
 
     def __call__(self, position: Float[Array, "3"]) -> PathPrior:
         """Predict the paths at one position [m]."""
-        features = ((position - self.position_mean) / self.position_scale).astype(jnp.float32)
-        weights, biases = jax.tree.map(jnp.asarray, (self.weights, self.biases))
-        presence = forward(weights, biases, features).astype(position.dtype)
         prior = self.points(position)
-        return eqx.tree_at(lambda p: p.probability, prior, jax.nn.sigmoid(presence))
-
-    def predictor(self) -> ChannelMap:
-        """Leave the reports out."""
-        return eqx.tree_at(lambda m: m.report_position, self, np.zeros((1, 3)))
+        return eqx.tree_at(lambda p: p.probability, prior, self.visibility(position))
 
     def static_points(self) -> StaticPoints:
         """Give the scatterers."""
@@ -120,8 +105,7 @@ def _fit(reports: Reports, slots: int, steps: int, key: PRNGKeyArray) -> Scatter
     pick, init, shuffle = jax.random.split(key, 3)
     chosen = jax.random.choice(pick, len(points), (min(slots, len(points)),), replace=False)
     place = np.asarray(reports.position - origin, dtype=float) * [1.0, 1.0, 0.0 if planar else 1.0]
-    middle, size = reports.position.mean(0), reports.position.std(0)
-    size = np.where(size > 0.1, size, np.inf)
+    middle, size = position_scales(reports.position)
     data = _lesson(paths, place, (reports.position - middle) / size)
     free = _initial(points[np.asarray(chosen)], init)
     for number, (part, first, last) in enumerate(_STAGES):
@@ -211,16 +195,8 @@ def _lesson(paths, place, feature) -> _Lesson:
 
 
 def _initial(points: np.ndarray, key: PRNGKeyArray) -> _Free:
-    sizes = (3, 128, 256, len(points))
-    weights = [
-        (6.0 / a) ** 0.5 * jax.random.uniform(k, (a, b), jnp.float32, -1.0, 1.0)
-        for a, b, k in zip(sizes, sizes[1:], jax.random.split(key, 3))
-    ]
-    weights[-1] = 0.05 * weights[-1]
-    biases = [jnp.zeros(b, jnp.float32) for b in sizes[1:]]
-    biases[-1] = biases[-1] + np.log(LISTED / len(points))
     jitter = jnp.asarray(np.log(0.3), jnp.float32)
-    return _Free(jnp.asarray(points, jnp.float32), jitter, tuple(weights), tuple(biases))
+    return _Free(jnp.asarray(points, jnp.float32), jitter, *first_layers(len(points), key))
 
 
 def path_scores(
@@ -327,9 +303,7 @@ def _shares(free: _Free, data: _Lesson, error: float) -> Float[np.ndarray, "repo
         share = jnp.exp(score - jnp.logaddexp(found, _CLUTTER)[..., None])
         return some.valid[..., None] * share
 
-    parts = [jax.tree.map(lambda leaf, k=k: leaf[k : k + 256], data)
-             for k in range(0, len(data.place), 256)]  # fmt: skip
-    return np.concatenate([np.asarray(shares(part)) for part in parts])
+    return np.concatenate([np.asarray(shares(part)) for part in parts_of(data, len(data.place))])
 
 
 def _distinct(point: np.ndarray, used: np.ndarray, reach: float) -> np.ndarray:
@@ -344,11 +318,8 @@ def _distinct(point: np.ndarray, used: np.ndarray, reach: float) -> np.ndarray:
 
 
 def _keep(free: _Free, kept: np.ndarray) -> _Free:
-    *weights, last = free.weights
-    *biases, offset = free.biases
-    return _Free(
-        free.point[kept], free.log_jitter, (*weights, last[:, kept]), (*biases, offset[kept])
-    )
+    layers = keep_slots((free.weights, free.biases), kept)
+    return _Free(free.point[kept], free.log_jitter, *layers)
 
 
 def _strengths(free: _Free, share: np.ndarray, data: _Lesson):

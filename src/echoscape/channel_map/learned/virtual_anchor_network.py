@@ -12,7 +12,6 @@ Gives a `VirtualAnchorNetworkMap`.
 import dataclasses
 from typing import ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,8 +20,16 @@ import pydantic
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from echoscape.channel_map.learned.network import forward
+from echoscape.channel_map.learned.visibility_network import (
+    LISTED,
+    VisibilityNetwork,
+    first_layers,
+    keep_slots,
+    parts_of,
+    position_scales,
+)
 from echoscape.channel_map.model import MapModel
-from echoscape.channel_map.prior import ChannelMap, PathPrior
+from echoscape.channel_map.prior import PathPrior
 from echoscape.channel_map.storage import storable
 from echoscape.checks import InputError
 from echoscape.estimation import AnyArray
@@ -30,8 +37,6 @@ from echoscape.reports import Reports
 from echoscape.scene import PointKind, StaticPoints, isometry, rotation_matrix
 from echoscape.units import wrap_angle
 
-LISTED = 5
-"""Strongest paths of a report that are learnt."""
 _WIDE, _SHARP = 4.0, 0.15
 """Error allowed to an image at the beginning and at the end of training [m]."""
 _CLUTTER = -14.0
@@ -43,36 +48,19 @@ _FEWEST_PATHS = 50
 
 
 @storable("virtual-anchor-network")
-class VirtualAnchorNetworkMap(ChannelMap):
+class VirtualAnchorNetworkMap(VisibilityNetwork):
     """Virtual anchors, and a network from place to which of them are among the strongest paths."""
 
     points: StaticPoints
     """Virtual anchors in the site's frame."""
-    weights: tuple[Float[AnyArray, "_ _"], ...]
-    """Weights of each layer, in single precision."""
-    biases: tuple[Float[AnyArray, " _"], ...]
-    """Offsets of each layer."""
     log_power: Float[AnyArray, " point"]
     """Natural logarithm of the power of the path each point started from."""
-    position_mean: Float[AnyArray, "3"]
-    """Middle of the reports [m]."""
-    position_scale: Float[AnyArray, "3"]
-    """Scale of each coordinate [m]; infinite where all reports agree."""
     error: Float[AnyArray, ""]
     """Standard deviation of an image, in each coordinate [m]."""
-    station_position: Float[AnyArray, "3"]
-    """Where the base station is [m]."""
-    report_position: Float[AnyArray, "report 3"]
-    """Where the reports were [m]."""
-    station: str = eqx.field(static=True)
-    """Name of the base station."""
 
     def __call__(self, position: Float[Array, "3"]) -> PathPrior:
         """Predict the paths at one position [m]."""
         points = jax.tree.map(jnp.asarray, self.points)
-        features = ((position - self.position_mean) / self.position_scale).astype(jnp.float32)
-        weights, biases = jax.tree.map(jnp.asarray, (self.weights, self.biases))
-        presence = forward(weights, biases, features).astype(position.dtype)
         away = isometry(points, position) - jnp.asarray(self.station_position)[None]
         away = away.astype(position.dtype)
         length = jnp.linalg.norm(away, axis=-1)
@@ -80,17 +68,13 @@ class VirtualAnchorNetworkMap(ChannelMap):
         std = jnp.stack([self.error / level, self.error / length,
                          self.error * jnp.ones_like(length)], axis=-1)  # fmt: skip
         return PathPrior(
-            probability=jax.nn.sigmoid(presence),
+            probability=self.visibility(position),
             departure_azimuth=jnp.arctan2(away[:, 1], away[:, 0]),
             departure_zenith=jnp.arccos(jnp.clip(away[:, 2] / length, -1.0, 1.0)),
             length=length,
             covariance=(std**2)[..., None] * jnp.eye(3, dtype=std.dtype)[None],
             power=jnp.exp(jnp.asarray(self.log_power, position.dtype)),
         )
-
-    def predictor(self) -> ChannelMap:
-        """Leave the reports out."""
-        return eqx.tree_at(lambda m: m.report_position, self, np.zeros((1, 3)))
 
     def static_points(self) -> StaticPoints:
         """Give the virtual anchors, with the error that training ended at."""
@@ -155,29 +139,21 @@ def _fit(reports: Reports, slots: int, steps: int, key: PRNGKeyArray) -> Virtual
     )
     shift = image[row, column] - moved
     log_power = np.log(np.maximum(power[row, column], 1e-30))
-    middle, size = reports.position.mean(0), reports.position.std(0)
-    size = np.where(size > 0.1, size, np.inf)
-    sizes = (3, 128, 256, len(row))
-    parts = [
-        (6.0 / a) ** 0.5 * jax.random.uniform(k, (a, b), jnp.float32, -1.0, 1.0)
-        for a, b, k in zip(sizes, sizes[1:], jax.random.split(init, 3))
-    ]
-    parts[-1] = 0.05 * parts[-1]
-    biases = [jnp.zeros(b, jnp.float32) for b in sizes[1:-1]]
-    biases.append(jnp.full(len(row), np.log(LISTED / len(row)), jnp.float32))
+    middle, size = position_scales(reports.position)
     small = lambda leaf: jnp.asarray(leaf, jnp.float32)  # noqa: E731
     fixed = small(reflection), small(vertical)
     data = (small((reports.position - middle) / size), small(reports.position), small(image),
             jnp.asarray(valid))  # fmt: skip
-    free = (small(rotation), small(shift), tuple(parts), tuple(biases))
+    free = (small(rotation), small(shift), *first_layers(len(row), init))
     free, used = _train(free, fixed, data, steps, shuffle)
     rotation, shift, weights, biases = jax.tree.map(np.asarray, free)
     keep = np.asarray(used) > _FEWEST
+    weights, biases = keep_slots((weights, biases), keep)
     rotation = wrap_angle(rotation[keep].astype(float))
     return VirtualAnchorNetworkMap(
         points=_points(rotation, reflection[keep], vertical[keep], shift[keep].astype(float)),
-        weights=(*weights[:-1], weights[-1][:, keep]),
-        biases=(*biases[:-1], biases[-1][keep]),
+        weights=weights,
+        biases=biases,
         log_power=log_power[keep],
         position_mean=middle,
         position_scale=size,
@@ -253,5 +229,4 @@ def _train(free, fixed, data, total: int, key):
         share = jnp.exp(ours - jnp.logaddexp(found, _CLUTTER)[..., None])
         return jnp.sum(jnp.where(valid[..., None], share, 0.0), axis=(0, 1))
 
-    parts = [jax.tree.map(lambda leaf, k=k: leaf[k : k + 256], data) for k in range(0, count, 256)]
-    return carry[0], sum(jax.jit(use)(part) for part in parts)
+    return carry[0], sum(jax.jit(use)(part) for part in parts_of(data, count))
