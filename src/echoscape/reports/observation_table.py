@@ -18,6 +18,7 @@ from echoscape.reports.columns import Columns
 from echoscape.reports.files import read_table, write_table
 from echoscape.reports.observation import Observations
 from echoscape.reports.schema import ANGLES, DEVIATIONS, OBSERVATIONS, USER_POSITION
+from echoscape.reports.table import path_cells, rows_with_path
 
 _MEASURED = (*ANGLES, "delay", "power")
 _SAME_PLACE = 1e-6
@@ -59,18 +60,8 @@ def observations_from_table(
         time,
         "sort the rows by time, and give each user a file of its own",
     )
-    cells = {
-        name: columns.azimuth(name) if name.endswith("azimuth") else columns.zenith(name)
-        for name in ANGLES
-    }
-    cells["delay"] = columns.delay("delay")
-    cells["power"] = columns.power("power")
-    filled = np.stack([~np.isnan(cells[name]) for name in _MEASURED])
-    present = np.asarray(filled.any(axis=0))
-    for name, has in zip(_MEASURED, filled):
-        columns.refuse(
-            present & ~has, name, "must be filled unless every column of the path is left empty"
-        )
+    cells = path_cells(columns)
+    present = rows_with_path(columns, cells, _MEASURED)
     for name in DEVIATIONS:
         cells[name] = _deviation(columns, name, present, angle_std, delay_std)
     user, known = _user(columns)

@@ -68,8 +68,9 @@ def reports_from_table(table: pa.Table, site: Site | None = None, source: str = 
     places = np.concatenate([position, station_position, bounds])
     extent = float(np.linalg.norm(np.ptp(places, axis=0)))
     longest = min(max(delay_of(50 * extent), _SHORTEST_LIMIT), LONGEST_DELAY)
-    cells = _cells(columns, longest)
-    present = _present(columns, cells, ("departure_azimuth", "departure_zenith", "delay", "power"))
+    cells = path_cells(columns, longest)
+    needed = ("departure_azimuth", "departure_zenith", "delay", "power")
+    present = rows_with_path(columns, cells, needed)
     rank = _rank(columns, present, cells["power"])
     time = columns.finite("time", fill=0.0)
     sets = Sets(columns, code, present, rank)
@@ -144,8 +145,8 @@ def echoes_from_table(
     expect(table, pa.Table, "echoes_from_table")
     columns = Columns(table, ECHOES, source)
     code, sender, station = _ways(columns)
-    cells = _cells(columns, LONGEST_DELAY)
-    present = _present(columns, cells, (*ANGLES, "delay", "power"))
+    cells = path_cells(columns)
+    present = rows_with_path(columns, cells, (*ANGLES, "delay", "power"))
     time = columns.finite("time", fill=0.0)
     sets = Sets(columns, code if sender is None else code + len(station) * sender, present, None)
     sets.constant(time[:, None], "time")
@@ -209,7 +210,8 @@ def table_from_echoes(echoes: Echoes) -> pa.Table:
     return pa.table(columns)
 
 
-def _cells(columns: Columns, longest: float) -> dict[str, np.ndarray]:
+def path_cells(columns: Columns, longest: float = LONGEST_DELAY) -> dict[str, np.ndarray]:
+    """Take angles, delay up to the longest [s], and power of every row; NaN where empty."""
     cells = {
         name: columns.azimuth(name) if name.endswith("azimuth") else columns.zenith(name)
         for name in ANGLES
@@ -219,7 +221,9 @@ def _cells(columns: Columns, longest: float) -> dict[str, np.ndarray]:
     return cells
 
 
-def _present(columns: Columns, cells: dict[str, np.ndarray], needed: tuple[str, ...]) -> np.ndarray:
+def rows_with_path(
+    columns: Columns, cells: dict[str, np.ndarray], needed: tuple[str, ...]
+) -> np.ndarray:
     """Tell rows with a path from those that say there is none; refuse what is neither."""
     filled = np.stack([~np.isnan(cells[name]) for name in needed])
     stated = np.zeros(len(columns.table), dtype=bool)
