@@ -13,6 +13,7 @@ import difflib
 import pathlib
 import tomllib
 import typing
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -62,14 +63,6 @@ def finite(name: str, unit: str) -> Callable[[ArrayLike], Array]:
     return _converter(f"{name} must be finite, in {unit}", jnp.isfinite)
 
 
-def within(name: str, unit: str, low: float, high: float) -> Callable[[ArrayLike], Array]:
-    """Make a field converter that accepts only numbers from ``low`` to ``high``, ends included."""
-    return _converter(
-        f"{name} must lie between {low:g} and {high:g}, in {unit}",
-        lambda value: (value >= low) & (value <= high),
-    )
-
-
 def same_shape(**arrays: Array) -> None:
     """Refuse arrays that should run over the same axis but do not."""
     shapes = {name: array.shape for name, array in arrays.items()}
@@ -89,6 +82,24 @@ def unknown_name(kind: str, word: str, known: Iterable[str]) -> InputError:
     nearest = nearest_name(word, known)
     hint = f"did you mean '{nearest}'?" if nearest else f"known are {', '.join(known)}"
     return InputError(f"there is no {kind} '{word}'; {hint}")
+
+
+def former_names(module: str, names: Mapping[str, Any]) -> Callable[[str], Any]:
+    """Make a module's ``__getattr__`` that knows names of the previous version, and warns.
+
+    Args:
+        module: The module's name.
+        names: Former names, and what stands for each now.
+    """
+
+    def find(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        sentence = f"{name} is deprecated; use {names[name].__name__}"
+        warnings.warn(sentence, DeprecationWarning, stacklevel=2)
+        return names[name]
+
+    return find
 
 
 def read_settings(path: str | pathlib.Path, model: type[Settings]) -> Settings:

@@ -4,6 +4,7 @@ Takes `EchoSnapshots`, or paths of propagation and the errors a receiver would m
 Gives `PathEstimates`, and from a `LinkBudget` how large those errors are.
 """
 
+from echoscape.checks import former_names
 from echoscape.estimation.echo_estimation import (
     METHODS,
     EchoMethod,
@@ -44,15 +45,4 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-_DEPRECATED = {"Spectrum": "Fft", "estimate_echoes": "estimate"}
-
-
-def __getattr__(name: str) -> object:
-    """Give what an old name stands for, with a warning."""
-    if name in _DEPRECATED:
-        import warnings
-
-        new = _DEPRECATED[name]
-        warnings.warn(f"{name} is deprecated; use {new}", DeprecationWarning, stacklevel=2)
-        return globals()[new]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = former_names(__name__, {"Spectrum": Fft, "estimate_echoes": estimate})

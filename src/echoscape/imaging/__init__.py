@@ -4,6 +4,7 @@ Takes `Snapshots` of many views and a `VoxelGrid`.
 Gives a `VoxelImage`: coefficients, occupancy, visibility, and a certificate.
 """
 
+from echoscape.checks import former_names
 from echoscape.imaging.field.solver import NoncoherentPoints
 from echoscape.imaging.gamp.solvers import (
     IgnoreOcclusion,
@@ -36,12 +37,6 @@ SOLVERS: tuple[type[Solver], ...] = (
 )
 """The solvers that need to know nothing of the truth; the command line offers these."""
 
-_DEPRECATED = {
-    "VisibilityBits": "VisibilityGamp",
-    "UnknownMask": "UnstructuredMask",
-    "WidebandGroups": "NoncoherentGamp",
-}
-
 __all__ = [
     "SOLVERS",
     "Certificate",
@@ -73,12 +68,11 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-def __getattr__(name: str) -> object:
-    """Give what an old name stands for, with a warning."""
-    if name in _DEPRECATED:
-        import warnings
-
-        new = _DEPRECATED[name]
-        warnings.warn(f"{name} is deprecated; use {new}", DeprecationWarning, stacklevel=2)
-        return globals()[new]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = former_names(
+    __name__,
+    {
+        "VisibilityBits": VisibilityGamp,
+        "UnknownMask": UnstructuredMask,
+        "WidebandGroups": NoncoherentGamp,
+    },
+)

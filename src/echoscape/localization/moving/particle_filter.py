@@ -25,7 +25,7 @@ import pydantic
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from echoscape.channel_map import ChannelMap
-from echoscape.checks import InputError
+from echoscape.checks import InputError, former_names
 from echoscape.localization.fix import Fix, FixStatus
 from echoscape.localization.localize import localize
 from echoscape.localization.unassociated.method import Unassociated
@@ -304,10 +304,4 @@ def _run(
     return jax.lax.scan(step, cloud, rows)[1]
 
 
-def __getattr__(name: str) -> object:
-    """Give what a name of the previous version stands for, with a warning."""
-    new = {"Followed": TargetTrack, "FollowStatus": TargetStatus}.get(name)
-    if new is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn(f"{name} is deprecated; use {new.__name__}", DeprecationWarning, stacklevel=2)
-    return new
+__getattr__ = former_names(__name__, {"Followed": TargetTrack, "FollowStatus": TargetStatus})
