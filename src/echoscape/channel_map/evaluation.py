@@ -143,14 +143,14 @@ def _predict(channel_map: ChannelMap, position) -> PathPrior:
 
 def _match(paths: PathEstimates, prior: PathPrior) -> Int[np.ndarray, "report path"]:
     """Give each path the nearest slot, nearest pairs first, none twice; -1 for none."""
-    apart = np.stack(
+    difference = np.stack(
         [
             _difference(getattr(paths, name), getattr(prior, name), name)
             for name in ("departure_azimuth", "departure_zenith", "length")
         ],
         axis=-1,
     )
-    cost = np.linalg.norm(apart / UNIT, axis=-1)
+    cost = np.linalg.norm(difference / UNIT, axis=-1)
     allowed = (cost <= _FARTHEST) & (np.asarray(prior.probability) >= _LIKELY)[:, None]
     cost = np.where(allowed & np.asarray(paths.valid)[:, :, None], cost, np.inf)
     slot = np.full(cost.shape[:2], -1)
@@ -166,8 +166,8 @@ def _match(paths: PathEstimates, prior: PathPrior) -> Int[np.ndarray, "report pa
 
 
 def _difference(reported, predicted, name: str) -> Float[np.ndarray, "report path slot"]:
-    apart = np.asarray(reported, dtype=float)[:, :, None] - np.asarray(predicted)[:, None, :]
-    return wrap_angle(apart) if name == "departure_azimuth" else apart
+    difference = np.asarray(reported, dtype=float)[:, :, None] - np.asarray(predicted)[:, None, :]
+    return wrap_angle(difference) if name == "departure_azimuth" else difference
 
 
 def _errors(paths: PathEstimates, prior: PathPrior, slot: Int[np.ndarray, "report path"]):

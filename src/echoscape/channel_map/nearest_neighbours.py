@@ -240,13 +240,13 @@ def _join(position, point, error, valid, neighbour, model: "NearestReports"):
     for column in range(neighbour.shape[1]):
         other = neighbour[:, column]
         moved = np.linalg.norm(position[other][:, None] - seed_position, axis=-1)[:, :, None]
-        apart = np.linalg.norm(point[other][:, None] - seed_point[:, :, None], axis=-1)
+        distance = np.linalg.norm(point[other][:, None] - seed_point[:, :, None], axis=-1)
         allowed = model.tolerance + 3.0 * np.hypot(seed_error[:, :, None], error[other][:, None])
-        excess = (apart - moved) / allowed
+        excess = (distance - moved) / allowed
         filled = np.arange(model.slots) < used[:, None]
         possible = filled[:, :, None] & valid[other][:, None] & (excess < 1.0)
         # Mirrors keep distances exactly, scatterers shrink them: prefer the first, allow both.
-        cost = np.where(possible, np.abs(apart - moved) / allowed, np.inf)
+        cost = np.where(possible, np.abs(distance - moved) / allowed, np.inf)
         free = valid[other].copy()
         for _ in range(paths):
             best = cost.reshape(reports, -1).argmin(axis=1)

@@ -185,8 +185,8 @@ def _decades(place, where, nearest):
     return np.log10(np.maximum(np.linalg.norm(place - where, axis=-1), nearest))
 
 
-def _kernel(apart, far, near, widths: Widths):
+def _kernel(separation, far, near, widths: Widths):
     """Covariance of levels: a line in log distance, and a Matern-3/2 process."""
-    apart = np.sqrt(3.0) / widths.length * apart
-    smooth = widths.shadow**2 * (1.0 + apart) * np.exp(-apart)
+    separation = np.sqrt(3.0) / widths.length * separation
+    smooth = widths.shadow**2 * (1.0 + separation) * np.exp(-separation)
     return smooth + _LEVEL**2 + _SLOPE**2 * far[:, None] * near[None]

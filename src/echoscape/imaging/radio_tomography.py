@@ -58,11 +58,11 @@ def make_plane(
     counts = np.maximum(np.ceil((high - low) / edge).astype(int), 1)
     axes = [low[i] + edge * (np.arange(counts[i]) + 0.5) for i in range(2)]
     pixel = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
-    apart = np.linalg.norm(pixel[None] - node[:, None], axis=-1)
+    distance = np.linalg.norm(pixel[None] - node[:, None], axis=-1)
     length = np.linalg.norm(node[link[:, 0]] - node[link[:, 1]], axis=-1)
     if np.any(length == 0):
         raise InputError("a link needs two nodes at different places; leave out those of one")
-    extra = apart[link[:, 0]] + apart[link[:, 1]] - length[:, None]
+    extra = distance[link[:, 0]] + distance[link[:, 1]] - length[:, None]
     # Smooth over the detour: hard edges of an ellipse would move with the pixels.
     weight = np.exp(-extra / detour) / np.sqrt(length[:, None])
     across = np.sum((pixel[:, None] - pixel[None]) ** 2, -1)
@@ -123,8 +123,8 @@ def strongest_place(
         picture: Attenuation.
         width: Standard deviation over which it is smoothed, and averaged around its peak [m].
     """
-    apart = np.linalg.norm(plane.pixel[:, None] - plane.pixel[None], axis=-1)
-    near = np.exp(-0.5 * (apart / width) ** 2)
+    distance = np.linalg.norm(plane.pixel[:, None] - plane.pixel[None], axis=-1)
+    near = np.exp(-0.5 * (distance / width) ** 2)
     picture = np.maximum(picture, 0)  # negative ones would favour the margin, where sums are short
     peak = np.argmax(picture @ near, axis=1)
     mass = picture * near[peak] + 1e-12 * near[peak]

@@ -106,8 +106,8 @@ class BernoulliGaussian(Denoiser):
         present = jnp.where(counted, posterior.present, 0.0)
         total = jnp.maximum(jnp.sum(present), jnp.finfo(present.dtype).tiny)
         mean = jnp.sum(present * posterior.mean_if_present) / total
-        apart = jnp.abs(posterior.mean_if_present - mean) ** 2 + posterior.variance_if_present
-        variance = jnp.sum(present * apart) / total
+        difference = jnp.abs(posterior.mean_if_present - mean) ** 2 + posterior.variance_if_present
+        variance = jnp.sum(present * difference) / total
         size = jnp.abs(mean) ** 2 + variance
         rate = jnp.sum(present) / jnp.maximum(jnp.sum(counted), 1)
         return BernoulliGaussian(

@@ -70,9 +70,9 @@ def unscented_update(
     centre = measure(belief.mean)
     value = jax.vmap(lambda x: difference(measure(x), centre))(belief.mean[None] + offset)
     mean = value.mean(axis=0)
-    apart = value - mean[None]
-    spread = apart.T @ offset / (2 * size)
-    inner = apart.T @ apart / (2 * size) + noise
+    deviation = value - mean[None]
+    spread = deviation.T @ offset / (2 * size)
+    inner = deviation.T @ deviation / (2 * size) + noise
     return condition(belief, difference(measured, centre) - mean, inner, spread)
 
 

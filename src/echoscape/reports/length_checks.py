@@ -209,10 +209,10 @@ def check_doubles(reports: Reports) -> list[Finding]:
 
     both = sorted_by(valid)[:, 1:] & sorted_by(valid)[:, :-1]
     with np.errstate(invalid="ignore"):
-        apart = np.abs(np.diff(sorted_by(length), axis=1))
+        difference = np.abs(np.diff(sorted_by(length), axis=1))
     for values in angles:
-        apart = np.maximum(apart, np.abs(wrap_angle(np.diff(sorted_by(values), axis=1))))
-    same, close = both & (apart <= _SAME), both & (apart <= _CLOSE)
+        difference = np.maximum(difference, np.abs(wrap_angle(np.diff(sorted_by(values), axis=1))))
+    same, close = both & (difference <= _SAME), both & (difference <= _CLOSE)
     total = int(valid.sum())
     if same.sum() <= _SHARE_SAME * total:
         if close.sum() <= _SHARE_CLOSE * total:

@@ -106,8 +106,8 @@ def score_trajectory(found: Trajectory, truth: Trajectory) -> TrajectoryScores:
     stated = np.isfinite(covariance).all(axis=(1, 2))
     inside = None
     if stated.any():
-        apart, spread = difference[stated][..., None], covariance[stated] + 1e-12 * np.eye(2)
-        distance = np.einsum("nij,nij->n", apart, np.linalg.solve(spread, apart))
+        residual, spread = difference[stated][..., None], covariance[stated] + 1e-12 * np.eye(2)
+        distance = np.einsum("nij,nij->n", residual, np.linalg.solve(spread, residual))
         inside = float(np.mean(distance <= _INSIDE_90))
     return TrajectoryScores(
         instants=len(found.time),

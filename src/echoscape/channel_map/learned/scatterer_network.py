@@ -311,8 +311,8 @@ def _distinct(point: np.ndarray, used: np.ndarray, reach: float) -> np.ndarray:
     kept: list[int] = []
     least = max(_FEWEST, _LEAST * used.sum() / max(np.sum(used >= _FEWEST), 1))
     for slot in np.argsort(-used):
-        apart = np.linalg.norm(point[kept] - point[slot], axis=-1)
-        if used[slot] >= least and np.all(apart > reach):
+        distance = np.linalg.norm(point[kept] - point[slot], axis=-1)
+        if used[slot] >= least and np.all(distance > reach):
             kept.append(int(slot))
     return np.array(kept or [int(np.argmax(used))])
 

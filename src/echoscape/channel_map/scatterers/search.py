@@ -156,10 +156,10 @@ def _real(fitted: "Adjusted", share, jitter) -> np.ndarray:
     """Tell scatterers from their doubles and from coincidences, the worst half at a time."""
     count = len(share)
     followers = np.bincount(fitted.owner[fitted.owner >= 0], minlength=count)
-    apart = np.linalg.norm(fitted.point[:, None] - fitted.point[None], axis=2)
+    distance = np.linalg.norm(fitted.point[:, None] - fitted.point[None], axis=2)
     place = np.argsort(np.argsort(-followers, kind="stable"))
     stronger = place[None] < place[:, None]
-    double = np.any((apart < 2.0 * jitter) & stronger, axis=1)
+    double = np.any((distance < 2.0 * jitter) & stronger, axis=1)
     if double.any():
         return ~double
     doubtful = np.flatnonzero(share < _MIN_SHARE)

@@ -22,8 +22,8 @@ WALKS = 8
 def difference_from_kalman(count: int, seed: int) -> float:
     """Measure how far the mean of `count` particles is from the exact one [m]."""
     keys = jax.random.split(jax.random.key(seed), WALKS)
-    apart = jax.lax.map(functools.partial(_against_kalman, count=count), keys)
-    return float(np.sqrt(np.mean(np.asarray(apart) ** 2)))
+    difference = jax.lax.map(functools.partial(_against_kalman, count=count), keys)
+    return float(np.sqrt(np.mean(np.asarray(difference) ** 2)))
 
 
 @functools.partial(jax.jit, static_argnames="count")
@@ -59,5 +59,5 @@ def _against_kalman(key, count: int):
 
     start = first[None] + 0.1 * jax.random.normal(key_start, (count, 4))
     begin = start_cloud(start), Gaussian(first, 0.01 * jnp.eye(4))
-    apart = jax.lax.scan(both, begin, (seen, jax.random.split(key_run, 100)))[1]
-    return jnp.sqrt(jnp.mean(apart**2))
+    difference = jax.lax.scan(both, begin, (seen, jax.random.split(key_run, 100)))[1]
+    return jnp.sqrt(jnp.mean(difference**2))

@@ -236,9 +236,9 @@ def later(world: World) -> list[Row]:
         there = np.where(route.power[end] > 0, truth.identity[end], -1)
         lives = np.isin(owner, there)
         where = np.array([int(np.flatnonzero(there == o)[0]) for o in owner[lives]], int)
-        apart = np.asarray(ahead.record.predicted)[0, slot[lives]] - route.path[end, where]
-        apart[:, [1, 3]] = wrap_angle(apart[:, [1, 3]])
-        wrong.append(np.abs(apart))
+        difference = np.asarray(ahead.record.predicted)[0, slot[lives]] - route.path[end, where]
+        difference[:, [1, 3]] = wrap_angle(difference[:, [1, 3]])
+        wrong.append(np.abs(difference))
     error = np.concatenate(wrong)
     angle = np.degrees(error[:, 1])
     count = len(error)
@@ -349,12 +349,12 @@ def doppler(world: World) -> list[Row]:
     length = [np.linalg.norm(best[number] - route.position[i], axis=1) for i in near]
     growth = (length[1] - length[0]) / (route.time[near[0]] - route.time[near[1]]) / WAVELENGTH
     straight = np.all(np.abs(route.velocity[near[0]] - route.velocity[near[1]]) < 1e-3, axis=1)
-    apart = [np.abs(geometric - exact), np.abs(growth - exact)[inner & straight]]
+    difference = [np.abs(geometric - exact), np.abs(growth - exact)[inner & straight]]
     words = "geometry", "lengths from instant to instant"
     return [
         _row(f"Doppler by {name}, median error [Hz]", np.median(wrong), limit, len(wrong),
              p90=float(np.quantile(wrong, 0.9)))
-        for name, wrong, limit in zip(words, apart, (0.5, 1.0))
+        for name, wrong, limit in zip(words, difference, (0.5, 1.0))
     ]  # fmt: skip
 
 
