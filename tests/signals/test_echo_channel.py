@@ -147,7 +147,7 @@ def test_several_targets_clutter_and_the_leak_add_up(site, key):
     bistatic = sample_scene(site, WAVEFORM, two, receive=1, **kwargs)
     assert bistatic.received.shape == (2, 4, 6, 12)
     assert (bistatic.transmit_station, bistatic.receive_station) == ("south", "roof")
-    with pytest.raises(InputError, match="one station that sends and listens"):
+    with pytest.raises(InputError, match="one station that transmits and receives"):
         sample_scene(site, WAVEFORM, two, receive=1, reciprocal=True, **kwargs)
 
 

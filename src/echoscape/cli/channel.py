@@ -49,7 +49,7 @@ def channel(
         polarised: Make every element a pair, vertical before horizontal; what each reflection does
             to polarisation is drawn, or the ray tracer's where the table has A_re and A_im.
         station: Position of the station, for a table that has no tx_pos, or for tracks of a user
-            who never saw it [m].
+            who never detected it [m].
         seed: Seed of everything random; same seed, same result.
         json: Print JSON for programs.
     """
