@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from echoscape.localization.unassociated.linearised_map import LinearisedPaths
-from echoscape.localization.unassociated.one_way_likelihood import evaluate_one_way
 from echoscape.localization.unassociated.one_way_paths import (
     EchoModel,
     EchoSet,
     OneWayPaths,
     log_clutter_density,
 )
+from echoscape.localization.unassociated.one_way_shares import match, responsibilities
 from echoscape.localization.unassociated.pair_likelihood import SelectedPaths, evaluate
 
 MODEL = EchoModel(*map(jnp.asarray, (0.8, 0.07, 0.4, 1.0)))
@@ -88,7 +88,7 @@ def test_the_value_is_the_double_sum_with_missed_detections_and_false_echoes():
     assert float(value) == pytest.approx(total, abs=2e-3)
 
 
-def test_the_one_way_value_is_the_sum_over_paths():
+def test_every_observed_path_is_shared_among_the_maps_paths():
     rng = np.random.default_rng(6)
     path = paths(rng, 3)
     mean = np.asarray(path.mean)
@@ -100,13 +100,12 @@ def test_the_one_way_value_is_the_sum_over_paths():
         jnp.asarray(0.0), jnp.asarray(1.0), jnp.array([True, True]),
     )  # fmt: skip
     position = START + jnp.array([-0.3, 0.5, 0.0])
-    function = lambda x: evaluate_one_way(path, observed, x, jnp.asarray(0.6))  # noqa: E731
-    value, gradient, curvature = jax.jit(function)(position)
+    log, _, _ = jax.jit(match)(path, observed, position, jnp.asarray(0.6), jnp.asarray(0.0))
+    share, total = responsibilities(log, observed)
     predicted = np.asarray(path.mean + path.slope @ (position - START))
     odds = np.exp(np.asarray(path.log_odds))
-    total = -0.7 - np.log1p(odds).sum()  # all absent, undone below by odds
     for p in range(2):
-        mixture = 1e-3
+        parts = []
         for k in range(3):
             density = odds[k]
             for axis, name in enumerate(("azimuth", "zenith", "length")):
@@ -117,9 +116,7 @@ def test_the_one_way_value_is_the_sum_over_paths():
                 density *= normal(gap, spread)
             gap = float(observed.log_gain[p]) - float(path.log_gain[k]) - 0.3
             spread = float(path.log_gain_variance[k] + observed.log_gain_variance[p])
-            mixture += density * max(0.95 * 9.2 * normal(gap, spread), 0.05)
-        total += math.log(mixture)
-    assert float(value) == pytest.approx(total, rel=1e-9)
-    slope = jax.grad(lambda x: function(x)[0])(position)
-    np.testing.assert_allclose(gradient, slope, rtol=1e-9, atol=1e-9)
-    assert (jnp.linalg.eigvalsh(curvature) > -1e-9).all()
+            parts.append(density * max(0.95 * 9.2 * normal(gap, spread), 0.05))
+        mixture = 1e-3 + sum(parts)
+        assert float(total[p]) == pytest.approx(math.log(mixture), rel=1e-9)
+        np.testing.assert_allclose(share[p], np.array(parts) / mixture, rtol=1e-9)

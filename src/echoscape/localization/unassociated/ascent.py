@@ -1,14 +1,15 @@
 """From a start to a local maximum of the likelihood nearby.
 
-Starts are refined by the likelihood of the one-way paths, a small table a step; the best ends are
-refined once more by the likelihood of the echoes themselves, with the paths that exist selected
-and held.  Where another station took part there are no one-way paths, and echoes serve throughout.
+A round selects which paths exist and climbs the likelihood of the echoes by damped Gauss-Newton
+steps with the selection held; then the map is queried again.  (The likelihood of the one-way paths
+alone would be cheaper, but loses targets where two paths are too close to be estimated apart.)
 Every target and start goes through one compiled program, whatever the kind of map.
 
 Takes `LinearisedPaths` of every station at every start, and what was observed.
 Gives `LocalMaxima`.
 """
 
+import dataclasses
 import functools
 import operator
 
@@ -21,10 +22,6 @@ from jaxtyping import Array, Float
 from echoscape.estimation import AnyArray
 from echoscape.localization.posterior_modes import COINCIDENT, PRIOR_INFORMATION
 from echoscape.localization.unassociated.linearised_map import LinearisedPaths
-from echoscape.localization.unassociated.one_way_likelihood import (
-    estimate_log_reflectivity,
-    evaluate_one_way,
-)
 from echoscape.localization.unassociated.one_way_paths import EchoModel, EchoSet, OneWayPaths
 from echoscape.localization.unassociated.pair_likelihood import (
     evaluate,
@@ -58,19 +55,20 @@ class LocalMaxima(eqx.Module):
 
 
 @functools.partial(jax.jit, static_argnames="steps")
-def refine_starts(
+def ascend(
     predicted: list[LinearisedPaths],
     echo: list[EchoSet],
     observed: list[OneWayPaths | EchoSet],
     model: EchoModel,
     log_reflectivity: Float[Array, "target start station"],
+    starts: Float[Array, "target start"],
     position_variance: Float[Array, ""],
     tempering_variance: Float[Array, ""],
     heights: Float[Array, "2"],
     *,
     steps: int,
-):
-    """Ascend once from every start of every target.
+) -> LocalMaxima:
+    """Ascend once from every start of every target, the existing paths selected and held.
 
     Args:
         predicted: For each station or pair its maps' paths, by target and start.
@@ -78,83 +76,25 @@ def refine_starts(
         observed: The same as one-way paths; as echoes where two stations took part.
         model: Detection, clutter, fluctuation.
         log_reflectivity: Of the targets as far as it is known; NaN if not.
+        starts: Starts behind every start; zero where there is none.
         position_variance: Of a target about its start while paths are selected [m^2].
         tempering_variance: Of a position while it is refined [m^2].
         heights: Lowest and highest z [m]; equal where the height is given.
         steps: Gauss-Newton steps.
-
-    Returns:
-        Positions [m], log-likelihoods, curvatures [1/m^2] and log reflectivities.
     """
 
-    def one_start(predicted, echo, observed, reflectivity):
-        own = [isinstance(each, OneWayPaths) for each in observed]
+    def one_start(predicted, echo, observed, reflectivity, starts):
         selected = [
-            None if one_way else select_paths(p, e, None, model, r, position_variance)
-            for p, e, r, one_way in zip(predicted, echo, reflectivity, own)
-        ]
-
-        def objective(position):
-            parts = [
-                evaluate_one_way(p, o, position, r, tempering_variance)
-                if s is None
-                else evaluate(s, e, model, position, tempering_variance)
-                for p, o, e, r, s in zip(predicted, observed, echo, reflectivity, selected)
-            ]
-            return tuple(sum(column) for column in zip(*parts))
-
-        end, value, curvature = gauss_newton_ascent(
-            objective, predicted[0].position, heights, steps
-        )
-        found = [
-            estimate_log_reflectivity(p, o, end, r, tempering_variance, model)
-            if s is None
-            else s.log_reflectivity
-            for p, o, r, s in zip(predicted, observed, reflectivity, selected)
-        ]
-        return end, value, curvature, jnp.stack(found)
-
-    def one_target(row):
-        predicted, echo, observed, reflectivity = row
-        return jax.vmap(lambda p, r: one_start(p, echo, observed, r))(predicted, reflectivity)
-
-    rows = (predicted, echo, observed, log_reflectivity)
-    return jax.lax.map(one_target, rows, batch_size=_TOGETHER)
-
-
-@functools.partial(jax.jit, static_argnames="steps")
-def refine_by_echoes(
-    predicted: list[LinearisedPaths],
-    echo: list[EchoSet],
-    observed: list[OneWayPaths | EchoSet],
-    model: EchoModel,
-    log_reflectivity: Float[Array, "target end station"],
-    starts: Float[Array, "target end"],
-    heights: Float[Array, "2"],
-    *,
-    steps: int,
-) -> LocalMaxima:
-    """Ascend from the best ends by the likelihood of the echoes, the existing paths held.
-
-    Args:
-        predicted: As for `refine_starts`, at the ends.
-        echo: As for `refine_starts`.
-        observed: As for `refine_starts`.
-        model: As for `refine_starts`.
-        log_reflectivity: As for `refine_starts`.
-        starts: Starts behind every end; zero where there is no further end.
-        heights: As for `refine_starts`.
-        steps: Gauss-Newton steps.
-    """
-
-    def one_end(predicted, echo, observed, reflectivity, starts):
-        selected = [
-            select_paths(p, e, o if isinstance(o, OneWayPaths) else None, model, r, 0.0)
+            select_paths(
+                p, e, o if isinstance(o, OneWayPaths) else None, model, r, position_variance
+            )
             for p, e, o, r in zip(predicted, echo, observed, reflectivity)
         ]
 
         def objective(position):
-            parts = [evaluate(s, e, model, position) for s, e in zip(selected, echo)]
+            parts = [
+                evaluate(s, e, model, position, tempering_variance) for s, e in zip(selected, echo)
+            ]
             return tuple(sum(column) for column in zip(*parts))
 
         end, value, _ = gauss_newton_ascent(objective, predicted[0].position, heights, steps)
@@ -169,38 +109,67 @@ def refine_by_echoes(
 
     def one_target(row):
         predicted, echo, observed, reflectivity, starts = row
-        one = lambda p, r, s: one_end(p, echo, observed, r, s)  # noqa: E731
+        one = lambda p, r, s: one_start(p, echo, observed, r, s)  # noqa: E731
         return jax.vmap(one)(predicted, reflectivity, starts)
 
     rows = (predicted, echo, observed, log_reflectivity, starts)
     return jax.lax.map(one_target, rows, batch_size=_TOGETHER)
 
 
-def best_ends(position, log_likelihood, curvature, count: int):
+@jax.jit
+def log_likelihoods(
+    predicted: list[LinearisedPaths],
+    echo: list[EchoSet],
+    observed: list[OneWayPaths | EchoSet],
+    model: EchoModel,
+    log_reflectivity: Float[Array, "target point station"],
+) -> Float[Array, "target point"]:
+    """Evaluate the positions about which maps were linearised; arguments as for `ascend`."""
+
+    def one_point(predicted, echo, observed, reflectivity):
+        value = jnp.zeros(())
+        for p, e, o, r in zip(predicted, echo, observed, reflectivity):
+            one_way = o if isinstance(o, OneWayPaths) else None
+            selected = select_paths(p, e, one_way, model, r, 0.0)
+            value += evaluate(selected, e, model, p.position)[0]
+        return value
+
+    def one_target(row):
+        predicted, echo, observed, reflectivity = row
+        return jax.vmap(lambda p, r: one_point(p, echo, observed, r))(predicted, reflectivity)
+
+    rows = (predicted, echo, observed, log_reflectivity)
+    return jax.lax.map(one_target, rows, batch_size=_TOGETHER)
+
+
+def best_ends(found: LocalMaxima, count: int) -> LocalMaxima:
     """Merge the ends of ascents that coincide, and take the best that differ (numpy).
 
     Args:
-        position: Ends by target and start [m].
-        log_likelihood: There.
-        curvature: There [1/m^2].
-        count: How many to take.
-
-    Returns:
-        Which, and how many ends each stands for; zero where there is no further one.
+        found: Ends by target and start.
+        count: How many to take; where there are fewer, the others stand for no start.
     """
-    covariance = np.linalg.inv(curvature + PRIOR_INFORMATION * np.eye(3))
+    covariance = np.linalg.inv(found.information + PRIOR_INFORMATION * np.eye(3))
     std = np.sqrt(np.maximum(covariance[..., 0, 0] + covariance[..., 1, 1], 0.0))
-    left, rows = np.isfinite(log_likelihood), np.arange(len(position))
+    position = found.position
+    left, rows = np.isfinite(found.log_likelihood), np.arange(len(position))
     index, members = [], []
     for _ in range(count):
-        best = np.argmax(np.where(left, log_likelihood, -np.inf), axis=1)
+        best = np.argmax(np.where(left, found.log_likelihood, -np.inf), axis=1)
         separation = np.linalg.norm(position - position[rows, best][:, None], axis=-1)
         limit = COINCIDENT * np.maximum(1.0, std[rows, best])
         mine = left & (separation < limit[:, None])
         index.append(best)
-        members.append(mine.sum(axis=1))
+        members.append((mine * found.starts).sum(axis=1))
         left = left & ~mine
-    return np.stack(index, axis=1), 1.0 * np.stack(members, axis=1)
+    taken = np.stack(index, axis=1)
+    best = jax.tree.map(
+        lambda leaf: np.take_along_axis(
+            leaf, taken.reshape(taken.shape + (1,) * (leaf.ndim - 2)), 1
+        ),
+        found,
+    )
+    return dataclasses.replace(best, starts=np.stack(members, axis=1))
 
 
 def gauss_newton_ascent(

@@ -22,8 +22,8 @@ from jaxtyping import Array, Bool, Float
 from echoscape.estimation import AnyArray
 from echoscape.localization.posterior_modes import PRIOR_INFORMATION
 from echoscape.localization.unassociated.linearised_map import LinearisedPaths
-from echoscape.localization.unassociated.one_way_likelihood import match, responsibilities
 from echoscape.localization.unassociated.one_way_paths import EchoSet, OneWayPaths
+from echoscape.localization.unassociated.one_way_shares import match, responsibilities
 from echoscape.units import delay_of
 
 NUISANCES = ("clock", "heading")

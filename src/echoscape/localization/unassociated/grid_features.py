@@ -15,8 +15,8 @@ from echoscape.localization.unassociated.linearised_map import (
     LARGEST_PROBABILITY,
     LEAST_PROBABILITY,
 )
-from echoscape.localization.unassociated.one_way_likelihood import LOG_UNKNOWN_DENSITY
 from echoscape.localization.unassociated.one_way_paths import OneWayPaths, wrap_angle
+from echoscape.localization.unassociated.one_way_shares import LOG_UNKNOWN_DENSITY
 
 _AT_A_TIME = 4096  # cells: few sizes compile
 

@@ -12,12 +12,10 @@ Gives a `Batch` for `run`.
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pydantic
-from jaxtyping import Array, Float
 
 from echoscape.channel_map import ChannelMap
 from echoscape.checks import InputError
@@ -35,13 +33,12 @@ from echoscape.localization.localizer import (
 )
 from echoscape.localization.unassociated.ascent import (
     LocalMaxima,
+    ascend,
     best_ends,
-    refine_by_echoes,
-    refine_starts,
+    log_likelihoods,
 )
 from echoscape.localization.unassociated.batch_bias import Normal, normal_equations_at_ends
 from echoscape.localization.unassociated.bistatic import (
-    linearise_pair,
     linearise_pair_at_starts,
 )
 from echoscape.localization.unassociated.calibration import calibrate, state_bias
@@ -57,16 +54,12 @@ from echoscape.localization.unassociated.linearised_map import (
     LinearisedPaths,
     linearise_at_starts,
 )
-from echoscape.localization.unassociated.one_way_likelihood import one_way_values
 from echoscape.localization.unassociated.one_way_paths import EchoModel, OneWayPaths
-from echoscape.localization.unassociated.pair_likelihood import evaluate, select_paths
 from echoscape.localization.unassociated.posterior_quadrature import integrate_modes
 from echoscape.localization.unassociated.several import find_further
 from echoscape.reports import Echoes
 
-_ENDS = 4  # ascents that are compared by the echoes themselves; also starts refined at a time
-_ROUNDS = 3  # ascents from each start, the map being queried before each
-_PRESENCE_WEIGHT = 1.0
+_ENDS = 4  # different ends of the first ascents that are refined further
 _DETECTION, _FALSE_SHARE = 0.9, 0.1  # assumed where nothing is given or learnt
 
 
@@ -268,31 +261,6 @@ class _Stations(NamedTuple):
             (self.transmitter, self.receiver), position, observed, count, position_variance
         )
 
-    def values(self, position, observed, reflectivity, count, model) -> Float[Array, "target p"]:
-        """Evaluate positions with the map queried at each."""
-        if not isinstance(observed, OneWayPaths):
-            return _pair_values(tuple(self), position, observed, reflectivity, count, model)
-        # As many positions at a time as there are ends: one program for both.
-        none, points = jnp.float32(0.0), position.shape[1]
-        index = np.minimum(np.arange(-(-points // _ENDS) * _ENDS), points - 1)
-        parts = [
-            linearise_at_starts(self.transmitter, position[:, rows], observed, count, none)
-            for rows in index.reshape(-1, _ENDS)
-        ]
-        paths = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1)[:, :points], *parts)
-        return one_way_values(paths, observed, position, reflectivity, _PRESENCE_WEIGHT)
-
-
-@eqx.filter_jit
-def _pair_values(maps, position, echo, reflectivity, count: int, model: EchoModel):
-    def one(position, echo, reflectivity):
-        paths = linearise_pair(maps, position, echo, count, 0.0)
-        selected = select_paths(paths, echo, None, model, reflectivity, 0.0)
-        return evaluate(selected, echo, model, position)[0]
-
-    one_target = jax.vmap(one, in_axes=(0, None, 0))
-    return jax.lax.map(lambda row: one_target(*row), (position, echo, reflectivity), batch_size=4)
-
 
 def _half_cell(method, grid: _Grid):
     """Give the variance of a position within a cell, and between two heights if searched [m^2]."""
@@ -318,46 +286,40 @@ def _search(
 
     def linearise(position, variance):
         return [
-            s.linearise(position, o, method.candidates, variance)
+            s.linearise(jnp.asarray(position), o, method.candidates, variance)
             for s, o in zip(stations, observed)
         ]
 
-    def ascend(position):
-        """Refine some of the starts; the first rounds allow for the grid's cell."""
-        reflectivity = jnp.full((*position.shape[:2], len(stations)), jnp.nan, position.dtype)
-        for variance, tempering in ((wide, wide), (wide, 0.05 * half), (none, none))[-_ROUNDS:]:
-            position, value, curvature, reflectivity = refine_starts(
-                linearise(position, variance), echo, observed, model, reflectivity, variance,
-                tempering, heights, steps=method.steps,
-            )  # fmt: skip
-        return position, value, curvature, reflectivity
+    def ascend_from(position, reflectivity, members, variance, tempering):
+        """Ascend from as many starts at a time as there are ends: one program for all rounds."""
+        index = np.minimum(np.arange(-(-position.shape[1] // size) * size), position.shape[1] - 1)
+        parts = []
+        for rows in index.reshape(-1, size):
+            take = lambda leaf, rows=rows: jnp.asarray(leaf[:, rows])  # noqa: E731
+            parts.append(ascend(
+                linearise(take(position), variance), echo, observed, model, take(reflectivity),
+                take(members), variance, tempering, heights, steps=method.steps,
+            ))  # fmt: skip
+        return jax.tree.map(
+            lambda *leaves: np.concatenate(leaves, axis=1)[:, : position.shape[1]], *parts
+        )
 
+    # The first rounds allow for the grid's cell and learn the target's reflectivity; after one, an
+    # ascent is wrong by no more than the map's curvature, and the best ends stand out.
     size = min(_ENDS, method.starts)
-    index = np.minimum(np.arange(-(-method.starts // size) * size), method.starts - 1)
-    parts = [ascend(position[:, rows]) for rows in index.reshape(-1, size)]
-    position, value, curvature, reflectivity = (
-        np.concatenate([np.asarray(part) for part in column], axis=1)[:, : method.starts]
-        for column in zip(*parts)
-    )
-    best, members = best_ends(position, value, curvature, size)
-    take = lambda leaf: jnp.asarray(np.take_along_axis(leaf, best[..., None], axis=1))  # noqa: E731
-    position, reflectivity, members = take(position), take(reflectivity), jnp.asarray(members)
-    # Twice: the reflectivity that the first selection of paths yields may change the selection.
-    for _ in range(2):
-        found = refine_by_echoes(
-            linearise(position, none), echo, observed, model, reflectivity, members, heights,
-            steps=method.steps,
-        )  # fmt: skip
-        position, reflectivity = found.position, found.log_reflectivity
+    unknown = np.full((*peaks.shape, len(stations)), np.nan)
+    found = ascend_from(position, unknown, np.ones(peaks.shape), wide, wide)
+    for variance, tempering in ((wide, 0.05 * half), (none, none)):
+        found = best_ends(found, size)
+        found = ascend_from(
+            found.position, found.log_reflectivity, found.starts, variance, tempering
+        )
 
     def evaluate_points(position, reflectivity):
-        return sum(
-            s.values(jnp.asarray(position), o, jnp.asarray(reflectivity[..., k]),
-                     method.candidates, model)
-            for k, (s, o) in enumerate(zip(stations, observed))
-        )  # fmt: skip
+        paths = linearise(position, none)
+        return log_likelihoods(paths, echo, observed, model, jnp.asarray(reflectivity))
 
-    found = integrate_modes(jax.tree.map(np.asarray, found), evaluate_points, grid.heights)
+    found = integrate_modes(found, evaluate_points, grid.heights)
     own = [isinstance(each, OneWayPaths) for each in observed]
     if not any(own):
         return found, None
