@@ -2,7 +2,7 @@
 
 Every path that a held-out report lists among its strongest is given the nearest predicted path
 that no other path took, nearest in units of what a base station would measure.  What finds none
-is not explained.  A map is also asked which of its paths are there: the presence it promises is
+is not explained.  A map also predicts which of its paths are there: their probability is
 scored against which of its paths were taken.
 
 Takes a `ChannelMap` and held-out `Reports`.
@@ -28,7 +28,7 @@ UNIT = np.array([0.05, 0.05, length_of(5e-9)])
 
 _FARTHEST = 3.0  # of those units, all three together
 _LIKELY = 0.05  # slots less probable than this explain nothing
-_CLIP = 1e-3  # no promise is taken for more certain than this
+_CLIP = 1e-3  # no probability counts as more certain than this
 _INSIDE_90 = 6.251  # chi-squared of three degrees of freedom
 _TOGETHER = 1024  # places predicted at once
 
@@ -69,7 +69,7 @@ def evaluate(channel_map: ChannelMap, reports: Reports, *, strongest: int = 5) -
     Args:
         channel_map: Any map.
         reports: Reports that it was not learnt from.
-        strongest: How many paths of a report must be explained; those are what maps promise.
+        strongest: How many paths of a report must be explained; those are what maps predict.
 
     Raises:
         ValueError: The reports have no path of the map's station.

@@ -1,4 +1,4 @@
-"""What a channel map promises at a place, and what every map must offer.
+"""What a channel map predicts at a place, and what every map must offer.
 
 Takes a position.
 Gives a `PathPrior`: for each path slot whether it exists, its direction, length and power.

@@ -25,7 +25,7 @@ from echoscape.estimation import AnyArray
 NOT_REPORTED = 99
 """Rank of a point that a report does not hold."""
 _RANKS = 13
-"""Ranks told apart; the last stands for all weaker ones and for not reported."""
+"""Ranks distinguished; the last stands for all weaker ones and for not reported."""
 _LEARNT_FROM = 15_000
 """Pairs of report and point that the model is learnt from: bounds the time."""
 _STEPS = 50

@@ -90,7 +90,7 @@ def channel(
     made = realize(rays, motion, when, carrier, *arrays, change, key=jax.random.key(seed))
     user = np.asarray(jax.vmap(lambda t: move(motion, t)[0])(when))
     write_channel(made, out, station=np.asarray(rays.station), user=user)
-    told = {
+    summary = {
         "samples": count,
         "paths": len(rays.point),
         "antennas": f"{made.coefficient.shape[1]} by {made.coefficient.shape[2]}",
@@ -100,9 +100,9 @@ def channel(
         **extra,
     }
     if json:
-        print_json(told)
+        print_json(summary)
     else:
-        print_table(str(out), {name: str(value) for name, value in told.items()})
+        print_table(str(out), {name: str(value) for name, value in summary.items()})
 
 
 def read_rays(

@@ -91,7 +91,7 @@ def make(
         false=false,
     )
     write_echoes(made.echoes, out)
-    told = {
+    summary = {
         "targets": len(made.echoes.target),
         "targets_heard": int((made.echoes.estimates.valid.sum(axis=1) > 0).sum()),
         "echoes_possible": int(made.possible.sum()),
@@ -99,10 +99,10 @@ def make(
         "echoes_written": int(made.echoes.estimates.valid.sum()),
     }
     if json:
-        print_json(told)
+        print_json(summary)
         return
     print_line(
-        f"{out}: {told['echoes_written']} echoes of {told['targets']} targets, "
-        f"{told['targets_heard']} of which are heard; {told['echoes_detectable']} of "
-        f"{told['echoes_possible']} possible echoes are detectable"
+        f"{out}: {summary['echoes_written']} echoes of {summary['targets']} targets, "
+        f"{summary['targets_heard']} of which are heard; {summary['echoes_detectable']} of "
+        f"{summary['echoes_possible']} possible echoes are detectable"
     )

@@ -18,7 +18,7 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
-from echoscape.cli.options import check_folder
+from echoscape.cli.options import check_folder, deprecated
 from echoscape.cli.reproduce_imaging import occlusion_imaging
 
 if TYPE_CHECKING:
@@ -100,11 +100,11 @@ def isac_channel(
             if figure is not None:
                 save_figure(figure, folder / f"{name}.png")
         (folder / "rows.json").write_text(text.dumps(found.rows, indent=1))
-    told = _told(found)
+    summary = _summary(found)
     if json:
-        print_json(told)
+        print_json(summary)
     else:
-        print_table(str(out), {name: str(value) for name, value in told.items()})
+        print_table(str(out), {name: str(value) for name, value in summary.items()})
 
 
 @app.command(name="isac-forecast")
@@ -157,15 +157,17 @@ def isac_forecast(
     with progress("forecasting", quiet) as tell:
         rows = run(settings, out / "rows.jsonl", tell)
     save_figure(draw_forecast(rows), out / "forecast.png")
-    told: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
     for row in rows:
         if row["median"] is not None:
             case = f"noise {row['noise']:g}, {row['horizon']:g} s, user {row['user']}"
-            told.setdefault(f"{case}, {row['method']}", {})[row["spread"]] = round(row["median"], 3)
+            summary.setdefault(f"{case}, {row['method']}", {})[row["spread"]] = round(
+                row["median"], 3
+            )
     if json:
-        print_json(told)
+        print_json(summary)
     else:
-        print_table(str(out), {name: str(value) for name, value in told.items()})
+        print_table(str(out), {name: str(value) for name, value in summary.items()})
 
 
 @app.command(name="isac-targets")
@@ -174,13 +176,15 @@ def isac_targets(
     out: Path,
     route: Path | None = None,
     mesh: Path | None = None,
-    promises: str = "T1,T2,T3,T4,T5,T6,T7,T9,T10",
+    requirements: Annotated[
+        str, deprecated(old="--promises", new="--requirements")
+    ] = "T1,T2,T3,T4,T5,T6,T7,T9,T10",
     seconds: float | None = None,
     seed: Seed = 0,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Measure everything that tracking and the channel model promise, each beside its limit.
+    """Measure every requirement of tracking and the channel model, each beside its limit.
 
     About ten minutes along a ray-traced route; an interrupted run goes on where it ended.
 
@@ -188,7 +192,7 @@ def isac_targets(
         out: Folder for rows.jsonl.
         route: Ray-traced route as .npz; a walk through the sample city if not given.
         mesh: Walls of that route, .npz or .obj.
-        promises: Which ones: T1, images stand still; T2, filter over observation; T3, a user
+        requirements: Which ones: T1, images stand still; T2, filter over observation; T3, a user
             unknown after the start; T4, 18 s ahead; T5, bounces; T6, spreads by geometry; T7,
             spreads 10 s ahead; T9, Doppler; T10, particles against Kalman.
         seconds: Length of the walk; all of it if not given [s].
@@ -203,19 +207,19 @@ def isac_targets(
         raise InputError(f"--seconds must be at least 25, in s; got {seconds:g}")
     from echoscape.studies.isac_channel.requirements import RouteTargets, run
 
-    names = tuple(name.strip() for name in promises.split(",") if name.strip())
+    names = tuple(name.strip() for name in requirements.split(",") if name.strip())
     settings = RouteTargets(route, mesh, names, seconds=seconds, seed=seed)
     with progress("measuring", quiet) as tell:
         rows = run(settings, out / "rows.jsonl", tell)
     if json:
         print_json(rows)
         return
-    told = {
+    summary = {
         f"{row['promise']}, {row['quantity']}": f"{row['value']:.3g} ({row['bound']}, "
-        f"{row['count']} looks): {row['status']}"
+        f"{row['count']} epochs): {row['status']}"
         for row in rows
     }
-    print_table(str(out), told)
+    print_table(str(out), summary)
 
 
 @app.command(name="nlos-sensing")
@@ -269,24 +273,24 @@ def nlos_sensing(
     if json:
         print_json(lines)
         return
-    told = {}
+    summary = {}
     for line in lines:
         if "rmse" not in line:
-            told.update(_told_plainly(line))
+            summary.update(_plain_summary(line))
         elif line.get("kind") in (None, "delay") and line.get("delay", 5.0) in (5.0, 20.0):
             kind = [f"{line[name]:g} {unit}" for name, unit in _UNITS.items() if name in line]
             kind += [str(line["quality"])] if "quality" in line else []
             if line.get("position_std") or line.get("wrong"):
                 kind.append(f"{line['position_std']:g} m off, {100 * line['wrong']:g} % wrong")
-            told[f"{line['method']}, {', '.join(kind)}"] = (
+            summary[f"{line['method']}, {', '.join(kind)}"] = (
                 f"{line['rmse']:.2f} / {line['median']:.2f} / {line['p90']:.2f} m, "
                 f"{100 * line['beyond_10']:.1f} %"
             )
     title = f"{out}: medians over layouts of RMSE / median / 90 %, and share beyond 10 m"
-    print_table(title, told)
+    print_table(title, summary)
 
 
-def _told_plainly(line: dict) -> dict[str, str]:
+def _plain_summary(line: dict) -> dict[str, str]:
     """Tell what a part measured that locates nothing: its names, then its numbers."""
     names = [str(v) for n, v in line.items() if isinstance(v, str) and n != "part"]
     levels = [f"{line[name]:g} {unit}" for name, unit in _UNITS.items() if name in line]
@@ -318,14 +322,14 @@ def read_multiples(text: str, option: str, least: float = 1e-9) -> tuple[float, 
     return values
 
 
-def _told(found: "Found") -> dict[str, Any]:
+def _summary(found: "Found") -> dict[str, Any]:
     """Give the pooled distances, a line for each method."""
     from echoscape.studies.isac_channel.study import POOLED
 
-    told: dict[str, Any] = {"user error [m]": [round(error, 3) for error in found.user_error]}
+    summary: dict[str, Any] = {"user error [m]": [round(error, 3) for error in found.user_error]}
     for row in found.rows:
         if row["window"] == POOLED:
             case = f"noise {row['noise']:g}, {row['missed']:g} withheld, {row['rate']:g} Hz"
-            line = told.setdefault(f"KS, {case}, {row['method']}", {})
+            line = summary.setdefault(f"KS, {case}, {row['method']}", {})
             line[row["spread"]] = round(row["ks"], 3)
-    return told
+    return summary

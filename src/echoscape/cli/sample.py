@@ -49,15 +49,15 @@ def sample(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Sample the echoes of targets in a site of point scatterers, as a MIMO-OFDM radar hears them.
+    """Sample the echoes of targets in a site of point scatterers as a MIMO-OFDM radar does.
 
     Args:
         site: TOML file of stations with arrays, and of scatterers.
         targets: Places as .parquet or .csv with the columns x, y, z [m] and perhaps target.
         out: File of samples to write, .npz.
-        station: Station that sends, and listens if no receiver is given; the first one if not
+        station: Station that transmits, and receives if no receiver is given; the first one if not
             given.
-        receiver: Another station that listens.
+        receiver: Another station that receives.
         subcarriers: Subcarriers that carry pilots.
         spacing: Distance between those subcarriers [Hz]; the site's bandwidth over their number
             if not given.
@@ -119,22 +119,22 @@ def sample(
         coupling_db=coupling,
     )
     write_samples(made, out)
-    count, heard, sent, tones = made.received.shape
-    told = {
+    count, received, sent, tones = made.received.shape
+    summary = {
         "targets": len(place),
         "snapshots": count,
-        "receive_antennas": heard,
+        "receive_antennas": received,
         "transmit_antennas": sent,
         "subcarriers": tones,
         "unambiguous_delay": made.waveform.unambiguous_delay,
         "noise_variance": made.noise_variance,
     }
     if json:
-        print_json(told)
+        print_json(summary)
         return
     print_line(
-        f"{out}: {count} snapshots of {len(place)} targets, {heard} x {sent} antennas and {tones} "
-        f"subcarriers over {1e-6 * made.waveform.bandwidth:g} MHz; delays repeat after "
+        f"{out}: {count} snapshots of {len(place)} targets, {received} x {sent} antennas and "
+        f"{tones} subcarriers over {1e-6 * made.waveform.bandwidth:g} MHz; delays repeat after "
         f"{1e9 * made.waveform.unambiguous_delay:.0f} ns"
     )
 
@@ -186,25 +186,25 @@ def estimate(
         raise InputError(
             f"--sources {sources} is more than the {how.most} echoes of --most; give more there too"
         )
-    heard = read_samples(samples)
+    received = read_samples(samples)
     with progress("estimating", quiet) as tell:
-        found = estimate_echoes(heard, method=how, progress=tell)
-    write_echoes(echoes_from_estimates(heard, found), out)
+        found = estimate_echoes(received, method=how, progress=tell)
+    write_echoes(echoes_from_estimates(received, found), out)
     counts = found.valid.sum(axis=1)
-    told = {
+    summary = {
         "snapshots": len(counts),
         "echoes": int(counts.sum()),
         "without_echo": int((counts == 0).sum()),
-        "noise_variance": heard.noise(),
+        "noise_variance": received.noise(),
     }
     if json:
-        print_json(told)
+        print_json(summary)
         return
     print_line(
-        f"{out}: {told['echoes']} echoes in {told['snapshots']} snapshots, "
-        f"{told['without_echo']} of them without any"
+        f"{out}: {summary['echoes']} echoes in {summary['snapshots']} snapshots, "
+        f"{summary['without_echo']} of them without any"
     )
-    if told["echoes"] == 0:
+    if summary["echoes"] == 0:
         print_warning(
             "no echo stands out of the noise; average more symbols, send more power, or simulate "
             "with a stated ratio, as by echoscape echoes sample --snr 15"

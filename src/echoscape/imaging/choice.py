@@ -35,7 +35,7 @@ def with_unknowns(snapshots: Snapshots, unknown: Sequence[str]) -> Snapshots:
     """Give everything that is named as unknown a deviation, unless it has one.
 
     Raises:
-        InputError: A name is none, or gains cannot be told from coefficients.
+        InputError: A name is none, or gains cannot be separated from coefficients.
     """
     for name in unknown:
         if name not in UNKNOWN:
@@ -43,7 +43,7 @@ def with_unknowns(snapshots: Snapshots, unknown: Sequence[str]) -> Snapshots:
     users, stations = len(snapshots.user_position), len(snapshots.antenna_position)
     if "gain" in unknown and users == 1 and stations == 1:
         raise InputError(
-            "the gain of a single user seen by a single station cannot be told from the "
+            "the gain of a single user seen by a single station cannot be separated from the "
             "coefficients: use more users or stations, or do not name gain as unknown"
         )
     changes = {}

@@ -1,8 +1,8 @@
 """What a perfect solver would find: least squares on the true support.
 
-A solver that is told which voxels are occupied and which segments are open sets the mark.  Told the
-true mask it is a little optimistic, for the mask itself tells of voxels that nobody sees; told the
-mask that the seen voxels make, it is the best that anyone who works from what is seen can do.
+A genie-aided solver knows which voxels are occupied and which segments are open.  With the true
+mask it is a little optimistic, for the mask itself shows voxels that nobody sees; with the mask
+that the seen voxels make, it is the best that anyone who works from what is seen can do.
 
 Takes a `Problem`, a support and a mask.
 Gives a `Solution`.
@@ -31,7 +31,7 @@ _refit, _misfit = eqx.filter_jit(support.refit), eqx.filter_jit(support.misfit_o
 
 
 class KnownSupport(GridSolver):
-    """Least squares on the occupied voxels, told which they are and which segments are open."""
+    """Least squares on the occupied voxels, with these and the open segments known."""
 
     occupied: Int[np.ndarray, " listed"]
     """Flat indices of the occupied voxels."""
@@ -90,14 +90,14 @@ class KnownSupport(GridSolver):
 
 
 def genie(truth: Truth) -> KnownSupport:
-    """Make the solver that is told the true support and the true mask."""
+    """Make the solver that knows the true support and the true mask."""
     return KnownSupport(np.flatnonzero(truth.coefficient), truth.user, truth.station)
 
 
 def realisable_oracle(
     truth: Truth, grid: VoxelGrid, view: Float[np.ndarray, "view 3"], radius: float
 ) -> KnownSupport:
-    """Make the solver that is told the occupied voxels in range, and makes the mask from these."""
+    """Make the solver that knows the occupied voxels in range, and makes the mask from these."""
     seen = np.flatnonzero((truth.coefficient != 0) & truth.in_range)
     segments = open_segments(grid, view, seen, radius)
     return KnownSupport(seen, segments[: len(truth.user)], segments[len(truth.user) :])

@@ -168,7 +168,7 @@ def simulate(
     power = np.mean(np.abs(channel) ** 2, axis=(0, 1, 3))
     if not power.any():
         raise InputError("no user sees any voxel that a station sees; nothing would be received")
-    # Power control: a user who is heard sends what makes its channel as strong as the others'.
+    # Power control: a user who is received sends what makes its channel as strong as the others'.
     amplitude = 1 / np.sqrt(np.where(power > 0, power, power[power > 0].min()))
     amplitude *= 1 / np.sqrt(np.mean(amplitude**2 * power))
     sent = dft_pilots(pilots or users, amplitude)

@@ -102,7 +102,7 @@ class Snapshots(eqx.Module):
         if np.linalg.matrix_rank(self.pilots.astype(complex)) < user:
             raise InputError(
                 "pilots of the users must be linearly independent, or their channels cannot be "
-                "told apart; use columns of a DFT matrix"
+                "separated; use columns of a DFT matrix"
             )
         if np.any(self.frequency <= 0):
             raise InputError(f"frequency must be above zero, in Hz; got {self.frequency.min():g}")

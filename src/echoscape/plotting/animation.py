@@ -73,9 +73,9 @@ def make_film(
     chosen = np.unique(np.linspace(0, len(tracks.time) - 1, count).astype(int))
     user, anchor = np.asarray(record.user), np.asarray(record.anchor)
     kind = np.asarray(record.kind)
-    believed = tracks.status >= TrackStatus.TRACKED
-    shown = np.zeros_like(believed)
-    shown[chosen] = believed[chosen]
+    confirmed = tracks.status >= TrackStatus.TRACKED
+    shown = np.zeros_like(confirmed)
+    shown[chosen] = confirmed[chosen]
     instant, slot = np.nonzero(shown & (kind != AnchorType.STATION))
     points = anchor[instant, slot]
     scattered = kind[instant, slot] == AnchorType.SCATTERER

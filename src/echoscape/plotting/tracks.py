@@ -4,29 +4,18 @@ Takes `Tracks`, and the observations that they came from.
 Gives a matplotlib figure.
 """
 
-from typing import Any
-
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 
+from echoscape.plotting.fixes import STYLE
 from echoscape.reports import Observations
 from echoscape.tracking import Tracks, TrackStatus, UserStatus
 from echoscape.tracking.anchor import AnchorType
 from echoscape.tracking.bounce import one_wall_bounce
 
-_STYLE: Any = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 9.5,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "pdf.fonttype": 42,
-}
 _NINETY = 2 * np.sqrt(4.605)  # diameter of the 90 % ellipse, in standard deviations
 _ELLIPSES = 30
 _USER, _LOST, _WALL, _ANCHOR = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -39,7 +28,7 @@ def draw_tracks(tracks: Tracks, observations: Observations) -> Figure:
         tracks: What was followed.
         observations: What it was followed from.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11.0, 5.4), layout="constrained")
         place, delay = figure.subplots(1, 2, width_ratios=(1.0, 1.15))
         _draw_place(place, tracks)
@@ -107,8 +96,8 @@ def _draw_delay(axes: Axes, tracks: Tracks, observations: Observations) -> None:
     instant, path = np.nonzero(np.asarray(estimates.valid))
     axes.plot(observations.time[instant], 1e9 * np.asarray(estimates.delay)[instant, path], ".",
               ms=1, color="#bbbbbb", zorder=1, rasterized=True, label="observed")  # fmt: skip
-    believed = tracks.status >= TrackStatus.TRACKED
-    instant, slot = np.nonzero(believed)
+    confirmed = tracks.status >= TrackStatus.TRACKED
+    instant, slot = np.nonzero(confirmed)
     identity = np.asarray(tracks.record.identity)[instant, slot]
     length = np.asarray(tracks.record.predicted)[instant, slot, 0] / 0.299792458
     for number in np.unique(identity):

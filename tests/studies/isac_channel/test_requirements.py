@@ -11,7 +11,7 @@ from echoscape.cli import main
 def test_every_promise_has_rows_with_a_limit(tmp_path, capsys):
     arguments = [
         "reproduce", "isac-targets", "--out", str(tmp_path / "study"), "--seconds", "30",
-        "--promises", "T1,T2,T4,T5,T6,T9,T10", "--quiet", "--json",
+        "--requirements", "T1,T2,T4,T5,T6,T9,T10", "--quiet", "--json",
     ]  # fmt: skip
     assert main(arguments) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -30,7 +30,7 @@ def test_every_promise_has_rows_with_a_limit(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--promises", "T1,T99"], "there is no promise 'T99'"),
+        (["--requirements", "T1,T99"], "there is no requirement 'T99'"),
         (["--route", "a.npz"], "needs the walls that it was traced in"),
         (["--seconds", "3"], "--seconds must be at least 25, in s"),
     ],

@@ -26,13 +26,13 @@ def test_communication_gains_from_the_map():
 def test_ways_are_smooth_inside_the_square_and_drawn_from_rows():
     settings = nlos_moving.points(True, 0)
     assert len({setting["scene"] for setting in nlos_moving.points(False, 0)}) == 2
-    way = nlos_moving.wander(5, 60)
-    assert way[:, :2].min() > 0
-    assert way[:, :2].max() < 100
-    speed = np.linalg.norm(np.diff(way, axis=0), axis=1) / nlos_moving.LOOK
+    route = nlos_moving.wander(5, 60)
+    assert route[:, :2].min() > 0
+    assert route[:, :2].max() < 100
+    speed = np.linalg.norm(np.diff(route, axis=0), axis=1) / nlos_moving.EPOCH
     assert np.ptp(speed) < 1e-9
     assert 1.5 <= speed[0] <= 5.0
-    row = {"way": 0, "followed": 0.2, "alone": 0.5, "status": 1, "track": 0}
+    row = {"route": 0, "followed": 0.2, "alone": 0.5, "status": 1, "track": 0}
     rows = [{**settings[0], **row, "time": 0.1 * k} for k in range(3)]
     (line, other, _) = nlos_moving.draw(rows)["moving"].axes[0].lines
     np.testing.assert_allclose(line.get_ydata(), 0.5)

@@ -2,7 +2,7 @@
 
 `VisibilityGamp`, in a module of its own, is the one to use.  These are what it is measured
 against: message passing that ignores occlusion, that learns the mask without geometry (BiGAMP),
-that follows the geometry of its own estimate (GAMP-MVSVR of [multiview-imaging]), or that is told
+that follows the geometry of its own estimate (GAMP-MVSVR of [multiview-imaging]), or that is given
 the mask.
 
 Takes a `Problem`.
@@ -40,7 +40,7 @@ class IgnoreOcclusion(GridSolver):
 
 
 class KnownMask(GridSolver):
-    """Message passing that is told which segments are open: the genie."""
+    """Genie-aided message passing: which segments are open is known."""
 
     user: Bool[np.ndarray, "user voxel"]
     """Whether each user sees each voxel."""

@@ -26,7 +26,7 @@ class MaskModel(enum.Enum):
     KNOWN = "given"
     """It is known, or everything is taken to be in sight."""
     GEOMETRIC = "geometry"
-    """Voxels above a threshold hide what is behind them; nothing else is believed."""
+    """Voxels above a threshold hide what is behind them; nothing else is assumed."""
     LEARNED = "bits"
     """Every segment has a visibility variable, with the geometry as its prior and the samples as
     evidence."""

@@ -115,7 +115,7 @@ class Demo(NamedTuple):
 
 
 def run_demo(settings: DemoSettings, sample: Sample, stage: Stage | None = None) -> Demo:
-    """Learn, hear, locate and steer; the same settings give the same rows but for the seconds.
+    """Learn, receive, locate and steer; the same settings give the same rows but for the seconds.
 
     Args:
         settings: What to do.
@@ -123,12 +123,12 @@ def run_demo(settings: DemoSettings, sample: Sample, stage: Stage | None = None)
         stage: Told of every step and its progress.
     """
     clock = _Clock(stage or _silent)
-    fit, shake, *hear = jax.random.split(jax.random.key(settings.seed), 2 + len(MODES))
+    fit, shake, *echo = jax.random.split(jax.random.key(settings.seed), 2 + len(MODES))
     reports = _some(sample.reports, settings.reports)
     targets = _some(sample.targets, settings.targets)
     maps = _learn(settings, reports, fit, clock)
     tables, scores = [], []
-    for mode, key in zip(MODES, hear):
+    for mode, key in zip(MODES, echo):
         with clock.step(f"echoes of {len(targets.report)} targets, {mode}"):
             made = _hear(settings, targets, mode, key)
         bound = np.full(len(targets.report), np.nan)
@@ -304,13 +304,13 @@ def _steer(settings: DemoSettings, reports: Reports, targets: Reports, maps, key
     power = measured_powers(targets.estimates, array, codebook)
     noise = settings.position_std * np.asarray(jax.random.normal(key, targets.position.shape))
     noise[:, 2] = 0.0
-    believed = targets.position + noise
-    user = jnp.asarray(believed), jnp.full(len(believed), settings.position_std)
+    estimated = targets.position + noise
+    user = jnp.asarray(estimated), jnp.full(len(estimated), settings.position_std)
     station = targets.station_position[0]
     orders = {
         "anchors": rank_beams(maps["anchors"], *user, array, codebook),
         "network": rank_beams(maps["network"], *user, array, codebook),
-        "nearest report": rank_like_nearest(reports, believed, array, codebook),
+        "nearest report": rank_like_nearest(reports, estimated, array, codebook),
         "position only": rank_beams(straight_line(station), *user, array, codebook),
     }
     tables = []

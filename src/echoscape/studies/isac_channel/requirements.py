@@ -1,6 +1,6 @@
-"""Study `isac-targets`: each thing that tracking and the channel model promise, with its measure.
+"""Study `isac-targets`: the requirements of tracking and the channel model, each measured.
 
-One row or more for each promise, from the same walk: that images stand still, what filters gain
+One row or more for each requirement, from the same walk: that images stand still, what filters gain
 over their observations, how well user and bounces are placed, what is known later, what spreads and
 Doppler come out.  A number beyond its limit is a row like any other.
 
@@ -48,8 +48,8 @@ class RouteTargets:
     """Ray-traced route (.npz); a walk through the sample city if not given."""
     mesh: Path | None = None
     """Walls of that route (.npz or .obj)."""
-    promises: tuple[str, ...] = ("T1", "T2", "T3", "T4", "T5", "T6", "T7", "T9", "T10")
-    """Which promises are measured."""
+    requirements: tuple[str, ...] = ("T1", "T2", "T3", "T4", "T5", "T6", "T7", "T9", "T10")
+    """Which requirements are measured."""
     windows: tuple[float, ...] = (60.0, 264.0)
     """When the windows of 20 s begin that T2 and T5 look at [s]."""
     seconds: float | None = None
@@ -59,7 +59,7 @@ class RouteTargets:
 
 
 class World:
-    """The walk, and what is made of it once for several promises."""
+    """The walk, and what is made of it once for several requirements."""
 
     def __init__(self, settings: RouteTargets):
         if (settings.route is None) != (settings.mesh is None):
@@ -76,7 +76,7 @@ class World:
         self._joint: dict[tuple[float, float], tuple[Observations, Tracks]] = {}
 
     def observe(self, missed: float = 0.0, false: float = 0.0) -> Observations:
-        """Observe the walk at the noise of the promises."""
+        """Observe the walk at the noise of the requirements."""
         rng = np.random.default_rng([self.settings.seed, int(1000 * missed)])
         return observe_route(self.truth.route, rng, missed=missed, false=false)
 
@@ -131,15 +131,17 @@ def run(
     settings: RouteTargets, file: Path | None = None, progress: Progress | None = None
 ) -> list[Row]:
     """Run the study, or go on with the one that `file` keeps."""
-    unknown = [name for name in settings.promises if name not in PROMISES]
+    unknown = [name for name in settings.requirements if name not in REQUIREMENTS]
     if unknown:
-        raise InputError(f"there is no promise {unknown[0]!r}; there are {', '.join(PROMISES)}")
+        raise InputError(
+            f"there is no requirement {unknown[0]!r}; there are {', '.join(REQUIREMENTS)}"
+        )
     world = World(settings)
     shared = {"seconds": settings.seconds, "seed": settings.seed, "route": str(settings.route)}
-    points = [{"promise": name, **shared} for name in settings.promises]
+    points = [{"promise": name, **shared} for name in settings.requirements]
 
     def measure(setting: Setting) -> list[Row]:
-        rows = PROMISES[setting["promise"]](world)
+        rows = REQUIREMENTS[setting["promise"]](world)
         for row in rows:
             limit, least = row.get("limit"), row.pop("at_least", False)
             kept = row["value"] >= limit if least else row["value"] <= limit
@@ -176,13 +178,13 @@ def still(world: World) -> list[Row]:
 
 
 def gain(world: World) -> list[Row]:
-    """T2: what the filter knows beside what it was told, and the anchors' share of that."""
+    """T2: what the filter estimates beside what it was given, and the anchors' share of that."""
     rows = []
     for begin in world.windows():
         part, seen, found = world.known(begin, 200)
-        ours, told = _errors(world, part, seen, found)
+        ours, observed = _errors(world, part, seen, found)
         for i, name in enumerate(MEASURED):
-            share = np.median(ours[:, i]) / np.median(told[:, i])
+            share = np.median(ours[:, i]) / np.median(observed[:, i])
             p90 = np.quantile(ours[:, i], 0.9)
             when = f"from {world.truth.route.time[begin]:g} s"
             limit = 0.25 if i < 2 else 1.0
@@ -198,11 +200,11 @@ def _errors(world: World, part: slice, seen: Observations, found: Tracks):
     instant, slot = np.nonzero(found.status == TrackStatus.TRACKED)
     which = np.asarray(found.record.detection)[instant, slot]
     exact = world.truth.route.path[part][instant, which]
-    told = np.asarray(detections_of(seen).measured)[instant, which] - exact
+    observed = np.asarray(detections_of(seen).measured)[instant, which] - exact
     ours = paths_of(found)[instant, slot] - exact
-    for each in (told, ours):
+    for each in (observed, ours):
         each[:, [1, 3]] = wrap_angle(each[:, [1, 3]])
-    return np.abs(ours), np.abs(told)
+    return np.abs(ours), np.abs(observed)
 
 
 def follow(world: World) -> list[Row]:
@@ -333,8 +335,8 @@ def doppler(world: World) -> list[Row]:
     _, found = world.whole
     truth, route, record = world.truth, world.truth.route, found.record
     identity = np.asarray(record.identity)
-    believed = found.status == TrackStatus.TRACKED
-    instant, slot = np.nonzero(believed)
+    confirmed = found.status == TrackStatus.TRACKED
+    instant, slot = np.nonzero(confirmed)
     number = identity[instant, slot]
     # an anchor's last estimate is its best
     best = np.zeros((int(number.max()) + 1, 3))
@@ -367,7 +369,7 @@ def particles(world: World) -> list[Row]:
     ]  # fmt: skip
 
 
-PROMISES: dict[str, Callable[[World], list[Row]]] = {
+REQUIREMENTS: dict[str, Callable[[World], list[Row]]] = {
     "T1": still, "T2": gain, "T3": follow, "T4": later, "T5": bounces, "T6": spread,
     "T7": foretold, "T9": doppler, "T10": particles,
 }  # fmt: skip

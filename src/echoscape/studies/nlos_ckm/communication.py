@@ -44,7 +44,7 @@ BANDWIDTH = 100e6
 SNR = 10.0
 """Of the channel with all of the array's gain, and of a pilot: 10 dB [1]."""
 POSITION_STD = (0.0, 1.0, 3.0, 10.0)
-"""Errors of the believed position, in each coordinate [m]."""
+"""Errors of the estimated position, in each coordinate [m]."""
 
 
 def points(quick: bool, seed: int) -> list[Setting]:
@@ -70,7 +70,7 @@ def measure(setting: Setting) -> list[Row]:
     shift = jax.random.normal(jax.random.fold_in(key, 2), place.shape) * jnp.array(
         [[1.0, 1.0, 0.0]]
     )
-    believed = place + setting["position_std"] * shift
+    estimated = place + setting["position_std"] * shift
     maps: dict[str, Any] = {
         "exact": exact_map(site, place),
         "scatterers": learn_square(learnt),
@@ -80,12 +80,12 @@ def measure(setting: Setting) -> list[Row]:
     std = jnp.asarray(setting["position_std"], float)
     rows = []
     for name, predict in maps.items():
-        found = _serve(predict, array, paths, believed, std, jax.random.fold_in(key, 3))
+        found = _serve(predict, array, paths, estimated, std, jax.random.fold_in(key, 3))
         rows.append({"map": name, **{k: float(np.mean(v)) for k, v in found.items()}})
     return rows
 
 
-def _serve(predict, array, paths, believed, std, key) -> dict[str, np.ndarray]:
+def _serve(predict, array, paths, estimated, std, key) -> dict[str, np.ndarray]:
     """Serve every user: power lost, channel error, pilots needed, rates."""
     codebook = jnp.asarray(dft_codebook(1, array.elements))
     scale = jnp.sqrt(jnp.sum(jnp.where(paths.valid, paths.power, 0.0), axis=1))
@@ -118,8 +118,8 @@ def _serve(predict, array, paths, believed, std, key) -> dict[str, np.ndarray]:
     steering = jax.vmap(lambda azimuth, zenith: _steer(array, azimuth, zenith))(
         paths.departure_azimuth, paths.departure_zenith
     )
-    keys = jax.random.split(key, len(believed))
-    rows = TappedPaths(gain, steering, paths.delay), believed, keys
+    keys = jax.random.split(key, len(estimated))
+    rows = TappedPaths(gain, steering, paths.delay), estimated, keys
     # Programs apart: on two cores, factorisations side by side in one can wait for each other
     # forever (jaxlib 0.10).
     found = [

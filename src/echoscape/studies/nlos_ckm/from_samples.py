@@ -231,14 +231,14 @@ def _measure_estimating(point: EstimatePoint) -> list[Row]:
         fit = method(clean + np.sqrt(noise / 2) * (real + 1j * imaginary), noise)
         seconds.append(time.process_time() - start)
         std = np.sqrt(np.einsum("eaa->ea", np.asarray(bound(frequency, jnp.asarray(gain)))))
-        told = np.asarray(fit.frequency)[np.asarray(fit.valid)]
-        off = told[:, None] - frequency[None]
+        estimated = np.asarray(fit.frequency)[np.asarray(fit.valid)]
+        off = estimated[:, None] - frequency[None]
         off = (off + math.pi) % (2 * math.pi) - math.pi
         cells = np.abs(off) * np.asarray(shape) / (2 * math.pi)
         row, column = linear_sum_assignment(np.minimum(cells.max(axis=2), 3.0))
         good = cells[row, column].max(axis=1) < 0.5
         found += int(good.sum())
-        extra += len(told) - int(good.sum())
+        extra += len(estimated) - int(good.sum())
         misses += (off[row, column] / std[column])[good].ravel().tolist()
     missed = np.asarray(misses)
     return [{

@@ -1,8 +1,8 @@
-"""What following a moving target through the map is worth against one look at a time.
+"""What tracking a moving target through the map gains over one epoch at a time.
 
-A target wanders through the paper's square for six seconds at walking to cycling speed, ten looks a
-second.  Out of sight every path bounces; in the mixed scene the station sees the eastern half.
-Each look is also located on its own.
+A target wanders through the paper's square for six seconds at walking to cycling speed, ten
+epochs a second.  Out of sight every path bounces; in the mixed scene the station sees the eastern
+half.  Each epoch is also located by itself.
 
 Takes a layout's seed and a scene.
 Gives rows (about a minute a point) and a figure.
@@ -35,36 +35,38 @@ from echoscape.studies.sweep import Row, Setting
 
 ANGLE_STD, DELAY_STD = 0.1, 5e-9
 """Errors of one echo [rad, s]."""
-LOOK = 0.1
-"""Time between looks [s]."""
+EPOCH = 0.1
+"""Time between epochs [s]."""
 
 
 def points(quick: bool, seed: int) -> list[Setting]:
     """List the points: layouts and scenes."""
-    layouts, ways, reports, looks = (1, 1, 100, 24) if quick else (4, 6, 1000, 60)
+    layouts, routes, reports, epochs = (1, 1, 100, 24) if quick else (4, 6, 1000, 60)
     scenes = ("out of sight",) if quick else ("out of sight", "mixed")
     return [
         {
             "layout": seed * 1000 + k,
             "scene": scene,
-            "ways": ways,
+            "routes": routes,
             "reports": reports,
-            "looks": looks,
+            "epochs": epochs,
         }
         for k in range(layouts)
         for scene in scenes
     ]
 
 
-def wander(seed: int, looks: int) -> Float[np.ndarray, "look 3"]:
-    """Draw a smooth way: a random heading that turns slowly, speed 1.5 to 5 m/s."""
+def wander(seed: int, epochs: int) -> Float[np.ndarray, "epoch 3"]:
+    """Draw a smooth route: a random heading that turns slowly, speed 1.5 to 5 m/s."""
     rng = np.random.default_rng(seed)
-    heading = rng.uniform(-np.pi, np.pi) + np.cumsum(0.25 * np.sqrt(LOOK) * rng.normal(size=looks))
-    step = LOOK * rng.uniform(1.5, 5.0) * np.stack([np.cos(heading), np.sin(heading)], axis=1)
-    way = np.cumsum(step, axis=0)
-    low, high = way.min(axis=0), way.max(axis=0)
+    heading = rng.uniform(-np.pi, np.pi) + np.cumsum(
+        0.25 * np.sqrt(EPOCH) * rng.normal(size=epochs)
+    )
+    step = EPOCH * rng.uniform(1.5, 5.0) * np.stack([np.cos(heading), np.sin(heading)], axis=1)
+    route = np.cumsum(step, axis=0)
+    low, high = route.min(axis=0), route.max(axis=0)
     start = rng.uniform(5.0 - low, 95.0 - high)
-    return np.concatenate([start + way, np.zeros((looks, 1))], axis=1)
+    return np.concatenate([start + route, np.zeros((epochs, 1))], axis=1)
 
 
 def scene_reports(site: Site, place: Float[Array, "place 3"], key, sight: bool) -> Reports:
@@ -85,18 +87,18 @@ def scene_reports(site: Site, place: Float[Array, "place 3"], key, sight: bool) 
 
 
 def measure(setting: Setting) -> list[Row]:
-    """Follow some ways through one layout and locate every look alone."""
+    """Follow some routes through one layout and locate every epoch alone."""
     site = square_site(setting["layout"])
     key = jax.random.key(setting["layout"] + 31)
     sight = setting["scene"] == "mixed"
     place = square_places(setting["layout"], setting["reports"])
     learnt = learn_square(scene_reports(site, place, jax.random.fold_in(key, 0), sight), sight)
     rows = []
-    for way in range(setting["ways"]):
-        truth = wander(setting["layout"] * 100 + way, setting["looks"])
-        mine = jax.random.fold_in(key, 10 + way)
+    for route in range(setting["routes"]):
+        truth = wander(setting["layout"] * 100 + route, setting["epochs"])
+        mine = jax.random.fold_in(key, 10 + route)
         users = scene_reports(site, jnp.asarray(truth), mine, sight)
-        time = LOOK * np.arange(float(setting["looks"]))
+        time = EPOCH * np.arange(float(setting["epochs"]))
         users = eqx.tree_at(lambda r: r.time, users, time)
         echoes = make_echoes(users, mine, angle_std=ANGLE_STD, delay_std=DELAY_STD).echoes
         found = follow(echoes, learnt, key=mine)
@@ -106,10 +108,10 @@ def measure(setting: Setting) -> list[Row]:
             "ti,tij,tj->t", away, np.linalg.inv(found.covariance + 1e-6 * np.eye(2)), away
         )
         levels = 1.0 - np.exp(-0.5 * square), claimed_level(alone, truth)
-        for k in range(setting["looks"]):
+        for k in range(setting["epochs"]):
             rows.append(
                 {
-                    "way": way,
+                    "route": route,
                     "time": float(time[k]),
                     "followed": float(np.linalg.norm(found.position[k, :2] - truth[k, :2])),
                     "alone": float(np.linalg.norm(alone.best[k, :2] - truth[k, :2])),
@@ -135,7 +137,7 @@ def draw(rows: list[Row]) -> dict[str, Figure]:
                 np.sqrt(np.mean([r[name] ** 2 for r in some if r["time"] == t])) for t in times
             ]
             panel.semilogy(
-                times, error, color=color, label="each look alone" if name == "alone" else name
+                times, error, color=color, label="each epoch by itself" if name == "alone" else name
             )
         panel.axvline(2.0, color="#999999", lw=0.8)
         panel.set(xlabel="time [s]", ylabel="RMS error [m]", title=scene)

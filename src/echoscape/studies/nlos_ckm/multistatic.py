@@ -126,8 +126,8 @@ def measure(setting: Setting) -> list[Row]:
         "beyond_10": float(np.mean(error > 10.0)),
     }
     for name, angle in (("bound", ANGLE_STD), ("bound_delays", _NO_ANGLE)):
-        told = bound_of_maps(maps, truth, angle_std=angle, delay_std=DELAY_STD)
-        seen = told.root_trace[told.observed]
+        limit = bound_of_maps(maps, truth, angle_std=angle, delay_std=DELAY_STD)
+        seen = limit.root_trace[limit.observed]
         row[name] = float(np.median(seen)) if len(seen) else None
         row[f"{name}_rms"] = float(np.sqrt(np.mean(seen**2))) if len(seen) else None
     side = np.arange(2.5, 100.0, 5.0)

@@ -205,7 +205,7 @@ def _in_sight(layout: Layout, echoes: PairedEchoes) -> np.ndarray:
 
 
 def _shortest(layout: Layout, echoes: PairedEchoes) -> np.ndarray:
-    """Place targets by their shortest echo, believed direct."""
+    """Place targets by their shortest echo, taken for the direct one."""
     own = np.diagonal(np.where(echoes.valid, echoes.delay, np.inf), axis1=1, axis2=2)
     return _as_direct(np.asarray(layout.site.station_position[0]), echoes, own.argmin(axis=1))
 

@@ -139,11 +139,11 @@ def table(rows: dict[str, list[Row]]) -> list[Row]:
                 _ERRORS if locates else [n for n in group[0] if n not in {*line, *_NOT_MEASURED}]
             )
             for name in names:
-                told = [
+                values = [
                     float(v) for v in (row.get(name) for row in group) if isinstance(v, int | float)
                 ]
-                if told:
-                    line[name] = _median(told)
+                if values:
+                    line[name] = _median(values)
             if locates:
                 line["worst_rmse"] = max(row["rmse"] for row in group)
             if len(line) > len(key) + 2:
@@ -159,7 +159,7 @@ _LEVELS = (
 _PLAIN = ("samples", "moving", "communication")  # parts that measure more than errors of places
 _NAMES = ("case", "scene", "map", "method")
 _NOT_MEASURED = (
-    "layout", "seed", "targets", "users", "trials", "time", "track", "status", "looks", "ways",
+    "layout", "seed", "targets", "users", "trials", "time", "track", "status", "epochs", "routes",
     "way", "elements", "subcarriers", "count",
 )  # fmt: skip
 

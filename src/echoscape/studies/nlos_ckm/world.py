@@ -88,7 +88,7 @@ def reports_of(
         layout: The world.
         count: How many users.
         position_std: Error of each coordinate of a reported place [m]; it is stated.
-        wrong: Share of reports whose place is drawn anew, which nobody is told of.
+        wrong: Share of reports whose place is drawn anew, unstated.
         seed: Seed of the errors.
     """
     rng = np.random.default_rng([seed, layout.number, count])
@@ -128,18 +128,18 @@ def echoes_of(
         angle_std: Error of every angle [rad].
         delay_std: Error of every delay [s].
         seed: Seed of the errors; the same draws at every level, scaled.
-        paths: How many of their paths echo; of the others nothing is heard.
+        paths: How many of their paths echo; the others are not detected.
     """
     rng = np.random.default_rng(seed)
     shape = (*targets.length.shape, targets.length.shape[1])
     out, back, late = (rng.normal(size=shape) for _ in range(3))
-    heard = np.arange(shape[1]) < paths
+    detected = np.arange(shape[1]) < paths
     azimuth, delay = targets.azimuth, delay_of(targets.length)
     return PairedEchoes(
         departure_azimuth=azimuth[:, :, None] + angle_std * out,
         arrival_azimuth=azimuth[:, None, :] + angle_std * back,
         delay=delay[:, :, None] + delay[:, None, :] + delay_std * late,
-        valid=np.broadcast_to(heard[:, None] & heard, shape),
+        valid=np.broadcast_to(detected[:, None] & detected, shape),
         angle_std=angle_std,
         delay_std=delay_std,
     )

@@ -19,7 +19,7 @@ COLOURS: dict[str, Any] = dict(
 )
 LABELS = {
     "genie": "least squares, known support and mask",
-    "realisable oracle": "least squares, told what is in range",
+    "realisable oracle": "least squares, what is in range known",
     "known mask": "message passing, known mask",
     "visibility": "visibility variables (ours)",
     "geometry": "geometry (GAMP-MVSVR)",

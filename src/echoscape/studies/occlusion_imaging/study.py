@@ -101,7 +101,7 @@ def run(
 
 
 def solvers_for(world: World, problem: Problem) -> dict[str, GridSolver]:
-    """Make every solver, told what it is to be told of a world; without phases there is one."""
+    """Make every solver, each informed as it is to be; without phases there is one."""
     if problem.received.shape[0] > 1:
         return {"noncoherent": NoncoherentGamp()}
     truth, view = world.truth, np.asarray(problem.view)
@@ -226,7 +226,7 @@ def point_name(row: Row) -> str:
     if row.get("cubes"):
         parts.append("cubes")
     if not row.get("noise_told", True):
-        parts.append("noise not told")
+        parts.append("noise unknown")
     if row.get("tones", 1) > 1:
         parts.append(f"{row['tones']} tones, off the grid")
     return ", ".join(parts)
