@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from echoscape.channel_map import Network, fit_map
-from echoscape.channel_map.learned.losses import Lesson, squared_loss
+from echoscape.channel_map.learned.losses import TrainingSet, squared_loss
 from echoscape.channel_map.learned.network import PLANAR_HEADS, SlotScale, forward, read_slots
 from echoscape.propagation import Paths
 from echoscape.reports import Reports
@@ -76,7 +76,7 @@ def step_by_step(reports: Reports, epochs: int, batch: int) -> float:
     )
     paths, rng = reports.estimates, np.random.default_rng(0)
     target = [paths.departure_azimuth, 0 * paths.delay, paths.delay * 1e7]
-    flat = Lesson(
+    flat = TrainingSet(
         features=(reports.position - 50) / 30,
         target=np.stack(target, axis=-1),
         noise=np.zeros((*paths.delay.shape, 3)),
@@ -93,10 +93,10 @@ def step_by_step(reports: Reports, epochs: int, batch: int) -> float:
     optimiser = optax.adam(3e-3)
 
     @jax.jit
-    def step(parameters, moments, lesson):
+    def step(parameters, moments, examples):
         def cost(parameters):
-            raw = forward(*parameters, lesson.features)
-            return squared_loss(read_slots(raw, scale, PLANAR_HEADS), lesson, scale)
+            raw = forward(*parameters, examples.features)
+            return squared_loss(read_slots(raw, scale, PLANAR_HEADS), examples, scale)
 
         change, moments = optimiser.update(jax.grad(cost)(parameters), moments)
         return optax.apply_updates(parameters, change), moments
@@ -107,8 +107,8 @@ def step_by_step(reports: Reports, epochs: int, batch: int) -> float:
         order = rng.permutation(len(reports.position))
         for start in range(0, len(order) - batch + 1, batch):
             rows = order[start : start + batch]
-            lesson = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), flat)  # noqa: B023
-            parameters, moments = step(parameters, moments, lesson)
+            examples = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), flat)  # noqa: B023
+            parameters, moments = step(parameters, moments, examples)
         jax.block_until_ready(parameters)
         if epoch == 0:
             began = time.perf_counter()

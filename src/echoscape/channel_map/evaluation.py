@@ -60,7 +60,7 @@ class Evaluation:
     log_loss: float
     """Surprise at which of the map's paths are there, summed over a place [nat]."""
     brier: float
-    """Squared error of the promised presence, summed over a place [1]."""
+    """Squared error of the probability presence, summed over a place [1]."""
 
 
 def evaluate(channel_map: ChannelMap, reports: Reports, *, strongest: int = 5) -> Evaluation:
@@ -86,9 +86,9 @@ def evaluate(channel_map: ChannelMap, reports: Reports, *, strongest: int = 5) -
     present = np.zeros(prior.probability.shape, dtype=bool)
     row, _ = np.nonzero(explained)
     present[row, slot[explained]] = True
-    promised = np.clip(np.asarray(prior.probability, dtype=float), _CLIP, 1 - _CLIP)
-    surprise = -np.where(present, np.log(promised), np.log1p(-promised))
-    surprise = np.where(present | (np.asarray(prior.probability) > 0), surprise, 0.0)
+    probability = np.clip(np.asarray(prior.probability, dtype=float), _CLIP, 1 - _CLIP)
+    log_loss = -np.where(present, np.log(probability), np.log1p(-probability))
+    log_loss = np.where(present | (np.asarray(prior.probability) > 0), log_loss, 0.0)
     brier = (np.asarray(prior.probability, dtype=float) - present) ** 2
     shown = error / [1.0, 1.0, length_of(1.0)]
     rms = np.sqrt(np.mean(shown**2, axis=0)).tolist() if len(error) else [None] * 3
@@ -104,7 +104,7 @@ def evaluate(channel_map: ChannelMap, reports: Reports, *, strongest: int = 5) -
         delay_rms=rms[2],
         delay_median=middle[2],
         inside_90=_inside(error, variance) if len(error) else None,
-        log_loss=float(surprise.sum(axis=1).mean()),
+        log_loss=float(log_loss.sum(axis=1).mean()),
         brier=float(brier.sum(axis=1).mean()),
     )
 

@@ -144,9 +144,9 @@ def _too_short(line: StraightLine) -> list[Finding]:
     short = line.excess[line.first & (line.excess < 0) & (line.excess > -0.2 * line.distance)]
     error = 1.48 * float(np.median(-short)) if len(short) >= 3 else 0.0
     least = np.minimum(1.0, 0.2 * line.distance)
-    slack = np.maximum(least, 0.02 * line.distance) + 3 * line.length_error
-    slack = np.maximum(slack, 4 * error)
-    early = line.valid & (line.excess < -slack)
+    tolerance = np.maximum(least, 0.02 * line.distance) + 3 * line.length_error
+    tolerance = np.maximum(tolerance, 4 * error)
+    early = line.valid & (line.excess < -tolerance)
     if not early.any():
         return []
     reports = early.any(axis=1)

@@ -12,7 +12,7 @@ from scipy.stats import norm
 from echoscape.channel_map import fit_map
 from echoscape.channel_map.learned.losses import (
     CLUTTER,
-    Lesson,
+    TrainingSet,
     likelihood_loss,
     set_loss,
     squared_loss,
@@ -56,7 +56,7 @@ def case(heads, slots=3, paths=3):
     measured[1, 0, 1] = False
     target = rng.normal(size=(2, paths, 3)) * [3.0, 1.0, 1.0]
     target[..., 0] = np.angle(np.exp(1j * target[..., 0]))
-    lesson = Lesson(
+    examples = TrainingSet(
         features=np.zeros((2, 3)),
         target=target * measured,
         noise=rng.uniform(0.1, 0.5, size=(2, paths, 3)),
@@ -65,19 +65,19 @@ def case(heads, slots=3, paths=3):
         valid=valid,
     )
     scale = unit_scale(slots)
-    return read_slots(raw, scale, heads), lesson, scale
+    return read_slots(raw, scale, heads), examples, scale
 
 
-def log_density(slots, lesson, report, slot, path, noise=True):
+def log_density(slots, examples, report, slot, path, noise=True):
     """Gaussian log density of one path under one slot, without constants, number by number."""
     total = 0.0
     means = (slots.azimuth, slots.zenith, slots.delay)
     for q in range(3):
-        if not lesson.measured[report, path, q]:
+        if not examples.measured[report, path, q]:
             continue
-        gap = float(lesson.target[report, path, q] - means[q][report, slot])
+        gap = float(examples.target[report, path, q] - means[q][report, slot])
         gap = np.angle(np.exp(1j * gap)) if q == 0 else gap
-        variance = float(slots.variance[report, slot, q] + noise * lesson.noise[report, path, q])
+        variance = float(slots.variance[report, slot, q] + noise * examples.noise[report, path, q])
         total += norm.logpdf(gap, scale=np.sqrt(variance)) + 0.5 * np.log(2 * np.pi)
     return total
 
@@ -87,74 +87,74 @@ def sigmoid(logit):
 
 
 def test_likelihood_is_that_of_a_path_by_path_loop():
-    slots, lesson, scale = case(LIKELIHOOD_HEADS)
+    slots, examples, scale = case(LIKELIHOOD_HEADS)
     total = 0.0
     for r in range(2):
         for k in range(3):
             present = sigmoid(slots.presence[r, k])
-            if not lesson.valid[r, k]:
+            if not examples.valid[r, k]:
                 total -= np.log(1 - present)
                 continue
             means = (slots.azimuth, slots.zenith, slots.delay)
             other = 0.0
             for q, width in enumerate((1.8, 2.0, 2.0)):
-                if lesson.measured[r, k, q]:
-                    gap = float(lesson.target[r, k, q] - means[q][r, k])
+                if examples.measured[r, k, q]:
+                    gap = float(examples.target[r, k, q] - means[q][r, k])
                     gap = np.angle(np.exp(1j * gap)) if q == 0 else gap
                     other += -0.5 * (gap / width) ** 2 - np.log(width)
             trust = sigmoid(slots.trust[r, k])
-            ours = np.exp(log_density(slots, lesson, r, k, k))
+            ours = np.exp(log_density(slots, examples, r, k, k))
             total -= np.log(present) + np.log(trust * ours + (1 - trust) * np.exp(other))
-            total += 0.5 * float(lesson.log_power[r, k] - slots.log_power[r, k]) ** 2
-    assert likelihood_loss(slots, lesson, scale) == pytest.approx(total / 2, rel=1e-6)
+            total += 0.5 * float(examples.log_power[r, k] - slots.log_power[r, k]) ** 2
+    assert likelihood_loss(slots, examples, scale) == pytest.approx(total / 2, rel=1e-6)
 
 
 def test_set_likelihood_is_that_of_a_poisson_process_and_knows_no_order():
-    slots, lesson, scale = case(HEADS, slots=4)
+    slots, examples, scale = case(HEADS, slots=4)
     total = 0.0
     for r in range(2):
         total += sum(sigmoid(logit) for logit in slots.presence[r])
         for k in range(3):
-            if not lesson.valid[r, k]:
+            if not examples.valid[r, k]:
                 continue
             each = np.array(
-                [sigmoid(slots.presence[r, s]) * np.exp(log_density(slots, lesson, r, s, k))
+                [sigmoid(slots.presence[r, s]) * np.exp(log_density(slots, examples, r, s, k))
                  for s in range(4)]
             )  # fmt: skip
             total -= np.log(each.sum() + np.exp(CLUTTER))
             owner = each / each.sum()
-            gaps = (float(lesson.log_power[r, k]) - np.asarray(slots.log_power[r])) ** 2
+            gaps = (float(examples.log_power[r, k]) - np.asarray(slots.log_power[r])) ** 2
             total += 0.5 * float(owner @ gaps)
-    assert set_loss(slots, lesson, scale) == pytest.approx(total / 2, rel=1e-6)
+    assert set_loss(slots, examples, scale) == pytest.approx(total / 2, rel=1e-6)
     mixed = jax.tree.map(lambda leaf: leaf[:, [2, 0, 3, 1]], slots)
-    assert set_loss(mixed, lesson, scale) == pytest.approx(total / 2, rel=1e-6)
+    assert set_loss(mixed, examples, scale) == pytest.approx(total / 2, rel=1e-6)
 
 
 def test_squared_error_leaves_the_means_alone_when_variances_learn():
-    slots, lesson, scale = case(HEADS)
+    slots, examples, scale = case(HEADS)
 
     def split(change):
         moved = eqx.tree_at(lambda item: item.variance, slots, slots.variance + change)
-        return squared_loss(moved, lesson, scale) - squared_loss(slots, lesson, scale)
+        return squared_loss(moved, examples, scale) - squared_loss(slots, examples, scale)
 
     residual = np.stack(
         [
-            np.angle(np.exp(1j * (lesson.target[..., 0] - np.asarray(slots.azimuth)))),
-            lesson.target[..., 1] - np.asarray(slots.zenith),
-            lesson.target[..., 2] - np.asarray(slots.delay),
+            np.angle(np.exp(1j * (examples.target[..., 0] - np.asarray(slots.azimuth)))),
+            examples.target[..., 1] - np.asarray(slots.zenith),
+            examples.target[..., 2] - np.asarray(slots.delay),
         ],
         axis=-1,
     )
     before = (np.asarray(slots.variance) - residual**2) ** 2
     after = (np.asarray(slots.variance) + 0.1 - residual**2) ** 2
-    expected = ((after - before) * lesson.measured).sum() / 2
+    expected = ((after - before) * examples.measured).sum() / 2
     assert split(0.1) == pytest.approx(expected, rel=1e-6)
 
     def of_mean(delay):
-        return squared_loss(eqx.tree_at(lambda s: s.delay, slots, delay), lesson, scale)
+        return squared_loss(eqx.tree_at(lambda s: s.delay, slots, delay), examples, scale)
 
     gradient = jax.grad(of_mean)(slots.delay)
-    expected = -(residual[..., 2] * lesson.measured[..., 2])  # 2 r over two reports
+    expected = -(residual[..., 2] * examples.measured[..., 2])  # 2 r over two reports
     assert jnp.allclose(gradient, expected, rtol=1e-6)
 
 

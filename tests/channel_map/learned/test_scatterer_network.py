@@ -11,7 +11,7 @@ from echoscape.channel_map import fit_map
 from echoscape.channel_map.learned.scatterer_network import ScattererNetwork, path_scores
 from echoscape.checks import InputError
 from echoscape.scene import scatterer_position
-from echoscape.studies.nlos_ckm.world import SWAY, make_layout, reports_of
+from echoscape.studies.nlos_ckm.world import JITTER, make_layout, reports_of
 from echoscape.units import SPEED_OF_LIGHT
 
 
@@ -30,7 +30,7 @@ def test_every_scatterer_is_a_slot_and_no_other(learnt):
     assert len(apart) == len(truth)
     np.testing.assert_array_less(apart.min(axis=0), 0.4)
     jitter = np.sqrt(np.asarray(found.static_points().covariance)[:, 0, 0])
-    np.testing.assert_allclose(jitter, SWAY, rtol=0.3)
+    np.testing.assert_allclose(jitter, JITTER, rtol=0.3)
 
 
 @pytest.mark.slow
@@ -45,7 +45,7 @@ def test_paths_of_new_places_are_those_predicted(learnt):
     slot = apart.argmin(axis=0)[layout.targets.identity]
     take = lambda leaf: np.take_along_axis(leaf, slot, axis=1)  # noqa: E731
     late = SPEED_OF_LIGHT * (take(prior.delay) - layout.targets.delay)
-    assert np.median(np.abs(late)) < 0.5  # what the sway makes of it
+    assert np.median(np.abs(late)) < 0.5  # what the jitter makes of it
     assert np.mean(take(prior.probability) > 0.5) > 0.85
     np.testing.assert_allclose(prior.probability.sum(axis=1).mean(), 5.0, atol=0.4)
     gap = np.log(take(prior.power) / layout.targets.power)
@@ -54,7 +54,7 @@ def test_paths_of_new_places_are_those_predicted(learnt):
 
 def test_a_path_is_scored_as_its_swaying_point_lets_angles_and_length_err_together():
     rng = np.random.default_rng(3)
-    sway, error = 0.3, 0.2
+    jitter, error = 0.3, 0.2
     point = rng.normal(size=(4, 3)) * [20.0, 20.0, 8.0]
     place = rng.normal(size=(6, 3)) * [40.0, 40.0, 5.0]
     own = rng.uniform(0.0001, 0.001, (6, 2, 3)) * [1.0, 1.0, 30.0]
@@ -66,10 +66,10 @@ def test_a_path_is_scored_as_its_swaying_point_lets_angles_and_length_err_togeth
 
     seen = np.array([[path(point[0] + 0.1, q), path(point[1] - 0.2, q)] for q in place])
     seen[0, 0, 0] += 2 * np.pi
-    found = path_scores(point, np.log(sway), place, seen, own, error)
+    found = path_scores(point, np.log(jitter), place, seen, own, error)
     for user, other, slot in np.ndindex(found.shape):
         slope = np.array(jax.jacfwd(path)(point[slot], place[user]))
-        spread = sway**2 + error**2
+        spread = jitter**2 + error**2
         covariance = spread * slope @ slope.T + np.diag(own[user, other])
         legs = np.linalg.norm(point[slot]), np.linalg.norm(place[user] - point[slot])
         covariance[2, 2] += 0.5 * (spread * (1 / legs[0] + 1 / legs[1])) ** 2

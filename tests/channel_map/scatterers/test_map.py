@@ -141,8 +141,8 @@ def test_a_hundred_misread_reports_of_which_ten_are_wrong_find_every_scatterer(n
 def test_the_sway_is_learnt():
     layout = make_layout(2, users=600, targets=1)
     found = fit_map(reports_of(layout, 600), Scatterers())
-    sway = np.sqrt(found.points.covariance[:, 0, 0])
-    np.testing.assert_allclose(sway, 0.3, rtol=0.15)
+    jitter = np.sqrt(found.points.covariance[:, 0, 0])
+    np.testing.assert_allclose(jitter, 0.3, rtol=0.15)
     assert np.all(found.points.visibility > 0.9)
 
 

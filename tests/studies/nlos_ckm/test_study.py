@@ -50,7 +50,7 @@ def test_wrong_reports_are_as_many_as_asked_and_nobody_is_told(layout):
 
 @pytest.mark.parametrize("paths", [3, 5])
 def test_pairs_gain_between_half_of_and_all_the_paths_in_information(layout, paths):
-    # Far beyond the sway: then the delays' own information is compared, between L/2 and L.
+    # Far beyond the jitter: then the delays' own information is compared, between L/2 and L.
     how = {"angle_std": 10.0, "delay_std": 5e-6, "paths": paths}
     one, all_pairs = (exact_bound(layout, pairs=pairs, **how) for pairs in ("reciprocal", "all"))
     gain = (one / all_pairs) ** 2

@@ -106,7 +106,7 @@ def _fit(reports: Reports, slots: int, steps: int, key: PRNGKeyArray) -> Scatter
     chosen = jax.random.choice(pick, len(points), (min(slots, len(points)),), replace=False)
     place = np.asarray(reports.position - origin, dtype=float) * [1.0, 1.0, 0.0 if planar else 1.0]
     middle, size = position_scales(reports.position)
-    data = _lesson(paths, place, (reports.position - middle) / size)
+    data = _training_set(paths, place, (reports.position - middle) / size)
     free = _initial(points[np.asarray(chosen)], init)
     for number, (part, first, last) in enumerate(_STAGES):
         errors = np.geomspace(first, last, max(round(part * steps), 1))
@@ -155,7 +155,7 @@ class _Free(NamedTuple):
     biases: tuple[Float[AnyArray, " _"], ...]
 
 
-class _Lesson(NamedTuple):
+class _TrainingSet(NamedTuple):
     """Reports, their strongest paths first; places as the station sees them."""
 
     feature: Float[AnyArray, "report 3"]
@@ -169,7 +169,7 @@ class _Lesson(NamedTuple):
     valid: Float[AnyArray, "report path"]
 
 
-def _lesson(paths, place, feature) -> _Lesson:
+def _training_set(paths, place, feature) -> _TrainingSet:
     shape = (len(place), LISTED)
     power = np.where(np.isfinite(paths.log_power), paths.log_power, -np.inf)
     order = np.lexsort((-power, paths.report))
@@ -187,7 +187,7 @@ def _lesson(paths, place, feature) -> _Lesson:
     valid[at] = 1.0
     length_std = np.hypot(paths.length_std, paths.place_std)
     small = lambda leaf: np.asarray(leaf, np.float32)  # noqa: E731
-    return _Lesson(
+    return _TrainingSet(
         small(feature), small(place), small(fill(paths.azimuth, paths.zenith, paths.length)),
         small(fill(paths.azimuth_std, paths.zenith_std, length_std) ** 2),
         small(fill(paths.log_power)[..., 0]), small(valid),
@@ -244,14 +244,14 @@ def path_scores(
     return -0.5 * jnp.sum(squares, axis=0)
 
 
-def _densities(free: _Free, some: _Lesson, error):
+def _densities(free: _Free, some: _TrainingSet, error):
     """Log density of each reported path under each slot, and the slots' logits."""
     score = path_scores(free.point, free.log_jitter, some.place, some.seen, some.variance, error)
     weights, biases, feature = jax.tree.map(jnp.asarray, (free.weights, free.biases, some.feature))
     return score, forward(weights, biases, feature)
 
 
-def _train(free: _Free, data: _Lesson, errors: np.ndarray, planar: bool, key) -> _Free:
+def _train(free: _Free, data: _TrainingSet, errors: np.ndarray, planar: bool, key) -> _Free:
     """Adam with falling rates while the error allowed beside the jitter falls."""
     count, total = len(data.place), len(errors)
     falling = lambda rate: optax.adam(optax.cosine_decay_schedule(rate, total))  # noqa: E731
@@ -292,7 +292,7 @@ def _train(free: _Free, data: _Lesson, errors: np.ndarray, planar: bool, key) ->
     return run(free, order, jnp.asarray(errors, jnp.float32))
 
 
-def _shares(free: _Free, data: _Lesson, error: float) -> Float[np.ndarray, "report path slot"]:
+def _shares(free: _Free, data: _TrainingSet, error: float) -> Float[np.ndarray, "report path slot"]:
     """Share of every reported path that each slot explains."""
 
     @jax.jit
@@ -322,7 +322,7 @@ def _keep(free: _Free, kept: np.ndarray) -> _Free:
     return _Free(free.point[kept], free.log_jitter, *layers)
 
 
-def _strengths(free: _Free, share: np.ndarray, data: _Lesson):
+def _strengths(free: _Free, share: np.ndarray, data: _TrainingSet):
     """Gain of each slot by the law of distances, and how far powers scatter beyond the jitter."""
     first = np.linalg.norm(free.point, axis=-1)
     second = np.linalg.norm(data.place[:, None] - free.point, axis=-1)

@@ -21,8 +21,8 @@ import pydantic
 from jaxtyping import Bool, Float, PRNGKeyArray
 
 from echoscape.channel_map.learned.losses import (
-    Lesson,
     Loss,
+    TrainingSet,
     likelihood_loss,
     set_loss,
     squared_loss,
@@ -45,7 +45,7 @@ EPOCHS_A_ROUND = 20  # between two looks at the held-out reports
 
 
 @dataclasses.dataclass(frozen=True)
-class Course:
+class TrainingConfig:
     """What the compiled training is specialised to."""
 
     loss: str
@@ -61,33 +61,41 @@ class Course:
         return optax.chain(optax.clip_by_global_norm(10.0), optax.adam(rate))
 
 
-@functools.partial(jax.jit, static_argnames="course")
-def _train(state, keys, train: Lesson, check: Lesson, scale: SlotScale, shake, course: Course):
+@functools.partial(jax.jit, static_argnames="config")
+def _train(
+    state,
+    keys,
+    train: TrainingSet,
+    check: TrainingSet,
+    scale: SlotScale,
+    shake,
+    config: TrainingConfig,
+):
     """Train for one epoch per key; return the state and the loss on the reports kept aside."""
     reports = train.features.shape[0]
-    steps = -(-reports // course.batch)
-    optimiser = course.optimiser(reports)
-    loss = {"squared": squared_loss, "likelihood": likelihood_loss, "set": set_loss}[course.loss]
+    steps = -(-reports // config.batch)
+    optimiser = config.optimiser(reports)
+    loss = {"squared": squared_loss, "likelihood": likelihood_loss, "set": set_loss}[config.loss]
 
-    def cost(parameters, lesson):
+    def cost(parameters, examples):
         weights, biases = parameters
-        raw = forward(weights, biases, lesson.features)
-        return loss(read_slots(raw, scale, course.heads), lesson, scale)
+        raw = forward(weights, biases, examples.features)
+        return loss(read_slots(raw, scale, config.heads), examples, scale)
 
     def step(state, batch):
         order, key = batch
         parameters, moments = state
-        lesson = jax.tree.map(lambda leaf: leaf[order], train)
-        noise = shake[None] * jax.random.normal(key, lesson.features.shape, jnp.float32)
-        lesson = eqx.tree_at(lambda item: item.features, lesson, lesson.features + noise)
-        gradient = jax.grad(cost)(parameters, lesson)
+        examples = jax.tree.map(lambda leaf: leaf[order], train)
+        noise = shake[None] * jax.random.normal(key, examples.features.shape, jnp.float32)
+        examples = eqx.tree_at(lambda item: item.features, examples, examples.features + noise)
+        gradient = jax.grad(cost)(parameters, examples)
         change, moments = optimiser.update(gradient, moments, parameters)
         return (optax.apply_updates(parameters, change), moments), None
 
     def epoch(state, key):
         for_order, for_noise = jax.random.split(key)
         order = jax.random.permutation(for_order, reports)
-        order = jnp.resize(order, (steps, course.batch))  # the last batch is filled from the first
+        order = jnp.resize(order, (steps, config.batch))  # the last batch is filled from the first
         return jax.lax.scan(step, state, (order, jax.random.split(for_noise, steps)))
 
     state, _ = jax.lax.scan(epoch, state, keys)
@@ -107,17 +115,19 @@ def _initial(sizes: tuple[int, ...], key: PRNGKeyArray):
     return tuple(weights), tuple(biases)
 
 
-def _point_slots(parameters, lesson: Lesson, heads, slots: int, loss: Loss, key: PRNGKeyArray):
+def _point_slots(
+    parameters, examples: TrainingSet, heads, slots: int, loss: Loss, key: PRNGKeyArray
+):
     """Start every slot at a path: the average of its rank or, in a set, one drawn from a report."""
     weights, biases = parameters
-    valid = np.asarray(lesson.valid)
-    azimuth, zenith, delay = np.moveaxis(np.asarray(lesson.target), -1, 0)
+    valid = np.asarray(examples.valid)
+    azimuth, zenith, delay = np.moveaxis(np.asarray(examples.target), -1, 0)
     values = {
         "east": np.cos(azimuth),
         "north": np.sin(azimuth),
         "zenith": zenith,
         "delay": delay,
-        "log_power": lesson.log_power,
+        "log_power": examples.log_power,
     }
     if loss == "set":
         drawn = jax.random.choice(key, int(valid.sum()), (slots,), replace=False)
@@ -171,7 +181,7 @@ def _log_power(paths: PathEstimates) -> Float[np.ndarray, "report path"]:
     return np.log(np.where(paths.power > 0, paths.power, 1e-30))
 
 
-def _lesson(reports: Reports, paths: PathEstimates, scale: SlotScale) -> Lesson:
+def _training_set(reports: Reports, paths: PathEstimates, scale: SlotScale) -> TrainingSet:
     """Standardise the reports in double precision before they become single."""
     length = np.maximum(paths.length, 1.0)
     shift = reports.position_std[:, None]
@@ -190,7 +200,7 @@ def _lesson(reports: Reports, paths: PathEstimates, scale: SlotScale) -> Lesson:
         (paths.delay - scale.delay_mean) / scale.delay_scale,
     ]
     noise = np.where(measured, stated, 0.0) ** 2 + np.stack(moved, axis=-1) ** 2
-    lesson = Lesson(
+    examples = TrainingSet(
         features=(reports.position - scale.position_mean) / scale.position_scale,
         target=np.where(measured, np.stack(target, axis=-1), 0.0),
         noise=noise / size**2,
@@ -199,7 +209,7 @@ def _lesson(reports: Reports, paths: PathEstimates, scale: SlotScale) -> Lesson:
         valid=np.asarray(paths.valid),
     )
     return jax.tree.map(
-        lambda leaf: leaf if leaf.dtype == bool else leaf.astype(np.float32), lesson
+        lambda leaf: leaf if leaf.dtype == bool else leaf.astype(np.float32), examples
     )
 
 
@@ -258,26 +268,28 @@ class Network(MapModel):
         heads = PLANAR_HEADS if self.planar else HEADS
         heads = LIKELIHOOD_HEADS if heads is HEADS and self.loss == "likelihood" else heads
         scale = _scale(reports.position, strongest, slots, self.planar)
-        lesson = _lesson(reports, strongest, scale)
+        examples = _training_set(reports, strongest, scale)
         scale = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), scale)
 
         start, split, shuffle = jax.random.split(key, 3)
         parameters = _initial((3, *self.hidden, len(heads) * slots), start)
-        parameters = _point_slots(parameters, lesson, heads, slots, self.loss, start)
+        parameters = _point_slots(parameters, examples, heads, slots, self.loss, start)
         held = _held_out(reports.position, self, split)
-        train = jax.tree.map(lambda leaf: jnp.asarray(leaf[~held]), lesson)
-        check = jax.tree.map(lambda leaf: jnp.asarray(leaf[held if held.any() else ~held]), lesson)
+        train = jax.tree.map(lambda leaf: jnp.asarray(leaf[~held]), examples)
+        check = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf[held if held.any() else ~held]), examples
+        )
         count = int((~held).sum())
         batch = min(self.batch or int(np.clip(count // 32, 32, 128)), count)
         epochs = self.epochs or min(500, -(-16_000 * batch // count))
-        course = Course(self.loss, heads, batch, epochs, self.learning_rate)
+        config = TrainingConfig(self.loss, heads, batch, epochs, self.learning_rate)
         shake = np.asarray(self.jitter / scale.position_scale, np.float32)
 
-        state = (parameters, course.optimiser(count).init(parameters))
+        state = (parameters, config.optimiser(count).init(parameters))
         best, best_loss, done = parameters, np.inf, 0
         for number in np.array_split(np.arange(epochs), max(1, epochs // EPOCHS_A_ROUND)):
             keys = jax.vmap(lambda each: jax.random.fold_in(shuffle, each))(jnp.asarray(number))
-            state, score = _train(state, keys, train, check, scale, shake, course)
+            state, score = _train(state, keys, train, check, scale, shake, config)
             done += len(number)
             if float(score) < best_loss:
                 best, best_loss = state[0], float(score)

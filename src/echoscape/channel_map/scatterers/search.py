@@ -201,9 +201,9 @@ def points_of(paths: Bounces) -> np.ndarray:
     out = np.stack(
         [level * np.cos(paths.azimuth), level * np.sin(paths.azimuth), np.cos(paths.zenith)], -1
     )
-    slack = paths.length - np.sum(out * paths.place, axis=1)
-    good = slack > 1e-6 * np.maximum(paths.length, 1.0)
-    reach = (paths.length**2 - np.sum(paths.place**2, axis=1)) / (2 * np.where(good, slack, 1.0))
+    beyond = paths.length - np.sum(out * paths.place, axis=1)
+    good = beyond > 1e-6 * np.maximum(paths.length, 1.0)
+    reach = (paths.length**2 - np.sum(paths.place**2, axis=1)) / (2 * np.where(good, beyond, 1.0))
     good &= (reach > 0.1) & (reach < paths.length)
     return np.where(good[:, None], reach[:, None] * out, np.nan)
 

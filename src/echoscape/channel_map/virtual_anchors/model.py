@@ -55,7 +55,7 @@ class VirtualAnchors(MapModel):
     min_explained: float = pydantic.Field(default=0.6, gt=0, lt=1)
     """Share of the paths that points must explain before a larger error is not tried."""
     reported_paths: int = pydantic.Field(default=5, ge=1)
-    """Strongest paths that a receiver reports; visibility is the chance of being among them."""
+    """Strongest paths that a receiver reports; visibility is the probability to be among them."""
     neighbours: int = pydantic.Field(default=32, ge=1)
     """Reports that visibility at a place is predicted from."""
     slots: int = pydantic.Field(default=40, ge=1)

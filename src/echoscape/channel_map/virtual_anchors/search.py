@@ -96,8 +96,8 @@ def description_length(paths: UnfoldedPaths, anchors: list[FittedPoint], free) -
         if jitters:
             _, bent, near = _jitter_sensitivity(paths, m, anchor.rotation, anchor.offset)
             along, across = along + error * bent, across + error * near
-        surprise = 0.5 * (square + np.log(along * across)) + np.log(2 * np.pi)
-        total += np.sum(surprise) + len(m) * np.log(count / len(m)) + np.log(2 * np.pi)
+        nats = 0.5 * (square + np.log(along * across)) + np.log(2 * np.pi)
+        total += np.sum(nats) + len(m) * np.log(count / len(m)) + np.log(2 * np.pi)
     return float(total / count)
 
 
@@ -125,9 +125,9 @@ def scatterer_of(paths: UnfoldedPaths) -> Float[np.ndarray, "path 2"]:
     length = np.sum(paths.point[:, :2] * paths.outward, axis=-1)
     ahead = np.sum(paths.place[:, :2] * paths.outward, axis=-1)
     squared = np.sum(paths.place[:, :2] ** 2, axis=-1)
-    slack = length - ahead
-    good = slack > 1e-6 * np.maximum(length, 1.0)
-    reach = (length**2 - squared) / (2 * np.where(good, slack, 1.0))
+    beyond = length - ahead
+    good = beyond > 1e-6 * np.maximum(length, 1.0)
+    reach = (length**2 - squared) / (2 * np.where(good, beyond, 1.0))
     good &= (reach > 0) & (reach < length)
     return np.where(good[:, None], reach[:, None] * paths.outward, np.nan)
 

@@ -185,8 +185,8 @@ def _update_mask(state, evidence, active, view, settings, explains):
     if settings.mask_model is MaskModel.GEOMETRIC:
         wanted = (stands & (present > 0.5)).astype(present.dtype)
     else:
-        chance = jnp.where(stands & (present > 0.1), jnp.minimum(present, 0.999), 0.0)
-        wanted = jnp.log1p(-chance)
+        probability = jnp.where(stands & (present > 0.1), jnp.minimum(present, 0.999), 0.0)
+        wanted = jnp.log1p(-probability)
     change = jnp.where(due, wanted - state.cast, 0.0)
     changed = jnp.abs(change) > (0.5 if settings.mask_model is MaskModel.GEOMETRIC else 0.02)
     listed, count = _flagged(changed, room)
@@ -242,9 +242,9 @@ def _update_mask(state, evidence, active, view, settings, explains):
     if settings.mask_model is MaskModel.UNSTRUCTURED:
         user, station = jnp.full_like(user, 0.8), jnp.full_like(station, 0.8)
 
-    def bit(chance, evidence, old):
-        chance = jnp.clip(chance, 1e-3, 1 - settings.false_occlusion)
-        odds = jnp.log(chance) - jnp.log1p(-chance)
+    def bit(probability, evidence, old):
+        probability = jnp.clip(probability, 1e-3, 1 - settings.false_occlusion)
+        odds = jnp.log(probability) - jnp.log1p(-probability)
         known = jnp.where(state.present[:, None] > settings.presence_threshold, evidence, 0.0)
         new = jax.nn.sigmoid(jnp.clip(odds + known, -30.0, 30.0))
         return jnp.where(due, old + settings.visibility_step * (new - old), old).astype(old.dtype)

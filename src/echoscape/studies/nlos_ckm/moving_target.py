@@ -24,8 +24,8 @@ from echoscape.reports import Reports
 from echoscape.reports.echo_making import make_echoes
 from echoscape.scene import Site
 from echoscape.studies.nlos_ckm.square_scene import (
+    JITTER,
     LISTED,
-    SWAY,
     learn_square,
     reports_of_paths,
     square_places,
@@ -73,7 +73,7 @@ def scene_reports(site: Site, place: Float[Array, "place 3"], key, sight: bool) 
     """Report the strongest paths; with sight, the eastern half has the straight one too."""
 
     def one(key, place):
-        moved = jitter_scatterers(site, SWAY, key=key)
+        moved = jitter_scatterers(site, JITTER, key=key)
         paths = scatter(moved, place)
         seen = sight & (place[0] > 50.0)
         straight = paths.identity < 0

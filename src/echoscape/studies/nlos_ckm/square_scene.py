@@ -17,7 +17,7 @@ from echoscape.propagation.point_scatterer import jitter_scatterers, scatter, sq
 from echoscape.reports import Reports
 from echoscape.scene import Site, StaticPoints
 
-SWAY = 0.3
+JITTER = 0.3
 """How far the scatterers lie from their means, for each user anew [m]."""
 LISTED = 5
 """Strongest paths of a user."""
@@ -41,7 +41,7 @@ def square_paths(
     """Reach places by their strongest paths, the scatterers jittered for each place anew."""
 
     def one(key, place):
-        moved = jitter_scatterers(site, SWAY, key=key)
+        moved = jitter_scatterers(site, JITTER, key=key)
         return strongest(scatter(moved, place, station=station, with_line_of_sight=False), LISTED)
 
     return jax.jit(jax.vmap(one))(jax.random.split(key, len(place)), place)
@@ -84,12 +84,12 @@ def learn_square(reports: Reports, sight: bool = False) -> ChannelMap:
 def exact_map(
     site: Site, report_position: Float[AnyArray, "report 3"], station: int = 0
 ) -> ScattererMap:
-    """State the world itself as a map: mean places and true sway, where reports would have been."""
+    """State the world itself as a map: mean positions and true jitter, where reports would be."""
     count = site.scatterer_position.shape[0]
     return ScattererMap(
         points=StaticPoints.scatterers(
             np.asarray(site.scatterer_position),
-            np.tile(SWAY**2 * np.diag([1.0, 1.0, 0.0]), (count, 1, 1)),
+            np.tile(JITTER**2 * np.diag([1.0, 1.0, 0.0]), (count, 1, 1)),
             log_gain=np.log(np.asarray(site.scatterer_cross_section)),
             log_gain_std=np.full(count, 0.005),
             visibility=np.full(count, 0.99),

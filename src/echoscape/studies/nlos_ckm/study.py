@@ -160,7 +160,7 @@ _PLAIN = ("samples", "moving", "communication")  # parts that measure more than 
 _NAMES = ("case", "scene", "map", "method")
 _NOT_MEASURED = (
     "layout", "seed", "targets", "users", "trials", "time", "track", "status", "epochs", "routes",
-    "way", "elements", "subcarriers", "count",
+    "route", "elements", "subcarriers", "count",
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The paper's square, made: layouts of scatterers, users who report, targets that echo.
 
 One hundred metres a side, the station at the middle of the southern edge, scatterers uniform in it,
-each of which sways a little between any two receptions (the paper's random displacement).  The
+whose position jitters a little between any two receptions (the paper's random displacement).  The
 five strongest paths count.
 
 Takes the number of a layout.
@@ -24,7 +24,7 @@ from echoscape.propagation import jitter_scatterers, scatter, square_world, stro
 from echoscape.reports import Reports
 from echoscape.scene import Site
 from echoscape.studies.nlos_ckm import square_scene
-from echoscape.studies.nlos_ckm.square_scene import LISTED, SWAY
+from echoscape.studies.nlos_ckm.square_scene import JITTER, LISTED
 from echoscape.units import delay_of
 
 SIZE = 100.0
@@ -72,7 +72,7 @@ def _user(site: Site, keys: Array):
         where, how = jax.random.split(key)
         place = jax.random.uniform(where, (2,), maxval=SIZE)
         place = jnp.concatenate([place, jnp.zeros(1)])
-        world = jitter_scatterers(site, SWAY, key=how)
+        world = jitter_scatterers(site, JITTER, key=how)
         paths = strongest(scatter(world, place, with_line_of_sight=False, planar=True), LISTED)
         return place, paths.departure_azimuth, paths.length, paths.power, paths.identity
 
@@ -155,7 +155,7 @@ def exact_bound(
 ) -> Float[np.ndarray, " target"]:
     """Bound the root mean square error at every target, its own paths given [m].
 
-    The sway of a scatterer is one unknown displacement, shared by all echoes by way of it, Eqs.
+    The jitter of a scatterer is one unknown displacement, shared by all echoes by way of it, Eqs.
     (15)-(17) of [wu-ckm].
     """
     found = _bounds(
@@ -181,9 +181,9 @@ def _bounds(position, identity, scatterer, station, angle_std, delay_std, pairs)
 
         here = (place - station).at[2].set(0.0)
         slope = jax.vmap(path_slope, in_axes=(0, None))(point, here)
-        sway = SWAY**2 * jnp.einsum("pij,pkj->pik", slope[..., :2], slope[..., :2])
+        jitter = JITTER**2 * jnp.einsum("pij,pkj->pik", slope[..., :2], slope[..., :2])
         found = path_information(
-            jax.jacfwd(measure)(here[:2]), sway, jnp.ones(len(used), bool),
+            jax.jacfwd(measure)(here[:2]), jitter, jnp.ones(len(used), bool),
             angle_std=angle_std, delay_std=delay_std, pairs=pairs,
         )  # fmt: skip
         return jnp.sqrt(jnp.trace(jnp.linalg.inv(found)))
