@@ -15,7 +15,7 @@ from echoscape.channel_map import (
     fit_map,
     save_maps,
 )
-from echoscape.channel_map.fitting import MODELS, model_named, model_settings, select_reports
+from echoscape.channel_map.fitting import MODELS, model_named, model_settings
 from echoscape.channel_map.storage import load_manifest, load_maps
 from echoscape.checks import InputError
 from echoscape.scene import PointKind, StaticPoints, image_of_user, mirror_walls
@@ -32,7 +32,7 @@ def shuffled(reports, seed=0):
         lambda r: r.estimates, reports,
         jax.tree.map(lambda leaf: np.take_along_axis(leaf, paths, 1), reports.estimates),
     )  # fmt: skip
-    return select_reports(reports, rng.permutation(len(reports.position)))
+    return reports[rng.permutation(len(reports.position))]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_points_of_a_map_have_the_walls_of_the_world():
 def test_a_map_starts_from_points_that_too_few_reports_would_not_find():
     reports = street_reports(200, seed=3)
     known = fit_map(reports, VirtualAnchors(cell=8.0)).static_points()
-    two = select_reports(reports, np.arange(200) < 2)
+    two = reports[np.arange(200) < 2]
     without = fit_map(two, VirtualAnchors(cell=8.0)).static_points()
     with_start = fit_map(two, VirtualAnchors(cell=8.0), start=known).static_points()
     place, others = users(1, seed=11)[0], np.array([STATION])

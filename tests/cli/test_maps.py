@@ -9,7 +9,6 @@ import pytest
 from pyarrow import parquet
 
 from echoscape.channel_map import load_manifest, load_maps
-from echoscape.channel_map.fitting import select_reports
 from echoscape.cli import main
 from echoscape.reports import read_echoes, read_fixes, write_reports
 from echoscape.sample import load_sample
@@ -30,10 +29,10 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("city")
     sample = load_sample()
     reports = sample.reports
-    write_reports(select_reports(reports, np.arange(len(reports.report)) < 250), folder / "r.csv")
+    write_reports(reports[:250], folder / "r.csv")
     several = sample.targets.estimates.valid.sum(axis=1) >= 4
     chosen = np.isin(np.arange(len(several)), np.flatnonzero(several)[:8])
-    write_reports(select_reports(sample.targets, chosen), folder / "t.parquet")
+    write_reports(sample.targets[chosen], folder / "t.parquet")
     words = ["map", "fit", folder / "r.csv", "--quiet"]
     assert main([*map(str, words), "--out", str(folder / "anchors")]) == 0
     nearest = [
@@ -280,7 +279,7 @@ def test_reports_without_any_path_give_no_map(capsys, here):
     reports = load_sample().reports
     silent = ~np.any(np.asarray(reports.estimates.valid), axis=1)
     assert silent.any()
-    write_reports(select_reports(reports, silent), here / "silent.parquet")
+    write_reports(reports[silent], here / "silent.parquet")
     code, _, err = run(capsys, "map", "fit", here / "silent.parquet", "--out", here / "m")
     assert code == 2
     assert "hold no path at all" in err

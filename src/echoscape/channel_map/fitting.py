@@ -180,23 +180,9 @@ def held_out_scores(
     for name in stations_reported(reports):
         mine = some & (reports.station_index == reports.station.index(name))
         if (mine & held).any() and (mine & ~held).any():
-            rest = select_reports(reports, ~held)
+            rest = reports[~held]
             report = within(progress, f"{name}, scored")
             fitted = fit_map(rest, model, station=name, key=key, progress=report)
-            found = evaluate(fitted, select_reports(reports, held))
+            found = evaluate(fitted, reports[held])
             scores[name] = dataclasses.asdict(found)
     return scores
-
-
-def select_reports(reports: Reports, keep: np.ndarray) -> Reports:
-    """Keep some of the reports, with all stations."""
-    return Reports(
-        estimates=reports.estimates[keep],
-        position=reports.position[keep],
-        position_std=reports.position_std[keep],
-        time=reports.time[keep],
-        report=reports.report[keep],
-        station_index=reports.station_index[keep],
-        station_position=reports.station_position,
-        station=reports.station,
-    )

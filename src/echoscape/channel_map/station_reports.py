@@ -9,7 +9,8 @@ Takes `Reports`.
 Gives the `Reports` of one station, and points in metres.
 """
 
-import equinox as eqx
+import dataclasses
+
 import jax
 import numpy as np
 from jaxtyping import Float
@@ -39,19 +40,13 @@ def reports_of_station(reports: Reports, station: str | None = None) -> Reports:
     if station not in reports.station:
         raise ValueError(f"station {station!r} has no reports; these have {known}")
     index = reports.station.index(station)
-    mine = np.flatnonzero(reports.station_index == index)
-    if not reports.estimates.valid[mine].any():
+    mine = reports[reports.station_index == index]
+    if not mine.estimates.valid.any():
         raise ValueError(f"the reports of station {station!r} hold no path to learn from")
-    return Reports(
-        estimates=jax.tree.map(lambda leaf: np.asarray(leaf)[mine], reports.estimates),
-        position=reports.position[mine],
-        position_std=reports.position_std[mine],
-        time=reports.time[mine],
-        report=reports.report[mine],
-        station_index=np.zeros(len(mine), dtype=int),
-        station_position=reports.station_position[index : index + 1],
-        station=(station,),
-    )
+    return dataclasses.replace(
+        mine, station_index=np.zeros(len(mine), dtype=int),
+        station_position=reports.station_position[index : index + 1], station=(station,),
+    )  # fmt: skip
 
 
 def canonical_order(reports: Reports) -> Reports:
@@ -67,12 +62,7 @@ def canonical_order(reports: Reports) -> Reports:
     )
     first = [leaf[:, 0] for leaf in (estimates.length, estimates.departure_azimuth)]
     rows = np.lexsort((*first, reports.time, *np.asarray(reports.position).T[::-1]))
-    reports = eqx.tree_at(lambda r: r.estimates, reports, estimates)
-    return eqx.tree_at(
-        lambda r: (r.estimates, r.position, r.position_std, r.time, r.report, r.station_index),
-        reports,
-        replace_fn=lambda item: jax.tree.map(lambda leaf: np.asarray(leaf)[rows], item),
-    )
+    return dataclasses.replace(reports, estimates=estimates)[rows]
 
 
 def unfolded_point(

@@ -16,16 +16,16 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from echoscape.checks import InputError
-from echoscape.display import Displayed, counted, span
+from echoscape.display import counted, span
 from echoscape.propagation.path import Paths
 from echoscape.reports.arrays import table_from_arrays, table_from_dataframe
-from echoscape.reports.sets import check_sets, path_rows, pick_sets, set_estimates
+from echoscape.reports.sets import PathSets, check_sets, path_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Echoes(Displayed, eqx.Module):
+class Echoes(PathSets):
     """One set of echoes for each target, station that received it and station that transmitted."""
 
     estimates: Paths
@@ -45,9 +45,6 @@ class Echoes(Displayed, eqx.Module):
         "read_echoes(path), make_echoes(...).echoes, Echoes.from_dataframe(frame) or "
         "Echoes.from_arrays(...)"
     )
-
-    def __post_init__(self):
-        self.estimates = set_estimates(self.estimates, "Echoes")
 
     def __check_init__(self):
         check_sets(
@@ -179,10 +176,3 @@ class Echoes(Displayed, eqx.Module):
             **path_rows(self.estimates, "echo", "echoes"),
             "time": span(self.time, "s"),
         }
-
-    def __len__(self) -> int:
-        return len(self.target)
-
-    def __getitem__(self, index) -> "Echoes":
-        """Take some sets, by a mask, a slice or numbers of rows; all stations stay."""
-        return pick_sets(self, index)

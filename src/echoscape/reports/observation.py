@@ -11,16 +11,16 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from echoscape.checks import InputError
-from echoscape.display import Displayed, span
+from echoscape.display import span
 from echoscape.propagation.path import Paths
 from echoscape.reports.arrays import table_from_arrays, table_from_dataframe
-from echoscape.reports.sets import check_sets, path_rows, pick_sets, set_estimates
+from echoscape.reports.sets import PathSets, check_sets, path_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Observations(Displayed, eqx.Module):
+class Observations(PathSets):
     """Path estimates of one user and one station over time; order and identity mean nothing."""
 
     estimates: Paths
@@ -40,9 +40,6 @@ class Observations(Displayed, eqx.Module):
         "read_observations(path), Observations.from_dataframe(frame) or "
         "Observations.from_arrays(...)"
     )
-
-    def __post_init__(self):
-        self.estimates = set_estimates(self.estimates, "Observations")
 
     def __check_init__(self):
         check_sets(
@@ -160,10 +157,3 @@ class Observations(Displayed, eqx.Module):
             **path_rows(self.estimates),
             "time": span(self.time, "s"),
         }
-
-    def __len__(self) -> int:
-        return len(self.time)
-
-    def __getitem__(self, index) -> "Observations":
-        """Take some instants, by a mask, a slice or numbers of rows."""
-        return pick_sets(self, index)

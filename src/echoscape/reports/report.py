@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from echoscape.checks import InputError
-from echoscape.display import Displayed, counted, span
+from echoscape.display import counted, span
 from echoscape.propagation.path import Paths
 from echoscape.reports.arrays import table_from_arrays, table_from_dataframe
-from echoscape.reports.sets import check_sets, path_rows, pick_sets, set_estimates
+from echoscape.reports.sets import PathSets, check_sets, path_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from echoscape.scene import Site
 
 
-class Reports(Displayed, eqx.Module):
+class Reports(PathSets):
     """Reports of users to one or several base stations; an outage has no valid path."""
 
     estimates: Paths
@@ -43,12 +43,10 @@ class Reports(Displayed, eqx.Module):
     station: tuple[str, ...] = eqx.field(static=True)
     """Names of the base stations."""
 
+    common: ClassVar[tuple[str, ...]] = ("station_position",)
     made_by: ClassVar[str] = (
         "read_reports(path), Reports.from_dataframe(frame) or Reports.from_arrays(...)"
     )
-
-    def __post_init__(self):
-        self.estimates = set_estimates(self.estimates, "Reports")
 
     def __check_init__(self):
         check_sets(
@@ -187,10 +185,3 @@ class Reports(Displayed, eqx.Module):
             "time": span(self.time, "s"),
             "position error": span(self.position_std, "m"),
         }
-
-    def __len__(self) -> int:
-        return len(self.report)
-
-    def __getitem__(self, index) -> "Reports":
-        """Take some reports, by a mask, a slice or numbers of rows; all stations stay."""
-        return pick_sets(self, index, keep=("station_position",))

@@ -5,19 +5,40 @@ Gives the same, complete and checked, or one sentence.
 """
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import equinox as eqx
 import numpy as np
 
 from echoscape.checks import InputError
-from echoscape.display import counted, expect, span
+from echoscape.display import Displayed, counted, expect, span
 from echoscape.propagation.path import Paths
 from echoscape.propagation.path_ranges import check_paths
 
-Sets = TypeVar("Sets", bound=eqx.Module)
+Sets = TypeVar("Sets", bound="PathSets")
 _VALUES = ("departure_azimuth", "departure_zenith", "arrival_azimuth", "arrival_zenith", "length")
 _MEASURED = (*_VALUES, *(f"{name}_std" for name in _VALUES))
+
+
+class PathSets(Displayed, eqx.Module):
+    """Sets of paths, each of one instant, with what belongs to a set; never instantiated itself."""
+
+    estimates: eqx.AbstractVar[Paths]
+    """Paths of every set, shape [set, path] (numpy)."""
+    time: eqx.AbstractVar[np.ndarray]
+    """When [s]."""
+    common: ClassVar[tuple[str, ...]] = ()
+    """Fields that belong to no single set."""
+
+    def __post_init__(self):
+        self.estimates = set_estimates(self.estimates, type(self).__name__)
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def __getitem__(self, index) -> Self:
+        """Take some sets, by a mask, a slice or numbers of rows; all stations stay."""
+        return pick_sets(self, index)
 
 
 def set_estimates(paths: Any, owner: str) -> Paths:
@@ -110,30 +131,28 @@ def check_sets(
     check_paths(paths, noun, number)
 
 
-def pick_sets(sets: Sets, index: Any, keep: tuple[str, ...] = ()) -> Sets:
+def pick_sets(sets: Sets, index: Any) -> Sets:
     """Take some sets, by a mask, a slice or numbers of rows.
 
     Args:
         sets: Reports, echoes or observations.
         index: Which; a single number gives one set.
-        keep: Fields that do not belong to a set.
 
     Raises:
         InputError: A mask has another length.
     """
     index = np.asarray(index) if not isinstance(index, slice) else index
     if not isinstance(index, slice):
-        if index.dtype == bool and index.shape != (len(sets),):  # pyright: ignore[reportArgumentType]
+        if index.dtype == bool and index.shape != (len(sets),):
             raise InputError(
-                f"a mask needs one entry for each of the {len(sets)} sets; got "  # pyright: ignore[reportArgumentType]
-                f"shape {index.shape}"
+                f"a mask needs one entry for each of the {len(sets)} sets; got shape {index.shape}"
             )
         index = np.atleast_1d(index)
     static = {f.name for f in dataclasses.fields(sets) if f.metadata.get("static")}
     values = {}
     for field in dataclasses.fields(sets):
         value = getattr(sets, field.name)
-        whole = value is None or field.name in static or field.name in keep
+        whole = value is None or field.name in static or field.name in sets.common
         values[field.name] = value if whole else value[index]  # pyright: ignore[reportOptionalSubscript]
     return type(sets)(**values)
 

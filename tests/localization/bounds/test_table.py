@@ -5,7 +5,6 @@ import pytest
 from pyarrow import parquet
 
 from echoscape.channel_map import NearestReports, fit_map
-from echoscape.channel_map.fitting import select_reports
 from echoscape.localization.bounds.fisher import Bound
 from echoscape.localization.bounds.table import bound_columns, grid_places, write_bounds
 from echoscape.sample import load_sample
@@ -14,11 +13,7 @@ from echoscape.sample import load_sample
 @pytest.fixture(scope="module")
 def maps():
     reports = load_sample().reports
-    return {
-        "bs": fit_map(
-            select_reports(reports, np.arange(len(reports.report)) < 120), NearestReports()
-        )
-    }
+    return {"bs": fit_map(reports[:120], NearestReports())}
 
 
 def test_a_grid_has_its_step_and_stays_near_the_reports(maps):

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from echoscape.channel_map.extrapolated.map import Errors, Extrapolated, ExtrapolatedMap
-from echoscape.channel_map.fitting import fit_map, model_named, select_reports
+from echoscape.channel_map.fitting import fit_map, model_named
 from echoscape.channel_map.model import MapModel
 from echoscape.channel_map.station_reports import reports_of_station
 from echoscape.checks import InputError
@@ -91,7 +91,7 @@ def leave_one_out(
     model = model_named(model) if isinstance(model, str) else model
     fixes, nearest = [], np.zeros((count, 3))
     for k in range(count):
-        others = select_reports(reports, np.arange(count) != k)
+        others = reports[np.arange(count) != k]
         carried = fit_map(others, settings)
         assert isinstance(carried, ExtrapolatedMap)
         learnt, key = carried.errors, jax.random.key(seed)
@@ -102,7 +102,7 @@ def leave_one_out(
             length_std=float(learnt.length),
             unknown_paths=float(learnt.unshared),
         )
-        pose = select_reports(reports, np.arange(count) == k)
+        pose = reports[np.arange(count) == k]
         height = float(reports.position[k, 2])
         fixes.append(localize(pose, found, method=method, height=height))
         # Between two reports a path changes by about their distance.

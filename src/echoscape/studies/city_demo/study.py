@@ -23,7 +23,6 @@ import numpy as np
 import pydantic
 
 from echoscape.channel_map import ChannelMap, NearestReports, Network, VirtualAnchors, fit_map
-from echoscape.channel_map.fitting import select_reports
 from echoscape.channel_map.learned.losses import Loss
 from echoscape.communication.beams import (
     measured_powers,
@@ -184,7 +183,7 @@ def _some(reports: Reports, count: int | None) -> Reports:
     """Take reports evenly from all of them."""
     have = len(reports.report)
     index = np.linspace(0, have - 1, min(count or have, have)).round().astype(int)
-    return select_reports(reports, np.isin(np.arange(have), index))
+    return reports[np.isin(np.arange(have), index)]
 
 
 def _learn(settings: DemoSettings, reports: Reports, key, clock: _Clock) -> dict[str, ChannelMap]:

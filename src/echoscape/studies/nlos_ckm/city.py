@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from echoscape.channel_map.fitting import fit_map, model_named, select_reports
+from echoscape.channel_map.fitting import fit_map, model_named
 from echoscape.checks import InputError
 from echoscape.localization import FixStatus, localize
 from echoscape.localization.scores import claimed_level
@@ -108,7 +108,7 @@ def _world(setting: Setting) -> tuple[Reports, Reports]:
         sample = load_sample()
         keep = np.arange(len(sample.reports.position)) < count
         first = np.arange(len(sample.targets.position)) < most
-        return select_reports(sample.reports, keep), select_reports(sample.targets, first)
+        return sample.reports[keep], sample.targets[first]
     source = Path(setting["source"])
     table = traced_arrays(source, (*FIELDS, "los"))  # los tells which users see the station
     sight, listed = table["los"], np.diff(table["offset"])
