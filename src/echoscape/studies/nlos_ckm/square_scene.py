@@ -55,22 +55,24 @@ def square_reports(
 
 
 def reports_of_paths(
-    site: Site, place: Float[Array, "place 3"], paths: Paths, station: int = 0
+    site: Site,
+    place: Float[AnyArray, "place 3"],
+    paths: Paths,
+    station: int = 0,
+    position_std: float = 0.0,
 ) -> Reports:
-    """Report paths at places, exactly, without arrival angles."""
+    """Report paths at places, without arrival angles; exactly where they state no deviation."""
     paths = jax.tree.map(np.asarray, paths)
-    exact = np.zeros(paths.length.shape)
-    unknown = np.full(paths.length.shape, np.inf)
-    zero = np.zeros(len(place))
+    count = len(place)
     return Reports(
         PathEstimates(
             departure_azimuth=paths.departure_azimuth, departure_zenith=paths.departure_zenith,
-            arrival_azimuth=exact, arrival_zenith=exact, length=paths.length, power=paths.power,
-            departure_azimuth_std=exact, departure_zenith_std=exact, arrival_azimuth_std=unknown,
-            arrival_zenith_std=unknown, length_std=exact, valid=paths.valid,
+            departure_zenith_std=paths.departure_zenith_std, length=paths.length,
+            power=paths.power, valid=paths.valid,
         ),
-        np.asarray(place), zero, zero, np.arange(len(place)), zero.astype(int),
-        np.asarray(site.station_position[station : station + 1]), (site.station[station],),
+        np.asarray(place), np.full(count, position_std), np.zeros(count), np.arange(count),
+        np.zeros(count, int), np.asarray(site.station_position[station : station + 1], float),
+        (site.station[station],),
     )  # fmt: skip
 
 

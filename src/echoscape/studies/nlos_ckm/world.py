@@ -24,7 +24,7 @@ from echoscape.propagation import jitter_scatterers, scatter, square_world, stro
 from echoscape.reports import Reports
 from echoscape.scene import Site
 from echoscape.studies.nlos_ckm import square_scene
-from echoscape.studies.nlos_ckm.square_scene import JITTER, LISTED
+from echoscape.studies.nlos_ckm.square_scene import JITTER, LISTED, reports_of_paths
 from echoscape.units import delay_of
 
 SIZE = 100.0
@@ -98,24 +98,11 @@ def reports_of(
     misplaced = rng.choice(count, round(wrong * count), replace=False)
     place[misplaced, :2] = rng.uniform(0, SIZE, (len(misplaced), 2))
     azimuth, length, power = (leaf[:count] for leaf in users[1:4])
-    zero, unknown = np.zeros_like(azimuth), np.full_like(azimuth, np.inf)
-    estimates = PathEstimates(
+    paths = PathEstimates(
         departure_azimuth=azimuth, departure_zenith=np.full_like(azimuth, np.pi / 2),
-        arrival_azimuth=zero, arrival_zenith=zero, length=length, power=power,
-        departure_azimuth_std=zero, departure_zenith_std=unknown,
-        arrival_azimuth_std=unknown, arrival_zenith_std=unknown, length_std=zero,
-        valid=np.ones_like(azimuth, dtype=bool),
+        departure_zenith_std=np.full_like(azimuth, np.inf), length=length, power=power,
     )  # fmt: skip
-    return Reports(
-        estimates=estimates,
-        position=place,
-        position_std=np.full(count, float(position_std)),
-        time=np.zeros(count),
-        report=np.arange(count),
-        station_index=np.zeros(count, dtype=int),
-        station_position=np.asarray(layout.site.station_position, dtype=float),
-        station=layout.site.station,
-    )
+    return reports_of_paths(layout.site, place, paths, position_std=position_std)
 
 
 def echoes_of(
