@@ -129,6 +129,11 @@ def test_every_module_is_one_idea_and_says_so(path):
         assert re.search(r"\bGives\b", docstring), "the docstring says what it Gives"
 
 
+def test_lengths_become_delays_and_wavelengths_in_units_alone():
+    named = [path.name for path in MODULES if "SPEED_OF_LIGHT" in path.read_text(encoding="utf-8")]
+    assert named == ["units.py"], "use length_of, delay_of, wavelength_of or wavenumber_of"
+
+
 @pytest.mark.parametrize("module", ["echoscape", "echoscape.units", "echoscape.cli"])
 def test_the_front_doors_open_at_once(module):
     program = (

@@ -3,7 +3,15 @@
 import jax.numpy as jnp
 import numpy as np
 
-from echoscape.units import SPEED_OF_LIGHT, from_db, wrap_angle
+from echoscape.units import (
+    SPEED_OF_LIGHT,
+    delay_of,
+    from_db,
+    length_of,
+    wavelength_of,
+    wavenumber_of,
+    wrap_angle,
+)
 
 
 def test_decibels_add_where_ratios_multiply():
@@ -27,3 +35,12 @@ def test_wrapping_is_the_same_in_jax():
 
 def test_light_is_exact_by_definition_of_the_metre():
     assert SPEED_OF_LIGHT == 299_792_458.0
+
+
+def test_lengths_delays_and_wavelengths_agree():
+    delay = np.array([0.0, 1e-9, 3.3e-6])
+    assert np.allclose(delay_of(length_of(delay)), delay, rtol=1e-15)
+    assert np.isclose(length_of(1e-9), 0.299792458, rtol=1e-15)
+    # A wave of a frequency has one cycle in each wavelength and in each period.
+    assert np.isclose(wavelength_of(28e9), length_of(1 / 28e9), rtol=1e-15)
+    assert np.isclose(wavenumber_of(28e9) * wavelength_of(28e9), 1.0, rtol=1e-15)

@@ -22,7 +22,7 @@ from echoscape.tracking.bounce_state import (
     motion_noise,
     transition,
 )
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import delay_of
 
 Method = Literal["paper", "bootstrap", "rao-blackwellised", "extended", "unscented"]
 
@@ -95,7 +95,7 @@ def follow_bounces(
     draws = start[None] + start_std[None] * jax.random.normal(key, (particles, SIZE))
 
     if method == "paper":
-        units = jnp.array([1 / SPEED_OF_LIGHT, 1.0, 1.0, 1.0, 1.0])
+        units = jnp.array([delay_of(1.0), 1.0, 1.0, 1.0, 1.0])
 
         def paper(state, instant):
             measured, _, seen, key = instant

@@ -18,7 +18,7 @@ from echoscape.tracking.anchor import AnchorType
 from echoscape.tracking.bounce import one_wall_bounce, seen_points
 from echoscape.tracking.forecast import paths_of
 from echoscape.tracking.tracks import Tracks, TrackStatus, UserStatus
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import delay_of
 
 _BOUNCES = tuple(f"{end}_{axis}" for end in ("first", "last") for axis in POSITION)
 _VELOCITY = ("vx", "vy", "vz")
@@ -161,7 +161,7 @@ def track_columns(
         "turn": np.where(scattered, np.nan, turn),
         "sense": sense,
         "flip": pick(record.vertical_reflection).astype(int),
-        "delay": predicted[:, 0] / SPEED_OF_LIGHT,
+        "delay": delay_of(predicted[:, 0]),
         "departure_azimuth": predicted[:, 3],
         "departure_zenith": predicted[:, 4],
         "arrival_azimuth": predicted[:, 1],
@@ -191,8 +191,8 @@ def user_columns(tracks: Tracks) -> dict[str, np.ndarray]:
             name: covariance[:, names.index(first), names.index(second)]
             for name, (first, second) in zip(_USER_COVARIANCE, moving)
         },
-        "clock": np.where(estimated[:, 0], nuisance[:, 0] / SPEED_OF_LIGHT, np.nan),
-        "clock_std": np.where(estimated[:, 0], deviation[:, 0] / SPEED_OF_LIGHT, np.nan),
+        "clock": np.where(estimated[:, 0], delay_of(nuisance[:, 0]), np.nan),
+        "clock_std": np.where(estimated[:, 0], delay_of(deviation[:, 0]), np.nan),
         "heading": np.where(estimated[:, 2], nuisance[:, 2], np.nan),
         "heading_std": np.where(estimated[:, 2], deviation[:, 2], np.nan),
         "status": _words(UserStatus)[tracks.user_status],

@@ -19,7 +19,7 @@ from echoscape.reports.importing.column_names import UNITS, Meaning, meaning
 from echoscape.reports.importing.owners import Owners, find_owners
 from echoscape.reports.importing.path_rows import PathRows
 from echoscape.reports.importing.powers import power_of
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import length_of, wrap_angle
 
 _LONGEST = 3e5  # a longer path is an error of units [m]
 _MOST_TURNED = 20.0  # headings may have been unwrapped over a few turns [rad]
@@ -171,7 +171,7 @@ def _length(
             use = present & np.isfinite(values)
             claim = columns.claims[name]
             unit = claim.unit or _unit(columns, name, kind, values[use], distance[use])
-            factor = UNITS[kind][unit] * (SPEED_OF_LIGHT if kind == "delay" else 1.0)
+            factor = UNITS[kind][unit] * (length_of(1.0) if kind == "delay" else 1.0)
             metres = values * factor
             if quantity == "excess_delay":
                 metres = metres + distance
@@ -225,7 +225,7 @@ def _unit(columns: Columns, name: str, kind: str, values: np.ndarray, distance: 
         return "m" if kind == "length" else "s"
     possible = {}
     for unit, factor in UNITS["delay"].items():
-        ratio = values * factor * SPEED_OF_LIGHT / np.maximum(distance, 1e-3)
+        ratio = length_of(values * factor) / np.maximum(distance, 1e-3)
         if np.quantile(ratio, 0.1) < 300 and np.quantile(ratio, 0.9) > 1e-2:
             direct = np.mean(np.abs(ratio - 1) < 0.02)
             possible[unit] = (direct, -abs(math.log(float(np.median(ratio)) + 1e-12)))

@@ -22,7 +22,7 @@ from echoscape.files.npz import open_npz
 from echoscape.reports.importing.columns_to_rows import Note
 from echoscape.reports.importing.layout import Imported, ImportOptions, Layout
 from echoscape.reports.importing.path_rows import PathRows, reports_from_rows
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 _NAME = re.compile(r"^delay_t(\d+)_tx(\d+)_r(\d+)\.(npz|mat|npy)$")
 _OLD = re.compile(r"^BS(\d+)_(UE|BS).*\.mat$")
@@ -221,7 +221,7 @@ def _rows(links: list[Link], options: ImportOptions) -> PathRows:
             "departure_zenith": np.radians(take("aod_el")),
             "arrival_azimuth": np.radians(take("aoa_az")),
             "arrival_zenith": np.radians(take("aoa_el")),
-            "length": SPEED_OF_LIGHT * take("delay"),
+            "length": length_of(take("delay")),
             "power": 10 ** (take("power") / 10),
         }
         for key, value in values.items():

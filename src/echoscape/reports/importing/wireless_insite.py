@@ -19,7 +19,7 @@ from echoscape.checks import InputError
 from echoscape.reports.importing.columns_to_rows import Note
 from echoscape.reports.importing.layout import Imported, ImportOptions, Layout
 from echoscape.reports.importing.path_rows import PathRows, reports_from_rows
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 _NAME = re.compile(r"^(.*)\.paths\.t(\d+)_(\d+)\.r(\d+)\.p2m$", re.IGNORECASE)
 _COLUMNS = ("power", "delay", "arrival_zenith", "arrival_azimuth", "departure_zenith",
@@ -207,6 +207,6 @@ def _rows(links, names, start, sent, options, known) -> PathRows:
         position=np.stack(position),
         time=np.zeros(len(report)),
         **{name: np.radians(columns[name]) for name in _COLUMNS[2:]},
-        length=SPEED_OF_LIGHT * columns["delay"],
+        length=length_of(columns["delay"]),
         power=10 ** ((columns["power"] - sent) / 10),
     )
