@@ -5,7 +5,7 @@ Gives the same, complete and checked, or one sentence.
 """
 
 import dataclasses
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import numpy as np
@@ -36,7 +36,7 @@ class PathSets(Displayed, eqx.Module):
     def __len__(self) -> int:
         return len(self.time)
 
-    def __getitem__(self, index) -> Self:
+    def __getitem__(self: Sets, index) -> Sets:
         """Take some sets, by a mask, a slice or numbers of rows; all stations stay."""
         return pick_sets(self, index)
 
