@@ -16,6 +16,8 @@ from echoscape.estimation import (
 from echoscape.propagation import Paths
 from echoscape.reports import Reports
 from echoscape.reports.echo_making import make_echoes
+from echoscape.signals.echo_channel import point_reflection
+from echoscape.units import SPEED_OF_LIGHT
 
 CAR = 4 * np.pi * 10.0 * (28e9 / 299_792_458.0) ** 2  # ten square metres at 28 GHz
 VALUES = ("departure_azimuth", "departure_zenith", "arrival_azimuth", "arrival_zenith", "delay")
@@ -289,3 +291,41 @@ def test_what_was_not_measured_stays_unmeasured(key):
 def test_options_that_contradict_are_refused(key, options, sentence):
     with pytest.raises(InputError, match=sentence):
         make_echoes(some_reports(), key, **options)
+
+
+def test_an_echo_of_straight_legs_obeys_the_bistatic_radar_equation(key):
+    carrier, section = 28e9, 10.0
+    wavelength = SPEED_OF_LIGHT / carrier
+    sender, target, listener = (
+        np.array(place) for place in ([-3.0, 41.0, 9.5], [22.0, 7.0, 1.4], [60.0, -13.0, 12.0])
+    )
+    near, far = np.linalg.norm(target - sender), np.linalg.norm(target - listener)
+    equation = section * wavelength**2 / ((4 * np.pi) ** 3 * near**2 * far**2)
+
+    def leg(place, name):
+        away = target - place
+        length = np.linalg.norm(away)
+        return Reports.from_arrays(
+            position=target[None],
+            station_position=place,
+            station=name,
+            departure_azimuth=np.arctan2(away[1], away[0])[None, None],
+            departure_zenith=np.arccos(away[2] / length)[None, None],
+            delay=np.array([[length / SPEED_OF_LIGHT]]),
+            power=np.array([[(wavelength / (4 * np.pi * length)) ** 2]]),
+        )
+
+    out, back = leg(sender, "south"), leg(listener, "roof")
+    made = make_echoes(
+        out, key, angle_std=1e-9, delay_std=1e-15, cross_section=section,
+        carrier_frequency=carrier, listener=back,
+    ).echoes  # fmt: skip
+    assert made.estimates.power[0, 0] == pytest.approx(equation, rel=1e-12)
+    budget = LinkBudget(carrier_frequency=carrier, cross_section_dbsm=10.0, threshold_db=-200.0)
+    heard = make_echoes(out, key, budget=budget, listener=back).echoes
+    assert heard.estimates.power[0, 0] == pytest.approx(equation, rel=1e-12)
+    watts = echo_power(budget, out.estimates.power[0, 0], back.estimates.power[0, 0])
+    assert watts == pytest.approx(budget.array_gain * equation, rel=1e-12)  # 30 dBm is 1 W
+    reflection = point_reflection(out.estimates[0], back.estimates[0], section, wavelength)
+    both = out.estimates.power[0, 0] * back.estimates.power[0, 0]
+    assert abs(complex(reflection[0, 0])) ** 2 * both == pytest.approx(equation, rel=1e-12)

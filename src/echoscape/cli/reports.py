@@ -120,6 +120,44 @@ def import_foreign(
     _import(source, out, layout, options, json)
 
 
+@app.command
+def export(
+    file: Path,
+    /,
+    *,
+    layout: str,
+    out: Path,
+    carrier: float,
+    station: str | None = None,
+    site: Path | None = None,
+    json: Json = False,
+) -> None:
+    """Write reports for another tool, and say what of them its layout cannot hold.
+
+    Args:
+        file: Reports as .parquet or .csv.
+        layout: deepmimo, a scenario folder of version 4, or sionna, arrays as cir() gives them.
+        out: Folder (deepmimo) or .npz file (sionna) to write.
+        carrier: Carrier frequency [Hz]; paths get its phase over their delay.
+        station: Export this station alone.
+        site: TOML file that places the stations where the reports do not.
+        json: Print JSON for programs.
+    """
+    from echoscape.cli.options import refuse_same
+    from echoscape.reports import read_reports
+    from echoscape.reports.exporting.exporter import export_reports
+
+    refuse_same(file, out)
+    reports = read_reports(file, read_site(site))
+    lost = export_reports(reports, layout, out, carrier, station)
+    if json:
+        print_json({"layout": layout, "lost": list(lost)})
+        return
+    print_line(f"{out}: layout {layout}")
+    for what in lost:
+        print_line(f"not in this layout: {what}")
+
+
 @app.command(name="import-measured", show=False)
 def import_measured(
     source: Path,

@@ -6,6 +6,7 @@ Gives `Reports`, `Echoes` and `Observations`.
 
 from echoscape.files import atomic_folder, atomic_path
 from echoscape.reports.echo import Echoes
+from echoscape.reports.exporting.exporter import export_reports
 from echoscape.reports.finding import Finding
 from echoscape.reports.fix_table import read_fixes, write_fixes
 from echoscape.reports.geometry import check_geometry
@@ -13,7 +14,7 @@ from echoscape.reports.importing.importer import import_reports
 from echoscape.reports.importing.layout import ImportOptions
 from echoscape.reports.importing.measured import direct_path_offsets, read_measured
 from echoscape.reports.importing.ray_traced import reports_from_ray_traced
-from echoscape.reports.importing.sionna import reports_from_sionna
+from echoscape.reports.importing.sionna import echoes_from_sionna, reports_from_sionna
 from echoscape.reports.observation import Observations
 from echoscape.reports.observation_table import read_observations, write_observations
 from echoscape.reports.report import Reports
@@ -36,6 +37,8 @@ __all__ = [
     "atomic_path",
     "check_geometry",
     "direct_path_offsets",
+    "echoes_from_sionna",
+    "export_reports",
     "import_reports",
     "read_echoes",
     "read_fixes",

@@ -96,7 +96,10 @@ def sionna_paths(rng, synthetic, receive=(2, 2), transmit=(1, 3)):
     if synthetic:
         paths.sources, paths.targets = centre_tx, centre_rx
         vars(paths).update(truth)
-        truth["power"] = (a**2).sum(0).mean(axis=(1, 2, 4, 5))
+        truth["power"] = (a**2).sum(0).mean(axis=(2, 5)).sum(1).mean(2)
+        for end, (patterns, elements) in (("rx", receive), ("tx", transmit)):
+            array = SimpleNamespace(num_ant=patterns * elements, array_size=elements)
+            setattr(paths, f"{end}_array", array)
     else:
         paths.sources = np.repeat(centre_tx, transmit[1], axis=1)
         paths.targets = np.repeat(centre_rx, receive[1], axis=1)
@@ -107,7 +110,7 @@ def sionna_paths(rng, synthetic, receive=(2, 2), transmit=(1, 3)):
             if name != "valid":  # other elements list their paths in another order
                 wide[:, :, 1:] = np.roll(wide[:, :, 1:], 1, axis=-1)
             setattr(paths, name, wide.reshape(fused))
-        truth["power"] = (a**2).sum(0)[:, :, 0, :, :, 0].mean(axis=(1, 3))
+        truth["power"] = (a**2).sum(0)[:, :, 0, :, :, 0].sum(1).mean(2)
     paths.a = tuple(a.reshape(2, *fused))
     return paths, truth, centre_rx.T, centre_tx.T
 

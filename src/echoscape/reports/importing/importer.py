@@ -10,7 +10,7 @@ from echoscape.checks import InputError, unknown_name
 from echoscape.reports.importing.deepmimo import DeepMimo
 from echoscape.reports.importing.layout import Imported, ImportOptions, Layout
 from echoscape.reports.importing.ray_traced import RayTraced
-from echoscape.reports.importing.sionna import SavedSionna
+from echoscape.reports.importing.saved_sionna import SavedSionna
 from echoscape.reports.importing.table_layout import Measured, PointData
 from echoscape.reports.importing.wireless_insite import WirelessInsite
 

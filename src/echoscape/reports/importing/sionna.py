@@ -1,27 +1,25 @@
-"""Sionna RT's paths as reports: its `Paths` object, an archive of its arrays.
+"""Sionna RT's paths: its `Paths` object, also what its `RCSSolver` returns.
 
-The object is read by its attributes, so that Sionna need not be installed.
+The object is read by its attributes, those of version 2.2, so that Sionna need not be installed.
 
-Takes `Paths`, or an ``.npz`` file of its arrays.
-Gives `Reports`.
+Takes `Paths`.
+Gives `Reports`, or `Echoes`.
 """
 
-import zipfile
+import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from echoscape.checks import InputError
 from echoscape.estimation import PathEstimates
-from echoscape.files.npz import open_npz
-from echoscape.reports.importing.columns_to_rows import Note
-from echoscape.reports.importing.layout import Imported, ImportOptions, Layout
+from echoscape.reports.echo import Echoes
 from echoscape.reports.report import Reports
-from echoscape.units import wrap_angle
+from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+
+_SAME_PLACE = 1e-3  # a receiver this near to a transmitter is the same station [m]
 
 
 def reports_from_sionna(
@@ -31,37 +29,151 @@ def reports_from_sionna(
 
     The delays are those of ``paths.tau``.  The delays that ``paths.cir()`` returns start at zero
     unless it was called with ``normalize_delays=False``, and without the absolute delay there is
-    nothing to locate.  Of traced arrays (``synthetic_array=False``) the paths of the first
-    elements are taken, since those of other elements come in another order; power is averaged
-    over synthetic elements and polarisations.
+    nothing to locate.  Power is what all received polarisations get together, over what is sent,
+    divided evenly over the transmitted ones; see `docs/conventions.md`.  It is averaged over
+    synthetic elements.  Of traced arrays (``synthetic_array=False``) the paths of the first
+    elements are taken, since those of other elements come in another order.
 
     Args:
         paths: The object, or one with its attributes `a` (real and imaginary part), `tau`,
             `theta_t`, `phi_t`, `theta_r`, `phi_r`, `valid`, `sources`, `targets`, `num_rx`,
-            `num_tx`.
+            `num_tx`, and for arrays `rx_array` and `tx_array`.
         strongest: How many paths of each report to keep.
         station: Names of the transmitters, ``tx-0`` and so on by default.
     """
+    links = sionna_links(paths)
+    names = _names(station, links.transmitters)
+    receiver, transmitter = links.ends()
+    return Reports(
+        estimates=links.strongest(strongest),
+        position=links.target[receiver],
+        position_std=np.zeros(len(receiver)),
+        time=np.zeros(len(receiver)),
+        report=receiver,
+        station_index=transmitter,
+        station_position=links.source,
+        station=names,
+    )
+
+
+def echoes_from_sionna(
+    paths: Any,
+    *,
+    angle_std: float,
+    delay_std: float,
+    target: int = 0,
+    station: Sequence[str] | None = None,
+) -> Echoes:
+    """Make echoes of what Sionna RT's `RCSSolver` returns for one sensing target.
+
+    It returns `Paths` from each transmitter over the target to each receiver, so that departures
+    are at the station that sent and arrivals at the one that heard.  A receiver where a
+    transmitter stands is the same station.  Paths of several targets do not tell which is whose:
+    solve for one at a time.
+
+    Args:
+        paths: The object, as for `reports_from_sionna`.
+        angle_std: Standard deviation to state for every angle [rad].
+        delay_std: Standard deviation to state for every delay [s].
+        target: Number of the target.
+        station: Names of the transmitters, ``tx-0`` and so on by default.
+
+    Returns:
+        One set for each receiver and transmitter, the strongest echo first.
+    """
+    for name, unit, value in (("angle_std", "rad", angle_std), ("delay_std", "s", delay_std)):
+        if not 0 < value < np.inf:
+            raise InputError(f"{name} must be finite and above zero, in {unit}; got {value:g}")
+    links = sionna_links(paths)
+    sending = _names(station, links.transmitters)
+    apart = np.linalg.norm(links.target[:, None] - links.source, axis=-1)
+    hearing = tuple(
+        sending[int(row.argmin())] if row.min() < _SAME_PLACE else f"rx-{k}"
+        for k, row in enumerate(apart)
+    )
+    names = tuple(dict.fromkeys(sending + hearing))
+    receiver, transmitter = links.ends()
+    estimates = links.strongest(links.valid.shape[1])
+    valid = estimates.valid
+    angle, length = np.where(valid, angle_std, 0.0), np.where(valid, delay_std, 0.0)
+    stated = {
+        f"{end}_{part}_std": angle
+        for end in ("departure", "arrival") for part in ("azimuth", "zenith")
+    }  # fmt: skip
+    return Echoes(
+        estimates=dataclasses.replace(estimates, **stated, length_std=SPEED_OF_LIGHT * length),
+        target=np.full(len(receiver), target),
+        time=np.zeros(len(receiver)),
+        station_index=np.array([names.index(hearing[k]) for k in receiver]),
+        station=names,
+        sender_index=np.array([names.index(sending[k]) for k in transmitter]),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SionnaLinks:
+    """What `Paths` holds, a row for each receiver and transmitter, transmitters inside."""
+
+    source: Float[np.ndarray, "transmitter 3"]
+    """Where the transmitters are [m]."""
+    target: Float[np.ndarray, "receiver 3"]
+    """Where the receivers are [m]."""
+    departure: tuple[Float[np.ndarray, "link path"], Float[np.ndarray, "link path"]]
+    """Azimuth and zenith angle [rad]."""
+    arrival: tuple[Float[np.ndarray, "link path"], Float[np.ndarray, "link path"]]
+    """Azimuth and zenith angle [rad]."""
+    delay: Float[np.ndarray, "link path"]
+    """[s]."""
+    power: Float[np.ndarray, "link path"]
+    """Power gain [1]."""
+    valid: Bool[np.ndarray, "link path"]
+    """Which paths there are."""
+    polarisations: tuple[int, int]
+    """How many are received and transmitted."""
+
+    @property
+    def transmitters(self) -> int:
+        """Count the transmitters."""
+        return len(self.source)
+
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Give the receiver and the transmitter of each row."""
+        return np.divmod(np.arange(len(self.valid)), self.transmitters)
+
+    def strongest(self, count: int) -> PathEstimates:
+        """Take the strongest paths of each row, without errors."""
+        return _estimates(self.departure, self.arrival, self.delay, self.power, self.valid, count)
+
+
+def sionna_links(paths: Any) -> SionnaLinks:
+    """Read a `Paths` object; see `reports_from_sionna`.
+
+    Raises:
+        InputError: Nothing tells how many polarisations its antennas have.
+    """
     receivers, transmitters = int(paths.num_rx), int(paths.num_tx)
     source, target = _points(paths.sources), _points(paths.targets)
-    elements = len(target) // receivers, len(source) // transmitters
     real, imaginary = (np.asarray(part, dtype=np.float64) for part in paths.a)
     power = real**2 + imaginary**2  # [rx, polarisation x element, tx, ..., path]
     shape = power.shape
-    if np.asarray(paths.tau).ndim == 5:  # traced arrays: polarisations outside, elements inside
-        power = power.reshape(
-            receivers, -1, elements[0], transmitters, shape[3] // elements[1], elements[1], shape[4]
-        )[:, :, 0, :, :, 0]
-    power = power.mean(axis=(1, 3)).reshape(receivers * transmitters, shape[4])
+    traced = np.asarray(paths.tau).ndim == 5
+    if traced:
+        elements = len(target) // receivers, len(source) // transmitters
+        count = shape[1] // elements[0], shape[3] // elements[1]
+    else:
+        count = _polarisations(paths, "rx", power, 1), _polarisations(paths, "tx", power, 3)
+        elements = shape[1] // count[0], shape[3] // count[1]
+    power = power.reshape(
+        receivers, count[0], elements[0], transmitters, count[1], elements[1], shape[4]
+    )
+    power = power[:, :, 0, :, :, 0] if traced else power.mean(axis=(2, 5))
+    power = power.sum(axis=1).mean(axis=2).reshape(receivers * transmitters, shape[4])
 
     def pairs(name: str) -> np.ndarray:
         values = np.asarray(getattr(paths, name))
         values = values[:, 0, :, 0] if values.ndim == 5 else values
         return values.reshape(receivers * transmitters, -1)
 
-    names = tuple(station or (f"tx-{i}" for i in range(transmitters)))
-    if len(names) != transmitters:
-        raise InputError(f"{len(names)} names of stations came for {transmitters} transmitters")
     valid = pairs("valid").astype(bool)
     delay = np.where(valid, pairs("tau"), 0.0)
     if valid.shape[1] == 0:  # nothing found anywhere
@@ -71,25 +183,48 @@ def reports_from_sionna(
         values = pairs(name)
         return np.where(valid, values if values.shape[1] else 0.0, 0.0).astype(np.float64)
 
-    station_position = source[:: elements[1]]
-    receiver, transmitter = np.divmod(np.arange(receivers * transmitters), transmitters)
-    return Reports(
-        estimates=_estimates(
-            departure=(angle("phi_t"), angle("theta_t")),
-            arrival=(angle("phi_r"), angle("theta_r")),
-            delay=delay.astype(np.float64),
-            power=np.where(valid, power, 0.0),
-            valid=valid,
-            strongest=strongest,
-        ),
-        position=target[:: elements[0]][receiver],
-        position_std=np.zeros(len(receiver)),
-        time=np.zeros(len(receiver)),
-        report=receiver,
-        station_index=transmitter,
-        station_position=station_position,
-        station=names,
+    first = (elements[0], elements[1]) if traced else (1, 1)
+    return SionnaLinks(
+        source=source[:: first[1]],
+        target=target[:: first[0]],
+        departure=(angle("phi_t"), angle("theta_t")),
+        arrival=(angle("phi_r"), angle("theta_r")),
+        delay=delay.astype(np.float64),
+        power=np.where(valid, power, 0.0),
+        valid=valid,
+        polarisations=count,
     )
+
+
+def _polarisations(paths: Any, end: str, power: np.ndarray, axis: int) -> int:
+    """Count the polarisations of synthetic antennas, which run outside their elements.
+
+    Where no array says it: all elements of one polarisation receive a path equally.
+    """
+    antennas = power.shape[axis]
+    array = getattr(paths, f"{end}_array", None)
+    if array is not None:
+        return int(array.num_ant) // int(array.array_size)
+    stated = getattr(paths, f"num_{end}_patterns", None)
+    if stated is not None and int(stated) >= 1 and antennas % int(stated) == 0:
+        return int(stated)
+    each = np.moveaxis(power, axis, 0).reshape(antennas, -1)
+    for count in (1, 2):
+        if antennas % count == 0:
+            parts = each.reshape(count, antennas // count, each.shape[1])
+            if (np.ptp(parts, axis=1) <= 1e-3 * parts.max(axis=1)).all():
+                return count
+    raise InputError(
+        f"the {antennas} antennas at {end} receive the paths unequally, so that they are more than "
+        f"elements of one or two polarisations; state how many by num_{end}_patterns"
+    )
+
+
+def _names(station: Sequence[str] | None, transmitters: int) -> tuple[str, ...]:
+    names = tuple(station or (f"tx-{i}" for i in range(transmitters)))
+    if len(names) != transmitters:
+        raise InputError(f"{len(names)} names of stations came for {transmitters} transmitters")
+    return names
 
 
 def _estimates(
@@ -132,68 +267,3 @@ def _points(points: Any) -> Float[np.ndarray, "point 3"]:
     points = np.asarray(points, dtype=np.float64)
     points = points.reshape(3, -1).T if points.shape[0] == 3 else points
     return np.ascontiguousarray(points)
-
-
-class SavedSionna(Layout):
-    """Arrays of a `Paths` object, saved by ``numpy.savez`` under the names of its attributes."""
-
-    name = "sionna"
-    files = "a .npz of a (or a_real, a_imag), tau, theta_t, phi_t, theta_r, phi_r, sources, targets"
-
-    def recognises(self, source: Path) -> bool:
-        """Look for the names of the attributes."""
-        if source.suffix.lower() != ".npz" or not source.is_file():
-            return False
-        try:
-            with zipfile.ZipFile(source) as archive:
-                names = {name.removesuffix(".npy") for name in archive.namelist()}
-        except (zipfile.BadZipFile, OSError):
-            return False
-        return {"tau", "theta_t", "phi_t", "sources", "targets"} <= names
-
-    def read(self, source: Path, options: ImportOptions) -> Imported:
-        """Read the arrays as the object would give them."""
-        with open_npz(source, "an .npz of Sionna's Paths") as archive:
-            arrays = {name: archive[name] for name in archive}
-        for name in ("tau", "theta_t", "phi_t", "theta_r", "phi_r", "sources", "targets"):
-            if name not in arrays:
-                raise InputError(f"{source} lacks the array {name!r} of Sionna's Paths; add it")
-        tau = arrays["tau"]
-        if tau.ndim not in (3, 5):
-            raise InputError(
-                f"{source} needs tau of shape (rx, tx, path), or with antennas (rx, antenna, tx, "
-                f"antenna, path); got {tau.shape}"
-            )
-        if "a" in arrays and np.iscomplexobj(arrays["a"]):
-            parts = np.real(arrays["a"]), np.imag(arrays["a"])
-        elif "a_real" in arrays and "a_imag" in arrays:
-            parts = arrays["a_real"], arrays["a_imag"]
-        elif "a" in arrays and len(arrays["a"]) == 2 and arrays["a"].ndim == 6:
-            parts = arrays["a"][0], arrays["a"][1]
-        else:
-            raise InputError(f"{source} needs a complex array a, or a_real and a_imag")
-        receivers, transmitters = tau.shape[0], tau.shape[1 if tau.ndim == 3 else 2]
-        saved = SimpleNamespace(
-            **{name: arrays[name] for name in ("theta_t", "phi_t", "theta_r", "phi_r")},
-            a=parts, tau=tau, valid=arrays.get("valid", np.isfinite(tau) & (tau >= 0)),
-            sources=_rows_of_points(arrays["sources"]), targets=_rows_of_points(arrays["targets"]),
-            num_rx=receivers, num_tx=transmitters,
-        )  # fmt: skip
-        reports = reports_from_sionna(
-            saved, options.strongest or max(1, tau.shape[-1]), options.station or None
-        )
-        notes = (
-            Note("angles", "phi, theta [rad], from +x and from +z"),
-            Note("delay", "tau [s]"),
-            Note("power", "a: squared magnitude, averaged over elements and polarisations"),
-            Note("station", ", ".join(reports.station[:6])),
-        )
-        return Imported(reports, notes, self.name)
-
-
-def _rows_of_points(points: np.ndarray) -> np.ndarray:
-    """Lay points as Mitsuba does, one a column, however they were saved."""
-    points = np.asarray(points, np.float64)
-    if points.ndim != 2 or 3 not in points.shape:
-        raise InputError(f"sources and targets need shape (3, points); got {points.shape}")
-    return points if points.shape[0] == 3 else points.T
