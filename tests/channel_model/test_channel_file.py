@@ -5,9 +5,10 @@ import importlib.util
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.io import loadmat, savemat
 
 from echoscape.channel_model import ChannelRealization, spreads
-from echoscape.channel_model.channel_file import write_channel
+from echoscape.channel_model.channel_file import read_channel, write_channel
 from echoscape.channel_model.spread import azimuth_deviation
 from echoscape.checks import InputError
 
@@ -64,8 +65,50 @@ def test_without_h5py_one_sentence_says_how_to_go_on(tmp_path, monkeypatch):
 
 
 def test_a_name_that_tells_no_format_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"must end in \.npz or \.hdf5"):
-        write_channel(channel(), tmp_path / "a.mat")
+    with pytest.raises(InputError, match=r"must end in \.npz, \.mat or \.hdf5"):
+        write_channel(channel(), tmp_path / "a.txt")
+    with pytest.raises(InputError, match=r"must end in \.npz, \.mat or \.hdf5"):
+        read_channel(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat"])
+@pytest.mark.parametrize("shape", [(3, 2, 4, 5), (1, 1, 1, 1), (4, 1, 3, 1), (1, 2, 1, 6)])
+def test_what_was_written_is_read_back_bit_by_bit(tmp_path, suffix, shape):
+    rng = np.random.default_rng(6)
+    times, _, _, paths = shape
+    coefficient = rng.normal(size=(*shape, 2)) @ np.array([1.0, 1j])
+    delay, time = 1e-6 * rng.random((times, paths)), rng.random(times)
+    made = ChannelRealization(*map(jnp.asarray, (coefficient, delay, time)), 28.000001e9)
+    write_channel(made, tmp_path / f"a{suffix}")
+    found = read_channel(tmp_path / f"a{suffix}")
+    for name in ("coefficient", "delay", "time"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(made, name), strict=True)
+    assert found.carrier_frequency == made.carrier_frequency
+
+
+def test_matlab_sees_the_arrays_of_cir(tmp_path):
+    made = channel()
+    write_channel(made, tmp_path / "a.mat")
+    found = loadmat(tmp_path / "a.mat")
+    assert found["a"].shape == (1, 2, 1, 4, 5, 3)
+    assert found["tau"].shape == (1, 1, 5)
+    np.testing.assert_array_equal(found["a"][0, 1, 0, 3, 2], made.coefficient[:, 1, 3, 2])
+    found["delay"] = found["delay"][:2]
+    savemat(tmp_path / "b.mat", {n: v for n, v in found.items() if not n.startswith("__")})
+    with pytest.raises(InputError, match="do not fit 2 by 4 antennas and 3 times"):
+        read_channel(tmp_path / "b.mat")
+
+
+def test_a_channel_of_quadriga_is_read_back_in_single_precision(tmp_path):
+    pytest.importorskip("h5py")
+    made = channel()
+    write_channel(made, tmp_path / "a.hdf5")
+    found = read_channel(tmp_path / "a.hdf5")
+    np.testing.assert_allclose(found.coefficient, made.coefficient, rtol=1e-6)
+    np.testing.assert_allclose(found.delay, made.delay, rtol=1e-6)
+    (tmp_path / "b.hdf5").write_bytes((tmp_path / "a.hdf5").read_bytes()[:900])
+    with pytest.raises(InputError, match="is no HDF5 file of a channel"):
+        read_channel(tmp_path / "b.hdf5")
 
 
 def test_one_time_alone_is_refused_as_hdf5(tmp_path):

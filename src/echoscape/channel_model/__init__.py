@@ -4,6 +4,7 @@ Takes tracks or ray-traced paths, and the motion of a user among them.
 Gives `ChannelRealization`: coefficients and delays at any rate, spreads, distributions.
 """
 
+from echoscape.channel_model.channel_file import read_channel, write_channel
 from echoscape.channel_model.coefficient import (
     ChannelRealization,
     frequency_response,
@@ -31,9 +32,11 @@ __all__ = [
     "rays_from_paths",
     "rays_from_points",
     "rays_from_tracks",
+    "read_channel",
     "read_motion",
     "realize",
     "spreads",
+    "write_channel",
 ]
 
 

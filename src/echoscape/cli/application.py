@@ -27,6 +27,7 @@ from echoscape.cli import (
     reports,
     reproduce,
     sample,
+    samples,
     score,
 )
 from echoscape.cli.console import print_problem, print_warning
@@ -48,6 +49,7 @@ app.command(reports.app)
 app.command(maps.app)
 app.command(echoes.app)
 app.command(sample.estimate)
+app.command(samples.app)
 # Its options are the methods' own fields, which JAX comes with: loaded only when it is asked for.
 app.command(
     "echoscape.cli.locate:locate",

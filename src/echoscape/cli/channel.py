@@ -40,7 +40,8 @@ def channel(
     Args:
         source: Folder with tracks.parquet and user.parquet, or a ray-traced table along a route
             (.npz), whose Jones matrices are kept where it has them.
-        out: File to write: .npz, arrays as Sionna has them, or .hdf5, which quadriga-lib reads.
+        out: File to write: .npz or .mat, arrays as Sionna has them, or .hdf5, which quadriga-lib
+            reads.
         carrier: Carrier frequency [Hz].
         times: First and last time, such as 60,80 [s]; the whole track if not given.
         rate: Samples of the channel per second [Hz].
@@ -59,12 +60,10 @@ def channel(
     between = read_range(times, "--times", "s")
     if not 1e6 < carrier < 1e15:
         raise InputError(f"--carrier must be a frequency in Hz, such as 28e9; got {carrier:g}")
-    from echoscape.channel_model.channel_file import HDF5_SUFFIXES, require_hdf5
+    from echoscape.channel_model.channel_file import HDF5_SUFFIXES, check_suffix, require_hdf5
 
-    if out.suffix in HDF5_SUFFIXES:
+    if check_suffix(out) in HDF5_SUFFIXES:
         require_hdf5()
-    elif out.suffix != ".npz":
-        raise InputError(f"{out} must end in .npz or .hdf5, which tells the format")
     arrays = read_array(transmit, "--transmit"), read_array(receive, "--receive")
     import jax
     import jax.numpy as jnp

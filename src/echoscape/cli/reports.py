@@ -98,8 +98,8 @@ def import_foreign(
 
     Args:
         source: A file or a folder.
-        layout: deepmimo, wireless-insite, sionna, point-data, ray-traced or measured; found by
-            itself if not given.
+        layout: deepmimo, wireless-insite, aodt, sionna, point-data, ray-traced or measured; found
+            by itself if not given.
         station: Name of a station, once for each, in the order of the source.
         column: What a column means, as COLUMN=QUANTITY or COLUMN=QUANTITY:UNIT, such as
             aod_el=departure_zenith:deg, or COLUMN=ignore.

@@ -272,3 +272,96 @@ def test_a_layout_must_be_known_and_a_folder_recognised(tmp_path):
         find_layout(tmp_path)
     with pytest.raises(FileNotFoundError, match="paths to import were needed"):
         import_reports(tmp_path / "none.csv")
+
+
+def write_long(scene, file, strength):
+    """Write one row a path; outages have a row with empty cells."""
+    rows = [f"rx_id,cell,rx_x,rx_y,rx_z,tx_x,tx_y,tx_z,toa_ns,aod,zod,aoa,zoa,{strength}"]
+    paths = scene.estimates
+    for row in range(len(scene.report)):
+        s = scene.station_index[row]
+        start = [scene.report[row], f"roof {s}", *scene.position[row], *scene.station_position[s]]
+        on = np.flatnonzero(paths.valid[row])
+        if not len(on):
+            rows.append(",".join(map(str, [*start, *[""] * 6])))
+        for p in on:
+            gain = 10 * np.log10(paths.power[row, p])
+            told = {"path_loss_dB": -gain, "rx_power_dBm": gain + 23.0, "pl": -gain}[strength]
+            angles = np.degrees([
+                paths.departure_azimuth[row, p], paths.departure_zenith[row, p],
+                paths.arrival_azimuth[row, p], paths.arrival_zenith[row, p],
+            ])  # fmt: skip
+            rows.append(",".join(map(str, [*start, paths.delay[row, p] * 1e9, *angles, told])))
+    file.write_text("\n".join(rows) + "\n")
+    return file
+
+
+@pytest.mark.parametrize("strength", ["path_loss_dB", "rx_power_dBm", "pl"])
+def test_one_row_a_path_of_several_stations(scene, tmp_path, strength):
+    source = write_long(scene, tmp_path / "long.csv", strength)
+    options = ImportOptions()
+    if strength == "rx_power_dBm":
+        with pytest.raises(InputError, match=r"a received power, .*--transmit-power"):
+            import_reports(source)
+        options = ImportOptions(transmit_power=23.0)
+    found = import_reports(source, None, options)
+    assert found.layout == "measured"
+    assert found.reports.station == ("roof 0", "roof 1")
+    compare(found.reports, scene)
+    told = {note.quantity: note.taken for note in found.notes}
+    assert "23 dBm stated" in told["power"] if "dBm" in strength else "a loss" in told["power"]
+
+
+def test_tables_of_whole_links_are_refused(tmp_path):
+    text = "TX_ID,RX_ID,TX_x,TX_y,RX_x,RX_y,Omni_PL_dB,Omni_DS_ns,Omni_ASA_deg\n"
+    text += "1,1,0,0,30.5,4,101.2,41.0,33.1\n1,2,0,0,55.5,-4,120.2,12.0,8.1\n"
+    (tmp_path / "links.csv").write_text(text)
+    with pytest.raises(InputError, match=r"no column for path length \[m\] or delay"):
+        import_reports(tmp_path / "links.csv")
+
+
+def test_receivers_without_paths_stand_where_the_project_says(scene, tmp_path):
+    write_insite(scene, tmp_path)
+    for file in tmp_path.glob("*.pl.*"):
+        file.unlink()
+    places = scene.position[of(scene, 0)[0]]
+    blocks = "".join(
+        f"begin_<location>\nnVertices 1\n{x:.6f} {y:.6f} {z:.6f}\nend_<location>\n"
+        for x, y, z in places
+    )
+    project = "begin_<points> users\n{}end_<points>\nbegin_<transmitter>\npower 3.00000\n"
+    (tmp_path / "town.txrx").write_text(project.format(blocks))
+    compare(import_reports(tmp_path).reports, scene)
+    moved = blocks.replace("nVertices 1\n", "nVertices 1\n1", 1)
+    (tmp_path / "town.txrx").write_text(project.format(moved))
+    with pytest.raises(InputError, match=r"in no points of a \.txrx file that agree"):
+        import_reports(tmp_path)
+
+
+def test_deepmimo_with_transmitters_in_sets_of_their_own(scene, tmp_path):
+    write_deepmimo(scene, tmp_path)
+    for file in list(tmp_path.glob("*_t001_tx001_*")):
+        file.rename(tmp_path / file.name.replace("t001_tx001", "t002_tx000"))
+    found = import_reports(tmp_path)
+    assert found.reports.station == ("tx-1-0", "tx-2-0")
+    compare(found.reports, scene)
+    named = ImportOptions(station=("north", "south"))
+    assert import_reports(tmp_path, None, named).reports.station == ("north", "south")
+
+
+def test_deepmimo_may_list_all_transmitters_in_each_file(scene, tmp_path):
+    write_deepmimo(scene, tmp_path)
+    for s in range(2):
+        np.savez(tmp_path / f"tx_pos_t001_tx{s:03}_r000.npz", tx_pos=scene.station_position)
+    compare(import_reports(tmp_path).reports, scene)
+
+
+@pytest.mark.parametrize("write", [
+    write_deepmimo, write_insite, lambda scene, folder: write_sionna(scene, folder / "p.npz"),
+    lambda scene, folder: write_wide(scene, folder / "wide.csv"),
+    lambda scene, folder: write_long(scene, folder / "long.csv", "pl"),
+])  # fmt: skip
+def test_every_layout_says_what_it_took(scene, tmp_path, write):
+    told = " ".join(note.quantity for note in import_reports(write(scene, tmp_path)).notes)
+    for words in (("angles", "azimuth"), ("delay",), ("power",), ("station",)):
+        assert any(word in told for word in words)

@@ -167,7 +167,5 @@ def test_echoes_agree_with_the_solver_of_cross_sections(polarisation):
         j = int(np.where(ours.valid[0], gap, np.inf).argmin())
         if gap[j] < 0.01:
             off.append(10 * math.log10(ours.power[0, j] / theirs.power[0, k]))
-    print(polarisation, len(off), "of", theirs.valid.sum(), np.round(off, 2))
-    assert len(off) > 0.9 * theirs.valid.sum() > 10
-    strong = np.abs(off[: len(off) // 2])
-    assert np.median(strong) < 1.0
+    assert len(off) >= 0.9 * theirs.valid.sum() >= 5
+    assert np.abs(off).max() < 1.0

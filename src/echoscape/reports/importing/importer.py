@@ -7,6 +7,7 @@ Gives `Imported`.
 from pathlib import Path
 
 from echoscape.checks import InputError, unknown_name
+from echoscape.reports.importing.aodt import Aodt
 from echoscape.reports.importing.deepmimo import DeepMimo
 from echoscape.reports.importing.layout import Imported, ImportOptions, Layout
 from echoscape.reports.importing.ray_traced import RayTraced
@@ -15,7 +16,7 @@ from echoscape.reports.importing.table_layout import Measured, PointData
 from echoscape.reports.importing.wireless_insite import WirelessInsite
 
 LAYOUTS: tuple[Layout, ...] = (
-    DeepMimo(), WirelessInsite(), SavedSionna(), RayTraced(), PointData(), Measured(),
+    DeepMimo(), WirelessInsite(), Aodt(), SavedSionna(), RayTraced(), PointData(), Measured(),
 )  # fmt: skip
 """Every layout, those that can be recognised for certain first; `Measured` is what remains."""
 

@@ -3,7 +3,8 @@
 A file holds all receivers of one set for one transmitter: for each its number and number of paths,
 then for each path a line of numbers (with or without the phase), the interactions' letters, and
 the points from transmitter to receiver.  Receivers without paths have a number and a zero only;
-where they stand is in the ``.pl.`` file.  Powers are received powers [dBm].
+where they stand is in the ``.pl.`` file, or in the project's ``.txrx`` file, if a set of points in
+it agrees with the receivers that have paths.  Powers are received powers [dBm].
 
 Takes a folder, or one of its ``.paths.`` files.
 Gives `Imported`.
@@ -86,13 +87,29 @@ class _Link:
         self.values: list[list[float]] = []
         self.seen: list[np.ndarray] = []
         self.receivers = _places(file)
+        self.mute: list[int] = []
         try:
             self._read(_lines(file))
         except (StopIteration, ValueError, IndexError) as error:
             raise InputError(
                 f"{file} is cut short or no paths file of Wireless InSite ({error}); write it again"
             ) from None
+        self._place_mute()
         self._turn_arrivals()
+
+    def _place_mute(self) -> None:
+        """Find where receivers without paths stand that no ``.pl.`` file places."""
+        if not self.mute:
+            return
+        points = _points_of_project(self.file, self.receivers, self.mute)
+        if points is None:
+            raise InputError(
+                f"{self.file}: receiver {self.mute[0]} has no path, and where it stands is in no "
+                f"{self.file.name.replace('.paths.', '.pl.')} beside it and in no points of a "
+                ".txrx file that agree with the other receivers; add that file"
+            )
+        for receiver in self.mute:
+            self.receivers[receiver] = points[receiver - 1]
 
     def _read(self, lines: Iterator[str]) -> None:
         count = int(next(lines))
@@ -101,10 +118,7 @@ class _Link:
             place = self.receivers.get(receiver)
             if paths == 0:
                 if place is None:
-                    raise InputError(
-                        f"{self.file}: receiver {receiver} has no path, and where it stands is in "
-                        f"no {self.file.name.replace('.paths.', '.pl.')} beside it; add that file"
-                    )
+                    self.mute.append(receiver)
                 continue
             next(lines)  # power, delay and spread of all paths together
             for _ in range(paths):
@@ -168,21 +182,45 @@ def _places(file: Path) -> dict[int, np.ndarray]:
     return found
 
 
+def _points_of_project(
+    file: Path, known: dict[int, np.ndarray], mute: list[int]
+) -> np.ndarray | None:
+    """Read the one set of points of a ``.txrx`` file whose places the known receivers confirm."""
+    found = []
+    for beside in _projects(file):
+        text = beside.read_text(errors="replace")
+        for block in re.findall(r"(?ms)^\s*begin_<points>.*?^\s*end_<points>", text):
+            rows = re.findall(r"(?m)^\s*nVertices\s+1\s*\n\s*(\S+)\s+(\S+)\s+(\S+)\s*$", block)
+            try:
+                points = np.array(rows, float).reshape(-1, 3)
+            except ValueError:
+                continue
+            if len(points) < max([*known, *mute]) or not known:
+                continue
+            off = [np.abs(points[number - 1] - place).max() for number, place in known.items()]
+            if max(off) < 0.02:
+                found.append(points)
+    return found[0] if len(found) == 1 else None
+
+
+def _projects(file: Path) -> list[Path]:
+    return [each for f in (file.parent, file.parent.parent) for each in sorted(f.glob("*.txrx"))]
+
+
 def _transmitted(file: Path, options: ImportOptions) -> tuple[float, str]:
     """Find what was sent: stated, or in the ``.txrx`` file of the project."""
     if options.transmit_power is not None:
         return options.transmit_power, f"{options.transmit_power:g} dBm stated"
-    for folder in (file.parent, file.parent.parent):
-        for beside in sorted(folder.glob("*.txrx")):
-            powers = {
-                float(found[1])
-                for found in re.finditer(
-                    r"(?mi)^\s*power\s+([-+\d.eE]+)\s*$", beside.read_text(errors="replace")
-                )
-            }
-            if len(powers) == 1:
-                power = powers.pop()
-                return power, f"{power:g} dBm by {beside.name}"
+    for beside in _projects(file):
+        powers = {
+            float(found[1])
+            for found in re.finditer(
+                r"(?mi)^\s*power\s+([-+\d.eE]+)\s*$", beside.read_text(errors="replace")
+            )
+        }
+        if len(powers) == 1:
+            power = powers.pop()
+            return power, f"{power:g} dBm by {beside.name}"
     raise InputError(
         f"{file} has received powers, and a gain is needed: give what was transmitted by "
         "--transmit-power DBM (0 unless changed in Wireless InSite)"
