@@ -30,9 +30,8 @@ def rays():
         ends = RU[ru], UE[ue]
         trails = [np.stack(ends), np.stack([ends[0], [17.0, 80.0, 6.0], ends[1]])][:count]
         length = [np.linalg.norm(np.diff(t, axis=0), axis=1).sum() for t in trails]
-        gain = [
-            (WAVELENGTH / (4 * math.pi * d)) ** 2 * (0.2 if k else 1) for k, d in enumerate(length)
-        ]
+        lost = np.array([1.0, 0.2])[:count]
+        gain = (WAVELENGTH / (4 * math.pi * np.array(length))) ** 2 * lost
         found[ru, ue] = trails, np.array(length), gain
     return found
 

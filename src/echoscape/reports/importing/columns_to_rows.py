@@ -210,7 +210,12 @@ def _length(
 
 
 def _all_outages(columns: Columns) -> bool:
-    return not any(columns.named(f"{end}_azimuth") for end in ("departure", "arrival"))
+    """Tell a table of outages alone from one of whole links, which have a strength."""
+    names = (columns.named(quantity) for quantity in (
+        "departure_azimuth", "arrival_azimuth", "power", "path_loss", "received_power", "amplitude",
+        "amplitude_real",
+    ))  # fmt: skip
+    return not any(np.isfinite(columns.numbers(name)).any() for each in names for name in each)
 
 
 def _is_separation(length: np.ndarray, distance: np.ndarray, use: np.ndarray) -> bool:
