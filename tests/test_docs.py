@@ -159,3 +159,33 @@ def test_numbers_that_decide_results_have_the_values_in_the_table():
         module, _, constant = name.rpartition(".")
         found = getattr(importlib.import_module(f"echoscape.{module}"), constant)
         assert found == ast.literal_eval(value), name
+
+
+def _stands_for_something(name):
+    """Whether a dotted name is a module, or something in one."""
+    parts = name.split(".")
+    for at in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(["echoscape", *parts[:at]]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[at:]:
+            fields = getattr(found, "__annotations__", {})
+            if not hasattr(found, part) and part not in fields:
+                return False
+            found = getattr(found, part, None)
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.name != "CHANGELOG.md"],  # which tells of former names
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_modules_and_names_in_documents_exist(page):
+    stages = "|".join(ORDER)
+    names = re.findall(rf"`((?:{stages})(?:\.\w+)+)`", page.read_text(encoding="utf-8"))
+    suffixes = (".py", ".toml", ".json", ".jsonl", ".md")
+    unknown = [n for n in names if not n.endswith(suffixes) and not _stands_for_something(n)]
+    assert unknown == []
