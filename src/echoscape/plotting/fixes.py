@@ -30,7 +30,8 @@ STYLE: Any = {
     "legend.fontsize": 8.5,
     "pdf.fonttype": 42,
 }
-_NINETY = 2 * np.sqrt(4.605)  # diameter of the 90 % ellipse, in standard deviations
+NINETY = 2 * np.sqrt(4.605)
+"""Diameter of the 90 % ellipse, in standard deviations."""
 _SURE, _DOUBTFUL, _OTHER = "#0072B2", "#D55E00", "#E69F00"
 _SHOWN = 0.01  # alternatives with less of the posterior than this are left out
 
@@ -58,7 +59,7 @@ def draw_fixes(fix: Fix, maps: Mapping[str, ChannelMap]) -> Figure:
             axes.plot(*place[:, :2].T, "o", ms=3, mfc="none", mec=_OTHER, zorder=3,
                       label=f"alternatives ({len(row)})")  # fmt: skip
         widest = np.sqrt(np.linalg.eigvalsh(fix.covariance[:, 0, :2, :2])[:, 1])
-        drawn = _NINETY * widest < 0.5 * max(np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim()))
+        drawn = NINETY * widest < 0.5 * max(np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim()))
         for keep, colour, label in ((ambiguous, _DOUBTFUL, "flagged"), (sure, _SURE, "located")):
             if not keep.any():
                 continue
@@ -139,7 +140,7 @@ def _ground(maps: Mapping[str, ChannelMap]) -> tuple[Figure, Axes]:
 
 def _ellipses(axes: Axes, place: np.ndarray, covariance: np.ndarray, colour: str) -> None:
     value, vector = np.linalg.eigh(covariance[:, :2, :2])
-    size = _NINETY * np.sqrt(np.maximum(value, 0.0))
+    size = NINETY * np.sqrt(np.maximum(value, 0.0))
     angle = np.degrees(np.arctan2(vector[:, 1, 1], vector[:, 0, 1]))
     axes.add_collection(
         EllipseCollection(

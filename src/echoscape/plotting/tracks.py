@@ -10,13 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 
-from echoscape.plotting.fixes import STYLE
+from echoscape.plotting.fixes import NINETY, STYLE
 from echoscape.reports import Observations
 from echoscape.tracking import Tracks, TrackStatus, UserStatus
 from echoscape.tracking.anchor import AnchorType
 from echoscape.tracking.bounce import one_wall_bounce
 
-_NINETY = 2 * np.sqrt(4.605)  # diameter of the 90 % ellipse, in standard deviations
 _ELLIPSES = 30
 _USER, _LOST, _WALL, _ANCHOR = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 
@@ -72,7 +71,7 @@ def _draw_place(axes: Axes, tracks: Tracks) -> None:
     some = np.unique(np.linspace(0, len(user) - 1, _ELLIPSES).astype(int))
     covariance = np.asarray(tracks.record.user_covariance)[some][:, :2, :2]
     value, vector = np.linalg.eigh(covariance)
-    size = _NINETY * np.sqrt(np.maximum(value, 0.0))
+    size = NINETY * np.sqrt(np.maximum(value, 0.0))
     angle = np.degrees(np.arctan2(vector[:, 1, 1], vector[:, 0, 1]))
     axes.add_collection(
         EllipseCollection(

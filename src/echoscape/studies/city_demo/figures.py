@@ -17,23 +17,17 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from echoscape.plotting import fixes
+from echoscape.plotting.fixes import NINETY
 from echoscape.studies.city_demo.wall_paths import horizontal_length, mirrored_station, retrace
 
 Rows = Mapping[str, np.ndarray]
 Scene = Mapping[str, np.ndarray]
 
-STYLE: dict = {
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+STYLE: dict = fixes.STYLE | {
     "axes.linewidth": 0.7,
     "axes.grid": False,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
     "lines.linewidth": 1.6,
-    "pdf.fonttype": 42,
     "savefig.dpi": 140,
 }
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#777777"
@@ -46,7 +40,6 @@ COLOUR = {
     "position only": GREY,
 }
 PATHS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
-_NINETY = 2 * np.sqrt(4.605)  # diameter of the 90 % ellipse, in standard deviations
 
 CAPTIONS = {
     "city": "Every target, in one picture.  The base station (triangle) has no line of sight to "
@@ -123,7 +116,7 @@ def _ellipses(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     top = np.stack([rows["cov_xx"], rows["cov_xy"]], axis=-1)
     low = np.stack([rows["cov_xy"], rows["cov_yy"]], axis=-1)
     value, vector = np.linalg.eigh(np.stack([top, low], axis=-2))
-    width, height = (_NINETY * np.sqrt(np.maximum(value[:, i], 0.0)) for i in (1, 0))
+    width, height = (NINETY * np.sqrt(np.maximum(value[:, i], 0.0)) for i in (1, 0))
     return width, height, np.degrees(np.arctan2(vector[:, 1, 1], vector[:, 0, 1]))
 
 
