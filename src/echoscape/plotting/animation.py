@@ -17,7 +17,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
-from echoscape.plotting.fixes import STYLE
+from echoscape.plotting.fixes import STYLE, ninety
 from echoscape.propagation.ray_cast import BoxTree
 from echoscape.reports import Observations
 from echoscape.scene.mesh import Mesh
@@ -27,7 +27,6 @@ from echoscape.tracking.bounce import one_wall_bounce, seen_points
 
 FRAMES = 240
 """Most frames of a film."""
-_NINETY = np.sqrt(4.605)  # half axes of the 90 % ellipse, in standard deviations
 _WALLS = 20_000  # most lines of a map
 _COLOURS = {"user": "#0072B2", "anchor": "#CC79A7", "bounce": "#009E73", "scatterer": "#E69F00"}
 _RANGE = 40.0  # of the power-delay profile [dB]
@@ -96,9 +95,8 @@ def make_film(
     delay, power = 1e9 * np.asarray(estimates.delay), np.asarray(estimates.power)
     valid = np.asarray(estimates.valid) & (power > 0)
     strongest = 10 * np.log10(power[valid].max()) if valid.any() else 0.0
-    value, vector = np.linalg.eigh(np.asarray(record.user_covariance)[:, :2, :2])
-    size = _NINETY * np.sqrt(np.maximum(value, 0.0))
-    angle = np.arctan2(vector[:, 1, 1], vector[:, 0, 1])
+    length, width, angle = ninety(np.asarray(record.user_covariance))
+    half_axes = 0.5 * np.stack([length, width], axis=1)
 
     def spelt(values: np.ndarray) -> list[list[float]]:
         values = values[np.isfinite(values).all(axis=1)]
@@ -114,7 +112,7 @@ def make_film(
             {
                 "time": round(float(tracks.time[k]), 3),
                 "user": np.round(user[k, :2], 3).tolist(),
-                "ellipse": [*np.round(size[k, ::-1], 3).tolist(), round(float(angle[k]), 4)],
+                "ellipse": [*np.round(half_axes[k], 3).tolist(), round(float(angle[k]), 4)],
                 "status": int(tracks.user_status[k]),
                 "anchor": spelt(points[mine & ~scattered]),
                 "bounce": spelt(bounce[mine & ~scattered]),

@@ -63,7 +63,7 @@ def draw_fixes(fix: Fix, maps: Mapping[str, ChannelMap]) -> Figure:
         for keep, colour, label in ((ambiguous, _DOUBTFUL, "flagged"), (sure, _SURE, "located")):
             if not keep.any():
                 continue
-            _ellipses(axes, fix.best[keep & drawn], fix.covariance[keep & drawn, 0], colour)
+            draw_ellipses(axes, fix.best[keep & drawn], fix.covariance[keep & drawn, 0], colour)
             axes.plot(*fix.best[keep, :2].T, ".", ms=4, color=colour, zorder=4,
                       label=f"{label} ({keep.sum()})")  # fmt: skip
         lone = detected & ~drawn
@@ -138,13 +138,19 @@ def _ground(maps: Mapping[str, ChannelMap]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _ellipses(axes: Axes, place: np.ndarray, covariance: np.ndarray, colour: str) -> None:
+def ninety(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give lengths [m], widths [m] and directions [rad] of horizontal 90 % ellipses."""
     value, vector = np.linalg.eigh(covariance[:, :2, :2])
     size = NINETY * np.sqrt(np.maximum(value, 0.0))
-    angle = np.degrees(np.arctan2(vector[:, 1, 1], vector[:, 0, 1]))
+    return size[:, 1], size[:, 0], np.arctan2(vector[:, 1, 1], vector[:, 0, 1])
+
+
+def draw_ellipses(axes: Axes, place: np.ndarray, covariance: np.ndarray, colour: str) -> None:
+    """Draw the 90 % ellipses of places."""
+    length, width, angle = ninety(covariance)
     axes.add_collection(
         EllipseCollection(
-            size[:, 1], size[:, 0], angle, units="xy", offsets=place[:, :2],
+            length, width, np.degrees(angle), units="xy", offsets=place[:, :2],
             offset_transform=axes.transData, facecolors=colour, alpha=0.25, zorder=3,
         )
     )  # fmt: skip

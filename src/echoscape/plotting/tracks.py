@@ -7,10 +7,9 @@ Gives a matplotlib figure.
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 
-from echoscape.plotting.fixes import NINETY, STYLE
+from echoscape.plotting.fixes import STYLE, draw_ellipses
 from echoscape.reports import Observations
 from echoscape.tracking import Tracks, TrackStatus, UserStatus
 from echoscape.tracking.anchor import AnchorType
@@ -69,16 +68,7 @@ def _draw_place(axes: Axes, tracks: Tracks) -> None:
     if lost.any():
         axes.plot(*user[lost].T, ".", ms=3, color=_LOST, zorder=5, label="user lost")
     some = np.unique(np.linspace(0, len(user) - 1, _ELLIPSES).astype(int))
-    covariance = np.asarray(tracks.record.user_covariance)[some][:, :2, :2]
-    value, vector = np.linalg.eigh(covariance)
-    size = NINETY * np.sqrt(np.maximum(value, 0.0))
-    angle = np.degrees(np.arctan2(vector[:, 1, 1], vector[:, 0, 1]))
-    axes.add_collection(
-        EllipseCollection(
-            size[:, 1], size[:, 0], angle, units="xy", offsets=user[some],
-            offset_transform=axes.transData, facecolors=_USER, alpha=0.25, zorder=3,
-        )
-    )  # fmt: skip
+    draw_ellipses(axes, user[some], np.asarray(tracks.record.user_covariance)[some], _USER)
     axes.plot(*user[0], "o", ms=5, color=_USER, mec="white", zorder=6, ls="", label="start")
     axes.plot(*tracks.station[:2], "^", ms=9, color="black", mec="white", zorder=6, ls="",
               label="base station")  # fmt: skip

@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from echoscape.plotting import fixes
-from echoscape.plotting.fixes import NINETY
 from echoscape.studies.city_demo.wall_paths import horizontal_length, mirrored_station, retrace
 
 Rows = Mapping[str, np.ndarray]
@@ -115,9 +114,8 @@ def _ellipses(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give widths, heights [m] and angles [degrees] of the 90 % ellipses."""
     top = np.stack([rows["cov_xx"], rows["cov_xy"]], axis=-1)
     low = np.stack([rows["cov_xy"], rows["cov_yy"]], axis=-1)
-    value, vector = np.linalg.eigh(np.stack([top, low], axis=-2))
-    width, height = (NINETY * np.sqrt(np.maximum(value[:, i], 0.0)) for i in (1, 0))
-    return width, height, np.degrees(np.arctan2(vector[:, 1, 1], vector[:, 0, 1]))
+    length, width, angle = fixes.ninety(np.stack([top, low], axis=-2))
+    return length, width, np.degrees(angle)
 
 
 def _city(targets: Rows, paths: Rows, scene: Scene) -> Figure:
