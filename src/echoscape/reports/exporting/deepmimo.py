@@ -21,7 +21,7 @@ import numpy as np
 from echoscape.files import atomic_folder
 from echoscape.reports.exporting.grid import Links, link_grid
 from echoscape.reports.report import Reports
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 _RECEIVERS, _TRANSMITTERS = 0, 1  # numbers of the two sets
 _STRAIGHT = 0.01  # a direct path is longer than the straight line by less [m]
@@ -67,7 +67,7 @@ def _arrays(links: Links, station: int, carrier: float) -> dict[str, np.ndarray]
 
     delay = links.delay[:, station]
     distance = np.linalg.norm(links.position - links.station_position[station], axis=1)
-    direct = np.abs(SPEED_OF_LIGHT * delay - distance[:, None]) < _STRAIGHT
+    direct = np.abs(length_of(delay) - distance[:, None]) < _STRAIGHT
     cycles = carrier * delay
     with np.errstate(divide="ignore"):
         power = 10 * np.log10(links.power[:, station])

@@ -21,7 +21,7 @@ from echoscape.files.output import is_protecting, is_written_here, protecting
 from echoscape.reports.importing.sigmf_recording import DATA, META
 from echoscape.scene import PlanarArray
 from echoscape.signals import EchoSnapshots
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import wavelength_of
 
 _FIELDS = ("rows", "columns", "row_spacing", "column_spacing", "azimuth", "tilt")
 
@@ -106,7 +106,7 @@ def _numbers(array: PlanarArray) -> list[float]:
 def _aperture(array: PlanarArray, carrier: float) -> dict[str, object]:
     """Describe an array by the fields of ``spatial``: bearing and places of its elements."""
     level = PlanarArray(array.rows, array.columns, array.row_spacing, array.column_spacing)
-    metres = np.asarray(level.positions(), float) * SPEED_OF_LIGHT / carrier
+    metres = np.asarray(level.positions(), float) * wavelength_of(carrier)
     azimuth = (90 - math.degrees(array.azimuth)) % 360
     return {
         "spatial:aperture_bearing": {

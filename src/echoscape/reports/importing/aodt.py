@@ -24,7 +24,7 @@ from echoscape.reports.importing.column_names import parse_statements
 from echoscape.reports.importing.columns_to_rows import Note
 from echoscape.reports.importing.layout import Imported, ImportOptions, Layout
 from echoscape.reports.importing.path_rows import PathRows, reports_from_rows
-from echoscape.units import SPEED_OF_LIGHT, from_db
+from echoscape.units import from_db, length_of, wavelength_of
 
 _RAYS = ("time_idx", "ru_id", "ue_id", "points")
 _RESPONSES = ("time_idx", "ru_id", "ue_id", "cir_re", "cir_im", "cir_delay")
@@ -192,7 +192,7 @@ def _lengths(trails: list[np.ndarray]) -> np.ndarray:
 def _scale(links, taps, source: Path) -> tuple[float, str]:
     """Find the unit of the points: that in which shortest rays are as long as they are late."""
     ratios = [
-        next(iter(taps[key].values()))[0].min() * SPEED_OF_LIGHT / _lengths(trails).min()
+        length_of(next(iter(taps[key].values()))[0].min()) / _lengths(trails).min()
         for key, trails in links.items()
         if taps.get(key) and next(iter(taps[key].values())).shape[1]
     ]
@@ -221,7 +221,7 @@ def _match(key: Link, scale: float, trails, taps, source: Path):
     if not pairs:
         raise InputError(f"{source}: cirs has no row of RU {key[1]} and UE {key[2]}, raypaths has")
     for delay, size in pairs.values():
-        late = SPEED_OF_LIGHT * delay
+        late = length_of(delay)
         order = np.arange(len(late))
         if len(late) == len(length) and not _agree(late, length):
             order = np.argsort(late, kind="stable")[np.argsort(np.argsort(length, kind="stable"))]
@@ -305,7 +305,7 @@ def _wavelength(source: Path) -> float | None:
         return None
     (carrier,) = found
     carrier = 1e6 * carrier if carrier is not None and 1e2 < carrier < 1e6 else carrier  # MHz
-    return SPEED_OF_LIGHT / carrier if carrier and carrier > 1e8 else None
+    return wavelength_of(carrier) if carrier and carrier > 1e8 else None
 
 
 def _isotropic(source: Path) -> bool:

@@ -24,7 +24,7 @@ from echoscape.reports.importing.columns_to_rows import Note
 from echoscape.reports.importing.sigmf_recording import Recording, read_recording
 from echoscape.scene import PlanarArray
 from echoscape.signals import EchoSnapshots, Waveform
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import wavenumber_of
 
 MOST_SUBCARRIERS = 65536
 """Longest snapshot: beyond it a recording is one of minutes, not of pulses."""
@@ -194,7 +194,7 @@ def _array(recording: Recording) -> tuple[PlanarArray, np.ndarray]:
             f"{path}: spatial:element_geometry of the first capture must have a known point "
             f"(x, y, z) [m] for each of {channels} channels; got {len(place)}"
         )
-    return _planar(place * frequency / SPEED_OF_LIGHT, look, path)
+    return _planar(place * wavenumber_of(frequency), look, path)
 
 
 def _planar(place: np.ndarray, look: PlanarArray, path: Path) -> tuple[PlanarArray, np.ndarray]:

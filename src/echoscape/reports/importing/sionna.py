@@ -17,7 +17,7 @@ from echoscape.checks import InputError
 from echoscape.estimation import PathEstimates
 from echoscape.reports.echo import Echoes
 from echoscape.reports.report import Reports
-from echoscape.units import SPEED_OF_LIGHT, wrap_angle
+from echoscape.units import length_of, wrap_angle
 
 _SAME_PLACE = 1e-3  # a receiver this near to a transmitter is the same station [m]
 
@@ -101,7 +101,7 @@ def echoes_from_sionna(
         for end in ("departure", "arrival") for part in ("azimuth", "zenith")
     }  # fmt: skip
     return Echoes(
-        estimates=dataclasses.replace(estimates, **stated, length_std=SPEED_OF_LIGHT * length),
+        estimates=dataclasses.replace(estimates, **stated, length_std=length_of(length)),
         target=np.full(len(receiver), target),
         time=np.zeros(len(receiver)),
         station_index=np.array([names.index(hearing[k]) for k in receiver]),
