@@ -165,3 +165,20 @@ def test_what_does_not_fit_together_is_refused(tmp_path):
     (tmp_path / "cirs.parquet").unlink()
     with pytest.raises(InputError, match=r"lacks cirs\.parquet"):
         import_reports(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "column", "value", "message"), [
+    ("cirs", "cir_re", [["x"]], "must be lists of numbers"),
+    ("cirs", "cir_delay", 4.0, "must be lists of numbers of one length"),
+    ("raypaths", "points", [[1.0, 2.0, 3.0]] * 2, "not all the same"),
+    ("raypaths", "ue_id", 0.5, "ue_id must hold whole numbers"),
+    ("raypaths", "ru_ant_el", "first", "must hold tuples of whole numbers"),
+    ("rus", "radiated_power", [4.0], "radiated_power must hold numbers"),
+    ("panels", "reference_freq", 1e300, "above Friis' law|isotropic antennas"),
+])  # fmt: skip
+def test_columns_of_other_kinds_are_refused(tmp_path, name, column, value, message):
+    file = write(tmp_path) / f"{name}.parquet"
+    rows = [{**row, column: value} for row in parquet.read_table(file).to_pylist()]
+    parquet.write_table(pa.Table.from_pylist(rows), file)
+    with pytest.raises(InputError, match=message):
+        import_reports(tmp_path)

@@ -107,49 +107,56 @@ def _read(folder: Path, name: str, needed: Sequence[str]) -> pa.Table:
     return pa.concat_tables([table.select(have) for table in tables], promote_options="permissive")
 
 
+def _values(table: pa.Table, name: str, kind: pa.DataType, source: object) -> list:
+    """Take a column of numbers, None where empty."""
+    try:
+        return table[name].cast(kind).to_pylist()
+    except pa.ArrowException:
+        what = "whole numbers" if pa.types.is_integer(kind) else "numbers"
+        raise InputError(f"{source}: {name} must hold {what}; export it again") from None
+
+
 def _keys(table: pa.Table, place: object) -> list[Link]:
-    columns = []
-    for name in ("time_idx", "ru_id", "ue_id"):
-        try:
-            columns.append(table[name].cast(pa.int64()).to_pylist())
-        except pa.ArrowException:
-            raise InputError(f"{place}: {name} must hold whole numbers") from None
+    columns = [_values(table, name, pa.int64(), place) for name in ("time_idx", "ru_id", "ue_id")]
     if any(each is None for column in columns for each in column):
         raise InputError(f"{place}: time_idx, ru_id and ue_id must be known in every row")
     return list(zip(*columns))
-
-
-def _element(value: Any) -> tuple[int, ...]:
-    """Read the numbers of an antenna element, a tuple, a list or a struct."""
-    if value is None:
-        return ()
-    return tuple(int(each) for each in (value.values() if isinstance(value, dict) else value))
 
 
 def _point(value: Any) -> list[float]:
     return [float(each) for each in (value.values() if isinstance(value, dict) else value)]
 
 
-def _elements(table: pa.Table, name: str) -> list[tuple[int, ...]]:
+def _elements(table: pa.Table, name: str, place: object) -> list[tuple[int, ...]]:
+    """Read the numbers of antenna elements: tuples, lists or structs."""
     if name not in table.column_names:
         return [()] * table.num_rows
-    return [_element(each) for each in table[name].to_pylist()]
+    try:
+        return [
+            tuple(int(n) for n in (each.values() if isinstance(each, dict) else each or ()))
+            for each in table[name].to_pylist()
+        ]
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{place}: {name} must hold tuples of whole numbers") from None
 
 
 def _links(table: pa.Table, source: Path) -> dict[Link, list[np.ndarray]]:
     """Gather the points of every link's rays, those of its first pair of elements."""
     found: dict[Link, dict[tuple, list[np.ndarray]]] = {}
-    keys = _keys(table, f"{source}: raypaths")
-    sent, heard = _elements(table, "ru_ant_el"), _elements(table, "ue_ant_el")
+    place = f"{source}: raypaths"
+    keys = _keys(table, place)
+    sent, heard = (_elements(table, name, place) for name in ("ru_ant_el", "ue_ant_el"))
     for row, (key, points) in enumerate(zip(keys, table["points"].to_pylist())):
         try:
             trail = np.array([_point(each) for each in points or ()], float).reshape(-1, 3)
         except (TypeError, ValueError, AttributeError):
             trail = np.zeros((0, 3))
-        if len(trail) < 2 or not np.isfinite(trail).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            length = _lengths([trail])[0]
+        if len(trail) < 2 or not 0 < length < 1e12:
             raise InputError(
                 f"{source}: points in row {row + 1} of raypaths must be two or more finite places "
-                "(x, y, z) from the RU to the UE"
+                "(x, y, z) from the RU to the UE, not all the same"
             )
         found.setdefault(key, {}).setdefault((sent[row][:2], heard[row][:2]), []).append(trail)
     return {key: by_element[min(by_element)] for key, by_element in found.items()}
@@ -158,21 +165,22 @@ def _links(table: pa.Table, source: Path) -> dict[Link, list[np.ndarray]]:
 def _taps(table: pa.Table, source: Path) -> dict[Link, dict[tuple, np.ndarray]]:
     """Gather delay and power of every pair of polarisations at each link's first elements."""
     found: dict[Link, dict[tuple, np.ndarray]] = {}
-    keys = _keys(table, f"{source}: cirs")
-    sent, heard = _elements(table, "ru_ant_el"), _elements(table, "ue_ant_el")
+    place = f"{source}: cirs"
+    keys = _keys(table, place)
+    sent, heard = (_elements(table, name, place) for name in ("ru_ant_el", "ue_ant_el"))
     parts = (table[name].to_pylist() for name in ("cir_re", "cir_im", "cir_delay"))
     for row, (key, *lists) in enumerate(zip(keys, *parts)):
         try:
             real, imaginary, delay = (np.asarray(each or (), float) for each in lists)
         except (TypeError, ValueError):
             real, imaginary, delay = np.zeros(1), np.zeros(0), np.zeros(0)
-        if not len(real) == len(imaginary) == len(delay):
+        if not real.shape == imaginary.shape == delay.shape == (real.size,):
             raise InputError(
                 f"{source}: cir_re, cir_im and cir_delay in row {row + 1} of cirs must be lists of "
                 "numbers of one length"
             )
-        if not np.isfinite([*real, *imaginary, *delay]).all():
-            raise InputError(f"{source}: row {row + 1} of cirs must hold finite numbers")
+        if not (np.abs([*real, *imaginary, *delay]) < 1e9).all():
+            raise InputError(f"{source}: row {row + 1} of cirs must hold finite numbers below 1e9")
         pair = (sent[row], heard[row])
         found.setdefault(key, {})[pair] = np.stack([delay, real**2 + imaginary**2])
     first = {}
@@ -289,36 +297,37 @@ def _radiated(source: Path) -> dict[int, float]:
     if _find(source, "rus") is None:
         return {}
     table = _read(source, "rus", ("ID", "radiated_power"))
-    return {
-        int(ru): float(watts)
-        for ru, watts in zip(table["ID"].to_pylist(), table["radiated_power"].to_pylist())
-        if ru is not None and watts is not None
-    }
+    numbers = _values(table, "ID", pa.int64(), f"{source}: rus")
+    powers = _values(table, "radiated_power", pa.float64(), f"{source}: rus")
+    known = [watts is not None and math.isfinite(watts) for watts in powers]
+    return {ru: watts for ru, watts, there in zip(numbers, powers, known) if there}
 
 
 def _wavelength(source: Path) -> float | None:
     """Read the carrier of the panels, where they share one that is a frequency in Hz."""
     if _find(source, "panels") is None:
         return None
-    found = set(_read(source, "panels", ("reference_freq",))["reference_freq"].to_pylist())
+    table = _read(source, "panels", ("reference_freq",))
+    found = set(_values(table, "reference_freq", pa.float64(), f"{source}: panels"))
     if len(found) != 1:
         return None
     (carrier,) = found
     carrier = 1e6 * carrier if carrier is not None and 1e2 < carrier < 1e6 else carrier  # MHz
-    return wavelength_of(carrier) if carrier and carrier > 1e8 else None
+    return wavelength_of(carrier) if carrier and 1e8 < carrier < 1e13 else None
 
 
 def _isotropic(source: Path) -> bool:
     if _find(source, "patterns") is None:
         return False
-    kinds = _read(source, "patterns", ("pattern_type",))["pattern_type"].to_pylist()
+    table = _read(source, "patterns", ("pattern_type",))
+    kinds = _values(table, "pattern_type", pa.int64(), f"{source}: patterns")
     return bool(kinds) and set(kinds) == {0}
 
 
 def _without_rays(source: Path, links) -> int:
     if _find(source, "ues") is None:
         return 0
-    known = set(_read(source, "ues", ("ID",))["ID"].to_pylist())
+    known = set(_values(_read(source, "ues", ("ID",)), "ID", pa.int64(), f"{source}: ues"))
     return len(known - {ue for _, _, ue in links})
 
 

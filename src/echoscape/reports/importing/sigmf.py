@@ -237,6 +237,8 @@ def _when(recording: Recording, used, rate: float) -> tuple[np.ndarray, np.ndarr
             own += (at - recording.start(capture)) / rate
         time[k] = at / rate if own is None else own
         number = recording.number("echoscape:target", capture)
+        if number is not None and not (abs(number) < 2**53 and number == int(number)):
+            raise InputError(f"{recording.path}: echoscape:target must be a whole number")
         target[k] = k if number is None else int(number)
     return time, target
 
