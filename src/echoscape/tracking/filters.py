@@ -99,7 +99,7 @@ class JointFilter(TrackingFilter):
     probability 1e-4 with 5 numbers."""
     memory: float = 3.0
     """How long a point that is not detected is remembered [s]."""
-    sure: float = 0.98
+    sure: float = 0.999
     """Probability from which on the type of an image counts as decided."""
     recognised: float = 5.0
     """Log-ratio from which on an image after an odd number of walls becomes that of one wall."""

@@ -1,8 +1,8 @@
 """Detections move the user and all points at once: the iterated Kalman update of the joint filter.
 
-A path depends on the user and on one point only, so the gain needs few columns of the covariance;
-paths are taken a handful at a time.  All of an instant are linearised at one state, that which the
-pass before found, so the handfuls together are one update, and their order does not matter.
+A path depends on the user and on one point only, so the gain needs few columns of the covariance.
+All paths of an instant are one update, linearised at the state that the pass before found; the
+covariance is that of the last pass.
 
 Takes a `JointState`, what was measured, and which slot each detection belongs to.
 Gives the state after the measurement.
@@ -13,9 +13,9 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Bool, Float, Int
 
-from echoscape.numerics.kalman import Gaussian, condition
 from echoscape.numerics.small import mahalanobis
 from echoscape.tracking.anchor import AnchorType, path_residual, predict_with_slope
 from echoscape.tracking.association import best_pairs, likeliest_pairs, pair_probabilities
@@ -28,6 +28,8 @@ from echoscape.tracking.joint_state import (
     local_coordinates,
 )
 
+SURE_STD = 1.0
+"""Level deviation of a user below which its position tells line of sight [m]."""
 _PREDICT = (0, 0, 0, 0, None, None)
 
 
@@ -96,7 +98,13 @@ def match_detections(
     used = slots.identity >= 0
     possible = (squared < settings.gate) & used[:, None] & seen.valid[None, :]
     direct = jnp.arange(seen.valid.shape[0]) == sight
-    possible = possible & (~direct[None, :] | (slots.kind == AnchorType.STATION)[:, None])
+    own = (slots.kind == AnchorType.STATION)[:, None]
+    possible = possible & (~direct[None, :] | own)
+    # a user who may be anywhere has the station's gate open to images: only what passes the test of
+    # line of sight is the station's then; powers that are not known cannot be tested
+    placed = jnp.trace(state.covariance[:2, :2]) < SURE_STD**2
+    tested = direct | placed | jnp.isnan(seen.log_power)
+    possible = possible & (tested[None, :] | ~own)
     log_odds = (
         jnp.log(exists * settings.detection)[:, None]
         + log_likelihood
@@ -132,67 +140,71 @@ def update_joint(
     detection inside a gate does little harm.
     """
     slots = state.slots
-    chunk = settings.chunk
     matched = match.detection >= 0
     order = jnp.argsort(~matched, stable=True)
-    total = matched.sum()
-    chunks = (total + chunk - 1) // chunk
-    which = jnp.maximum(match.detection, 0)
-    measured, variance = seen.measured[which], seen.std[which] ** 2
-    used = jnp.broadcast_to(matched[:, None], measured.shape)
-    used = used.at[:, 3].min(slots.kind != AnchorType.UNDECIDED)
-    freedom = settings.degrees_of_freedom
+    most = min(seen.valid.shape[0], matched.shape[0])
+    sizes = sorted({min(most, size) for size in (settings.chunk, 2 * settings.chunk, most)})
+    branch = jnp.sum(matched.sum() > jnp.array(sizes[:-1], int))
 
-    def relinearised(number, carry):
-        at, _ = carry
-        local = jnp.concatenate(
-            [
-                jnp.broadcast_to(at[SHARED], (len(matched), len(SHARED))),
-                at[USER:].reshape(-1, PER_SLOT),
-            ],
-            axis=1,
-        )
+    def take(count):
+        def update():
+            return _condition_on(state, seen, match, order[:count], station, settings)
+
+        return update
+
+    mean, covariance = jax.lax.switch(branch, [take(count) for count in sizes])
+    return eqx.tree_at(lambda s: (s.mean, s.covariance), state, (mean, covariance))
+
+
+def _condition_on(
+    state: JointState,
+    seen: Detections,
+    match: Match,
+    slot: Int[Array, " path"],
+    station: Float[Array, "3"],
+    settings: JointFilter,
+) -> tuple[Float[Array, " coordinate"], Float[Array, "coordinate coordinate"]]:
+    """Condition on the detections of some slots; those without one change nothing."""
+    kind = state.slots.kind[slot]
+    signs = state.slots.reflection[slot], state.slots.vertical_reflection[slot]
+    detection, distance = match.detection[slot], match.distance[slot]
+    which = jnp.maximum(detection, 0)
+    measured, variance = seen.measured[which], seen.std[which] ** 2
+    used = jnp.broadcast_to((detection >= 0)[:, None], measured.shape)
+    used = used.at[:, 3].min(kind != AnchorType.UNDECIDED)
+    own = USER + PER_SLOT * slot[:, None] + jnp.arange(PER_SLOT)[None]
+    column = jnp.concatenate([jnp.tile(SHARED, (len(slot), 1)), own], axis=1)
+    block = state.covariance[:, column]
+    freedom = settings.degrees_of_freedom
+    rows = 5 * len(slot)
+
+    def linearise(at, squared):
+        """Residual, derivative's covariance with the state, and Cholesky factor."""
         predicted, slope = jax.vmap(predict_with_slope, _PREDICT)(
-            local, slots.kind, slots.reflection, slots.vertical_reflection, station, state.pivot
+            at[column], kind, *signs, station, state.pivot
         )
         residual = jnp.where(used, jax.vmap(path_residual)(measured, predicted), 0.0)
         # before the first pass, a residual may come of the state as well as of the path
-        squared = jnp.sum(residual**2 / variance, axis=1)
-        squared = jnp.where(number == 0, match.distance, squared)
+        squared = jnp.where(squared < 0, jnp.sum(residual**2 / variance, axis=1), squared)
         noise = variance / jnp.minimum(1.0, (freedom + 5) / (freedom + squared))[:, None]
         slope = jnp.where(used[..., None], slope, 0.0)
         noise = jnp.where(used, noise, 1.0)
+        spread = jnp.einsum("dpk,pak->dpa", block, slope)
+        inner = jnp.einsum("pak,pkqb->paqb", slope, spread[column]).reshape(rows, rows)
+        lower = jnp.linalg.cholesky(inner + jnp.diag(noise.reshape(-1)))
+        rest = residual - jnp.einsum("pak,pk->pa", slope, (state.mean - at)[column])
+        return rest.reshape(-1), spread.reshape(-1, rows), lower
 
-        def take(i, belief):
-            slot = jax.lax.dynamic_slice(order, (i * chunk,), (chunk,))
-            present = (i * chunk + jnp.arange(chunk) < total)[:, None]
-            column = USER + PER_SLOT * slot[:, None] + jnp.arange(PER_SLOT)[None]
-            tall = jnp.where(present[..., None], slope[slot], 0.0)
-            mean, covariance = belief.mean, belief.covariance
-            moved = jnp.concatenate(
-                [
-                    jnp.broadcast_to((mean - at)[SHARED], (chunk, len(SHARED))),
-                    (mean - at)[column],
-                ],
-                axis=1,
-            )
-            rest = jnp.where(present, residual[slot], 0.0) - jnp.einsum("sac,sc->sa", tall, moved)
-            near, far = tall[..., : len(SHARED)], tall[..., len(SHARED) :]
-            spread = jnp.einsum("dk,sak->dsa", covariance[:, SHARED], near)
-            spread = spread + jnp.einsum("dsk,sak->dsa", covariance[:, column], far)
-            inner = jnp.einsum("sak,ktb->satb", near, spread[SHARED])
-            inner = inner + jnp.einsum("sak,sktb->satb", far, spread[column])
-            inner = inner.reshape(5 * chunk, 5 * chunk)
-            inner = inner + jnp.diag(jnp.where(present, noise[slot], 1.0).reshape(-1))
-            return condition(belief, rest.reshape(-1), inner, spread.reshape(-1, 5 * chunk).T)
+    def again(number, at):
+        rest, spread, lower = linearise(at, jnp.where(number == 0, distance, -1.0))
+        return state.mean + spread @ cho_solve((lower, True), rest)
 
-        belief = jax.lax.fori_loop(0, chunks, take, prior)
-        return belief.mean, belief.covariance
-
-    prior = Gaussian(state.mean, state.covariance)
-    carry = (state.mean, state.covariance)
-    mean, covariance = jax.lax.fori_loop(0, settings.passes, relinearised, carry)
-    return eqx.tree_at(lambda s: (s.mean, s.covariance), state, (mean, covariance))
+    at = jax.lax.fori_loop(0, settings.passes - 1, again, state.mean)
+    last = jnp.where(jnp.asarray(settings.passes) > 1, -1.0, distance)
+    rest, spread, lower = linearise(at, last)
+    root = solve_triangular(lower, spread.T, lower=True)
+    innovation = solve_triangular(lower, rest, lower=True)
+    return state.mean + root.T @ innovation, state.covariance - root.T @ root
 
 
 def residual_mean(

@@ -30,7 +30,7 @@ from echoscape.tracking.joint_state import (
     USER,
     JointState,
 )
-from echoscape.tracking.joint_update import Detections, Match
+from echoscape.tracking.joint_update import SURE_STD, Detections, Match
 from echoscape.units import wrap_angle
 
 WITHIN = 3.0
@@ -136,7 +136,7 @@ def follow_sight(
         sight.level,
     )
     # one that agrees by chance while the user may be anywhere tells no level
-    sure = jnp.trace(state.covariance[:2, :2]) < 1.0
+    sure = jnp.trace(state.covariance[:2, :2]) < SURE_STD**2
     return eqx.tree_at(
         lambda s: (
             s.health.pending, s.health.pending_time, s.health.sight, s.health.sight_level,

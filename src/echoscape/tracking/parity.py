@@ -58,6 +58,8 @@ def compare_parities(
     sense = jnp.array([1.0, -1.0])
     offset = wrap_angle(departure[:, None] - sense[None] * bearing[:, None])
     first = slots.epochs == 0
+    # the bearing's own error has one sign under one hypothesis and the other under the other
+    noise = noise + _bearing_variance(local, covariance)
     before = slots.offset_variance + _WANDER**2 * noise
     innovation = wrap_angle(offset - slots.offset)
     total = before + noise
@@ -104,6 +106,17 @@ def compare_parities(
          jnp.where(refuted, 0, epochs)),
     )  # fmt: skip
     return eqx.tree_at(lambda s: s.slots, state, new)
+
+
+def _bearing_variance(
+    local: Float[Array, "slot 10"], covariance: Float[Array, "slot 10 10"]
+) -> Float[Array, " slot"]:
+    """Propagate the covariance of user and anchor to the bearing between them [rad^2]."""
+    toward = local[:, :2] - local[:, 6:8]
+    across = jnp.stack([-toward[:, 1], toward[:, 0]], axis=1)
+    across = across / jnp.sum(toward**2, axis=1, keepdims=True)
+    slope = jnp.zeros(local.shape).at[:, :2].set(across).at[:, 6:8].set(-across)
+    return jnp.einsum("sc,scd,sd->s", slope, covariance, slope)
 
 
 def _excess_with_slope(

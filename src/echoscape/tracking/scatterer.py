@@ -14,6 +14,7 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from echoscape.numerics.kalman import Gaussian, condition
@@ -33,6 +34,8 @@ from echoscape.tracking.joint_update import Detections, Match, residual_mean
 
 _LEAST = 0.5  # a path longer than the direct one by less tells no point [m]
 _MOST = 3.0  # what one detection may say for or against [nat]
+_KNOWN = 0.5  # level deviation of a user from whose place points can be judged [m]
+_LEAVING = np.array([0, 3, 4])  # length and departure among `MEASURED`
 _WANDER = 0.05  # how far a scatterer's centre may wander between epochs [m/sqrt(s)]
 
 
@@ -50,20 +53,10 @@ def place_point(
         The point [m], its covariance, and the log-odds that something scatters there: the prior's,
         less what the directions of departure and arrival miss one another by.
     """
-    given = measured[jnp.array([0, 3, 4])]
-
-    def place(given, user):
-        length, azimuth, zenith = given
-        across = jnp.sin(zenith)
-        ahead = jnp.stack([across * jnp.cos(azimuth), across * jnp.sin(azimuth), jnp.cos(zenith)])
-        toward = user - station
-        rest = jnp.maximum(length - toward @ ahead, 0.1)
-        reach = jnp.maximum(length**2 - toward @ toward, 0.1) / (2 * rest)
-        return station + reach * ahead
-
-    point = place(given, user)
-    by_given, by_user = jax.jacfwd(place, (0, 1))(given, user)
-    noise = std[jnp.array([0, 3, 4])] ** 2
+    given = measured[_LEAVING]
+    point = _on_ray(given, user, station)
+    by_given, by_user = jax.jacfwd(_on_ray, (0, 1))(given, user, station)
+    noise = std[_LEAVING] ** 2
     covariance = (by_given * noise[None]) @ by_given.T + by_user @ user_covariance @ by_user.T
     predicted, by_point, by_place = _predict(point, user, station)
     residual = path_residual(measured, predicted)[1:3]
@@ -76,6 +69,17 @@ def place_point(
     odds = prior - 0.5 * squared
     unclear = measured[0] - jnp.linalg.norm(user - station) < _LEAST
     return point, covariance, jnp.where(unclear, NEVER, jnp.maximum(odds, NEVER))
+
+
+def _on_ray(given, user, station):
+    """Find the point on the ray of departure that makes a path as long as it is."""
+    length, azimuth, zenith = given
+    across = jnp.sin(zenith)
+    ahead = jnp.stack([across * jnp.cos(azimuth), across * jnp.sin(azimuth), jnp.cos(zenith)])
+    toward = user - station
+    rest = jnp.maximum(length - toward @ ahead, 0.1)
+    reach = jnp.maximum(length**2 - toward @ toward, 0.1) / (2 * rest)
+    return station + reach * ahead
 
 
 def compare_scatterers(
@@ -97,6 +101,7 @@ def compare_scatterers(
     here = array_station(station, state.pivot, state.mean[HEADING])
     loose = jnp.sqrt(jnp.diagonal(state.covariance))
     settled = (loose[CLOCK] < 0.3) & (loose[HEADING] + loose[STATION_HEADING] < 0.01)
+    settled = settled & (loose[0] ** 2 + loose[1] ** 2 < _KNOWN**2)
     point, covariance, density = update(
         slots.point, slots.point_covariance, seen.measured[which] - correction[None],
         seen.std[which],
@@ -115,8 +120,13 @@ def compare_scatterers(
     count = slots.kind.shape[0]
     rotation = jnp.zeros((count, 1))
     spread = jnp.zeros((count, PER_SLOT, PER_SLOT)).at[:, :3, :3].set(covariance)
+    # the point was placed from where the user was believed to be, so it shares the user's error
+    by_user = jax.vmap(jax.jacfwd(_on_ray, 1), (0, None, None))(
+        (seen.measured[which] - correction[None])[:, _LEAVING], state.mean[:3], here
+    )
+    from_shared = jnp.zeros((count, PER_SLOT, 6)).at[:, :3, :3].set(by_user)
     state = set_coordinates(
-        state, found, jnp.concatenate([point, rotation], axis=1), jnp.zeros((count, PER_SLOT, 6)),
+        state, found, jnp.concatenate([point, rotation], axis=1), from_shared,
         spread.at[:, 3, 3].set(1.0),
     )  # fmt: skip
     new = eqx.tree_at(

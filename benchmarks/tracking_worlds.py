@@ -1,0 +1,230 @@
+"""How near and how honest is the joint filter, in worlds of walls whose paths are exact?
+
+Scenes of `tests.worlds.routes`, walks through cities of ray tracers where their meshes are given,
+and a ray-traced route where that is given.  A row is a case; RMSE of the level position is median
+and worst over worlds and seeds.  NEES of the level position is 2 where the covariance is honest;
+*bad* is the share of instants called tracked whose error is above 3 m and above 3 claimed standard
+deviations; *unflagged* is the RMSE of the instants called tracked, and their share.
+
+    PYTHONPATH=src:. python benchmarks/tracking_worlds.py --seeds 3 --cities FOLDER --route FILE
+"""
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from echoscape.studies.isac_channel.world import Route, observe_route, read_route
+from echoscape.tracking import AnchorType, JointFilter, UserStatus, track
+from echoscape.units import SPEED_OF_LIGHT
+from tests.worlds.routes import SCENES, city_route, scene_route
+
+jax.config.update("jax_enable_x64", True)
+
+TUNED = ("munich_a", "etoile_a")
+CLAIMED = ("munich_b", "etoile_b")
+CLOCK, HEADING = 10e-9 * SPEED_OF_LIGHT, np.radians(3.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What is done to the observations of a route, and how they are followed."""
+
+    missed: float = 0.1
+    false: float = 0.05
+    noise: float = 1.0
+    every: int = 1
+    clock: float = 0.0
+    heading: float = 0.0
+    start: float = 0.0
+    unknown: tuple[str, ...] = ()
+    motion: str = "pedestrian"
+    smooth: bool = False
+
+
+CITY_CASES = {
+    "clean": Case(0.0, 0.0),
+    "10 % missed, 5 % false": Case(),
+    "smoothed": Case(smooth=True),
+    "noise x 3": Case(noise=3.0),
+    "30 % missed": Case(missed=0.3),
+    "5 Hz": Case(every=2),
+    "clock 10 ns, declared": Case(clock=CLOCK, unknown=("clock",)),
+    "heading 3 deg, declared": Case(heading=HEADING, unknown=("heading",)),
+    "clock 10 ns, undeclared": Case(clock=CLOCK),
+    "heading 3 deg, undeclared": Case(heading=HEADING),
+    "start 15 m wrong": Case(start=15.0),
+}
+SCENE_CASES = {
+    "room": Case(0.05, 0.02),
+    "corridor": Case(0.05, 0.02),
+    "street": Case(0.05, 0.02),
+    "into_shadow": Case(0.05, 0.02),
+    "car": Case(0.05, 0.02, motion="vehicle"),
+    "uav": Case(0.05, 0.02, motion="uav"),
+}
+
+
+def load(name, cities, traced, cache):
+    """Trace or read a route; traced ones are kept in a folder where one is given."""
+    if name == "shared":
+        return read_route(traced)
+    if name in SCENES:
+        return scene_route(name)
+    file = None if cache is None else Path(cache) / f"{name}.npz"
+    if file is not None and file.exists():
+        with np.load(file) as stored:
+            return Route(**stored)
+    route = city_route(name, cities)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(file, **{f.name: getattr(route, f.name) for f in dataclasses.fields(route)})
+    return route
+
+
+def follow(route, case, seed, settings):
+    """Follow one walk; give the tracks and the route as it was observed."""
+    cut = slice(None, None, case.every)
+    fields = ("time", "position", "velocity", "path", "power")
+    route = dataclasses.replace(route, **{name: getattr(route, name)[cut] for name in fields})
+    rng = np.random.default_rng([seed, 7])
+    seen = observe_route(
+        route, rng, missed=case.missed, false=case.false, length_std=0.3 * case.noise,
+        departure_std=0.5 * case.noise, arrival_std=1.0 * case.noise,
+    )  # fmt: skip
+    paths = seen.estimates
+    azimuth = paths.arrival_azimuth + np.where(paths.valid, case.heading, 0.0)
+    paths = dataclasses.replace(
+        paths,
+        length=paths.length + np.where(paths.valid, case.clock, 0.0),
+        arrival_azimuth=(azimuth + np.pi) % (2 * np.pi) - np.pi,
+    )
+    known = np.zeros(len(route.time), bool)
+    seen = eqx.tree_at(lambda s: (s.estimates, s.user_known), seen, (paths, known))
+    angle = 2.4 * seed + 0.7
+    shift = case.start * np.array([np.cos(angle), np.sin(angle), 0.0])
+    method = settings.with_motion(case.motion).with_unknown(*case.unknown)
+    found = track(
+        seen, route.station, method, start=route.position[0] + shift,
+        start_velocity=route.velocity[0], smooth=case.smooth,
+    )  # fmt: skip
+    return found, route
+
+
+def score(found, route):
+    """Error and honesty of one walk."""
+    wrong = np.asarray(found.record.user)[:, :3] - route.position
+    level = np.linalg.norm(wrong[:, :2], axis=1)
+    covariance = np.asarray(found.record.user_covariance)[:, :2, :2]
+    nees = np.einsum("ti,tij,tj->t", wrong[:, :2], np.linalg.pinv(covariance), wrong[:, :2])
+    std = np.sqrt(np.trace(covariance, axis1=1, axis2=2))
+    tracked = found.user_status == UserStatus.TRACKED
+    length = np.linalg.norm(route.position - route.station, axis=1)
+    direct = np.abs(route.path[..., 0] - length[:, None]) < 1e-6
+    sight = (direct & (route.power > 0)).any(axis=1)
+    first = np.flatnonzero(sight)
+    after = np.arange(len(level)) >= (first[0] if len(first) else len(level))
+    since = np.cumsum(sight) * np.median(np.diff(route.time))
+    flagged = np.flatnonzero(after & ~tracked)
+    begin = route.time[first[0]] if len(first) else np.nan
+    heading = np.asarray(found.record.nuisance)[:, 2]
+    return {
+        "rmse": rms(level),
+        "height": rms(wrong[:, 2]),
+        "nees": nees.mean(),
+        "bad": ((level > 3) & (level > 3 * std) & tracked).mean(),
+        "unflagged": rms(level[tracked]) if tracked.any() else np.nan,
+        "tracked": tracked.mean(),
+        # seconds from the first line of sight to the first instant not called tracked
+        "flag": route.time[flagged[0]] - begin if len(flagged) else np.inf,
+        "flagged after": (~tracked[after & (since > 5)]).mean() if (since > 5).any() else np.nan,
+        "after sight": rms(level[since > 3]) if (since > 3).any() else np.nan,
+        "heading": np.degrees(heading[sight & (since > 3)]),
+        "kept": np.mean(np.asarray(found.record.kind) == AnchorType.SCATTERER),
+    }
+
+
+def rms(values):
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def row(name, worlds, case, seeds, settings, routes, verbose=False):
+    """Print a case over worlds and seeds."""
+    rows = []
+    begin = time.process_time()
+    for world in worlds:
+        for seed in range(seeds):
+            found, route = follow(routes(world), case, seed, settings)
+            rows.append(score(found, route))
+            if verbose:
+                each = rows[-1]
+                print(
+                    f"    {world:10} seed {seed}: {each['rmse']:6.2f} m, NEES {each['nees']:7.1f}, "
+                    f"bad {each['bad']:.3f}, unflagged {each['unflagged']:.2f} m, "
+                    f"tracked {each['tracked']:.0%}, after sight {each['after sight']:.2f}",
+                    flush=True,
+                )
+    table = {key: np.array([each[key] for each in rows]) for key in rows[0] if key != "heading"}
+    extra = ""
+    if case.start:
+        extra = f"; 3 s after sight {np.median(table['after sight']):.2f} "
+        extra += f"[{np.max(table['after sight']):.2f}] m"
+    if (case.clock or case.heading) and not case.unknown:
+        extra = f"; flagged after {np.median(table['flag']):.1f} [{np.max(table['flag']):.1f}] s, "
+        extra += f"then for {np.mean(table['flagged after']):.0%}"
+    if "heading" in case.unknown:
+        wrong = np.concatenate([each["heading"] for each in rows]) - np.degrees(case.heading)
+        extra = f"; heading in sight off by {rms(wrong):.2f} deg"
+    print(
+        f"{name:27} {np.median(table['rmse']):6.2f} [{table['rmse'].max():6.2f}] m, "
+        f"NEES {table['nees'].mean():6.1f} [{table['nees'].max():6.1f}], "
+        f"bad {table['bad'].mean():.3f} [{table['bad'].max():.3f}], "
+        f"unflagged {np.nanmedian(table['unflagged']):.2f} [{np.nanmax(table['unflagged']):.2f}] m "
+        f"over {table['tracked'].mean():.0%}, height {np.median(table['height']):.2f} m{extra}; "
+        f"{time.process_time() - begin:.0f} s",
+        flush=True,
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cities", help="folder of etoile.npz and munich.npz")
+    parser.add_argument("--route", help="ray-traced route, .npz")
+    parser.add_argument("--cache", help="folder for traced routes")
+    parser.add_argument("--only", default="", help="words that a row's name must have one of")
+    parser.add_argument("--tuned", action="store_true", help="walks used for tuning, not others")
+    parser.add_argument("--each", action="store_true", help="print every walk")
+    parser.add_argument("--set", action="append", default=[], help="setting=value of the filter")
+    given = parser.parse_args()
+    changes = {name: float(value) for name, value in (each.split("=") for each in given.set)}
+    settings = dataclasses.replace(JointFilter(), **changes)
+    kept = {}
+
+    def routes(name):
+        if name not in kept:
+            kept[name] = load(name, given.cities, given.route, given.cache)
+        return kept[name]
+
+    def wanted(name):
+        return any(word in name for word in given.only.split(",")) if given.only else True
+
+    for name, case in SCENE_CASES.items():
+        if wanted(name):
+            row(name, [name], case, given.seeds, settings, routes, given.each)
+    if given.cities:
+        for name, case in CITY_CASES.items():
+            if wanted(name):
+                walks = TUNED if given.tuned else CLAIMED
+                row(name, walks, case, given.seeds, settings, routes, given.each)
+    if given.route and wanted("shared route"):
+        seeds = min(given.seeds, 3)
+        row("shared route", ["shared"], Case(), seeds, settings, routes, given.each)
+
+
+if __name__ == "__main__":
+    main()
