@@ -17,11 +17,11 @@ from pathlib import Path
 import equinox as eqx
 import jax
 import numpy as np
+from tests.worlds.routes import SCENES, city_route, scene_route
 
 from echoscape.studies.isac_channel.world import Route, observe_route, read_route
 from echoscape.tracking import AnchorType, JointFilter, UserStatus, track
 from echoscape.units import SPEED_OF_LIGHT
-from tests.worlds.routes import SCENES, city_route, scene_route
 
 jax.config.update("jax_enable_x64", True)
 
@@ -131,7 +131,7 @@ def score(found, route):
     since = np.cumsum(sight) * np.median(np.diff(route.time))
     flagged = np.flatnonzero(after & ~tracked)
     begin = route.time[first[0]] if len(first) else np.nan
-    heading = np.asarray(found.record.nuisance)[:, 2]
+    heading = -np.asarray(found.record.nuisance)[:, 2]  # arrivals fall as the array turns
     return {
         "rmse": rms(level),
         "height": rms(wrong[:, 2]),
@@ -201,8 +201,11 @@ def main():
     parser.add_argument("--each", action="store_true", help="print every walk")
     parser.add_argument("--set", action="append", default=[], help="setting=value of the filter")
     given = parser.parse_args()
-    changes = {name: float(value) for name, value in (each.split("=") for each in given.set)}
-    settings = dataclasses.replace(JointFilter(), **changes)
+    changes = dict(each.split("=") for each in given.set)
+    kinds = {name: type(getattr(JointFilter(), name)) for name in changes}
+    settings = dataclasses.replace(
+        JointFilter(), **{name: kinds[name](value) for name, value in changes.items()}
+    )
     kept = {}
 
     def routes(name):

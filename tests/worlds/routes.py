@@ -110,7 +110,7 @@ def corridor(rate=10.0):
     """Walk along an L of two corridors 3 m wide; the station is at the end of the first."""
     outline = [(0, 0), (30, 0), (30, 25), (27, 25), (27, 3), (0, 3)]
     mesh = buildings([outline], 40.0, ground=60.0)
-    corners = [(4, 1.4), (28.6, 1.7), (28.4, 22)]
+    corners = [(4, 1.4), (28.6, 1.7), (28.4, 8)]  # no path of three reflections farther on
     return mesh, _turned(1.0, 1.9, 2.4), motion(corners, [1.1, 1.1], rate, 1.3)
 
 
@@ -133,14 +133,14 @@ def street(rate=10.0):
 def into_shadow(rate=10.0):
     """Walk along a street and turn by 90 degrees into another, out of sight."""
     mesh = buildings(_STREETS, 22.0)
-    corners = [(-45, -4), (1, -3), (2, -55)]
+    corners = [(-45, -4), (1, -3), (2, -38)]  # paths end beyond
     return mesh, _turned(-100, 7, 9.0), motion(corners, [1.3, 1.3], rate, 1.3)
 
 
 def car(rate=10.0):
     """Drive along a street at 11 m/s, brake, turn, and speed up again."""
     mesh = buildings(_STREETS, 22.0)
-    corners = [(-95, -3), (-20, -3), (-3, -3), (4, 6), (4, 105)]
+    corners = [(-95, -3), (-20, -3), (-3, -3), (4, 6), (4, 45)]
     return mesh, _turned(-105, 7, 9.0), motion(corners, [11, 6, 5, 10], rate, 1.5, 2.5)
 
 
@@ -159,7 +159,7 @@ SCENES = {f.__name__: f for f in (room, corridor, street, into_shadow, car, uav)
 def scene_route(name, rate=10.0):
     """Trace the walk of a scene once."""
     mesh, station, walk = SCENES[name](rate)
-    return trace_walk(mesh, station, *walk)
+    return trace_walk(mesh, station, *walk, depth=4)
 
 
 CITY_WALKS = {

@@ -126,10 +126,10 @@ class JointFilter(TrackingFilter):
     uncertain_share: float = 0.2
     """Share of strong detections from established points below which a user counts as
     uncertain."""
-    suspect_unknown: bool = eqx.field(static=True, default=False)
-    """Run a second filter that estimates clock and heading where this one does not, and call the
-    user uncertain once these differ from zero in sight of the station; takes as long again.  Off,
-    for on a sound walk it suspected a heading of 12 degrees once sight was lost."""
+    suspect_unknown: bool = eqx.field(static=True, default=True)
+    """Where line of sight contradicts the position, run a second filter that estimates clock and
+    heading where this one does not, and call the user uncertain once these differ from zero in
+    sight of the station."""
     lost_std: float = 10.0
     """Claimed level error from which on a user counts as lost [m]."""
 

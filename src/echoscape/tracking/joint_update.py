@@ -139,7 +139,6 @@ def update_joint(
     Errors follow a Student law: a path whose residual stays large counts less, so that a false
     detection inside a gate does little harm.
     """
-    slots = state.slots
     matched = match.detection >= 0
     order = jnp.argsort(~matched, stable=True)
     most = min(seen.valid.shape[0], matched.shape[0])

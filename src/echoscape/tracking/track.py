@@ -19,11 +19,12 @@ from echoscape.reports import Observations
 from echoscape.scene import StaticPoints
 from echoscape.tracking.bounce_tracks import track_bounces
 from echoscape.tracking.filters import BouncePoints, JointFilter, KnownUser, TrackingFilter
+from echoscape.tracking.health import contradicted, user_status
 from echoscape.tracking.joint import run_joint
 from echoscape.tracking.joint_update import Detections
 from echoscape.tracking.map_start import known_points
 from echoscape.tracking.smoother import smooth_user
-from echoscape.tracking.tracks import Tracks, track_status, user_status
+from echoscape.tracking.tracks import Tracks, track_status
 
 START_DIFFERENCE = 1.0
 """Two starts that differ by more contradict one another [m]."""
@@ -134,7 +135,8 @@ def track(
         if std == 0
     ]
     suspect = None
-    if settings.suspect_unknown and missing and not np.all(observations.user_known):
+    in_doubt = settings.suspect_unknown and bool(missing) and not observations.user_known.all()
+    if in_doubt and contradicted(record):
         suspect = jax.tree.map(np.asarray, run(settings.with_unknown(*missing)))
     if smooth and len(observations.time) > 1:
         step = float(np.median(np.diff(observations.time)))
@@ -144,7 +146,7 @@ def track(
         )  # fmt: skip
         record = eqx.tree_at(lambda r: (r.user, r.user_covariance), record, better)
     record = jax.tree.map(np.asarray, record)
-    status, reason = user_status(record, observations.user_known, settings, suspect)
+    status, reason = user_status(record, observations.user_known, settings, suspect, seen)
     return Tracks(
         time=observations.time,
         record=record,

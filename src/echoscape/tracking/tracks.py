@@ -15,15 +15,11 @@ from echoscape.checks import InputError
 from echoscape.display import Displayed, Status, span
 from echoscape.scene.static_points import PointKind, StaticPoints
 from echoscape.tracking.anchor import AnchorType
-from echoscape.tracking.filters import JointFilter
 from echoscape.tracking.record import Record
 from echoscape.tracking.track_management import ESTABLISHED
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-SUSPECT = 5.0
-"""Deviations by which clock or heading must differ from zero to be suspected."""
 
 
 class TrackStatus(Status):
@@ -211,77 +207,3 @@ def track_status(record: Record) -> Int[np.ndarray, "time slot"]:
     believed = np.where(seen, int(TrackStatus.TRACKED), int(TrackStatus.COASTING))
     status = np.where(hits < ESTABLISHED, int(TrackStatus.TENTATIVE), believed)
     return np.where(awake | (seen & (identity >= 0)), status, int(TrackStatus.ABSENT))
-
-
-def user_status(
-    record: Record,
-    known: Bool[np.ndarray, " time"],
-    settings: JointFilter,
-    suspect: Record | None = None,
-) -> tuple[Int[np.ndarray, " time"], tuple[str, ...]]:
-    """Tell what the user's position was worth at each instant, and why.
-
-    Args:
-        record: What the filter left.
-        known: Where the position was given.
-        settings: The limits.
-        suspect: What a filter left that estimates clock and heading too, where this one does not.
-    """
-    used = (np.asarray(record.detection) >= 0).any(axis=1)
-    status = np.where(used, int(UserStatus.TRACKED), int(UserStatus.COASTING))
-    reason = np.where(used, "", "nothing was detected").astype(object)
-    variance = np.asarray(record.user_covariance)
-    std = np.sqrt(np.maximum(variance[:, 0, 0] + variance[:, 1, 1], 0.0))
-    share, misfit = np.asarray(record.share), np.asarray(record.misfit)
-    pending = np.asarray(record.pending)
-
-    def flag(where, what, words):
-        status[where] = int(what)
-        for k in np.flatnonzero(where):
-            reason[k] = words(k)
-
-    uncertain = UserStatus.UNCERTAIN
-    flag(std > settings.uncertain_std, uncertain, lambda k: f"the claimed error is {std[k]:.2g} m")
-    flag(
-        misfit > settings.uncertain_misfit,
-        uncertain,
-        lambda k: f"older points are off by {misfit[k]:.2g} times the expected square",
-    )
-    flag(
-        share < settings.uncertain_share,
-        uncertain,
-        lambda k: f"established points explain {share[k]:.0%} of the strong detections",
-    )
-    flag(pending >= 3, uncertain, lambda k: "line of sight contradicts the position")
-    if suspect is not None:
-        value, sd = np.asarray(suspect.nuisance), np.asarray(suspect.nuisance_std)
-        station = np.asarray(suspect.kind) == AnchorType.STATION
-        sight = (station & (np.asarray(suspect.detection) >= 0)).any(axis=1)
-        last = np.maximum.accumulate(np.where(sight, np.arange(len(sight)), -1))
-        for index, least, words in (
-            (0, 0.5, "the clock seems to be {:.3g} m off; try unknown clock"),
-            (2, np.radians(0.5), "the heading seems to be {:.3g} rad off; try unknown heading"),
-        ):
-            off = (np.abs(value[:, index]) > SUSPECT * sd[:, index]) & (
-                np.abs(value[:, index]) > least
-            )
-            # Only line of sight tells a clock or a heading from a turned map: the verdict is
-            # of the last instant in sight.
-            judged = last[last >= 0]
-            suspected = np.zeros(len(off), bool)
-            suspected[last >= 0] = off[judged]
-            of = np.where(last >= 0, value[last, index], 0.0)
-            flag(suspected, uncertain, lambda k: words.format(of[k]))  # noqa: B023
-    flag(
-        share < 0.25 * settings.uncertain_share,
-        UserStatus.LOST,
-        lambda k: f"established points explain {share[k]:.0%} of the strong detections",
-    )
-    flag(std > settings.lost_std, UserStatus.LOST, lambda k: f"the claimed error is {std[k]:.2g} m")
-    flag(
-        np.asarray(record.relocated),
-        UserStatus.RELOCATED,
-        lambda k: "line of sight contradicted the position and moved it",
-    )
-    flag(np.asarray(known), UserStatus.KNOWN, lambda k: "")
-    return status, tuple(reason)
