@@ -21,7 +21,7 @@ from echoscape.tracking.joint_state import SHARED, USER, local_coordinates
 from echoscape.tracking.joint_update import Detections, Match
 from tests.worlds.walls import STATION, image_path, observe, sequences
 
-SMALL = JointFilter(slots=24, suspect_unknown=False)
+SMALL = JointFilter(slots=24, suspect_clock=False)
 # one compilation each, not one for every operation
 update_joint = eqx.filter_jit(joint_update.update_joint)
 predict_joint = eqx.filter_jit(joint_state.predict_joint)
@@ -57,7 +57,7 @@ def test_where_paths_stand_apart_the_likeliest_assignment_is_the_same(walk, monk
         return likeliest_pairs(*odds)
 
     monkeypatch.setattr(joint_update, "likeliest_pairs", likeliest)
-    other = JointFilter(slots=24, suspect_unknown=False, association="hungarian")
+    other = JointFilter(slots=24, suspect_clock=False, association="hungarian")
     velocity = (user[1] - user[0]) / (observations.time[1] - observations.time[0])
     again = track(observations, STATION, start=user[0], start_velocity=velocity, filter=other)
     assert asked

@@ -29,7 +29,7 @@ def test_walls_that_are_known_are_recognised_and_lessen_the_error():
     observations, user, velocity, _ = observe(np.random.default_rng(2), instants=60)
     normal = np.stack([wall[0] for wall in WALLS])
     walls = StaticPoints.from_walls(normal, np.array([wall[1] for wall in WALLS]))
-    filter = JointFilter(slots=24, suspect_unknown=False)
+    filter = JointFilter(slots=24, suspect_clock=False)
     start = {"start": user[0], "start_velocity": velocity}
     alone = track(observations, STATION, filter, **start)
     found = track(observations, STATION, filter, points=walls, **start)

@@ -51,7 +51,7 @@ SCENE_LIMITS = {
 @pytest.mark.parametrize("name", SCENE_LIMITS)
 def test_every_scene_is_followed_honestly(name):
     motion, limit, height_limit = SCENE_LIMITS[name]
-    found, wrong, squared = follow(name, JointFilter(suspect_unknown=False).with_motion(motion))
+    found, wrong, squared = follow(name, JointFilter(suspect_clock=False).with_motion(motion))
     level = np.linalg.norm(wrong[:, :2], axis=1)
     std = np.sqrt(np.trace(np.asarray(found.record.user_covariance)[:, :2, :2], axis1=1, axis2=2))
     bad = (level > 3) & (level > 3 * std) & (found.user_status == UserStatus.TRACKED)
@@ -71,7 +71,7 @@ def test_the_walk_through_the_sample_city_is_followed_and_keeps_its_paths():
     route = truth.route
     seen = observe_route(route, np.random.default_rng([0, 100]), missed=0.1, false=0.05)
     found = track(
-        seen, route.station, JointFilter(suspect_unknown=False), start=route.position[0],
+        seen, route.station, JointFilter(suspect_clock=False), start=route.position[0],
         start_velocity=route.velocity[0],
     )  # fmt: skip
     wrong = np.asarray(found.record.user)[:, :2] - route.position[:, :2]

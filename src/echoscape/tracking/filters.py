@@ -126,10 +126,9 @@ class JointFilter(TrackingFilter):
     uncertain_share: float = 0.2
     """Share of strong detections from established points below which a user counts as
     uncertain."""
-    suspect_unknown: bool = eqx.field(static=True, default=True)
-    """Where line of sight contradicts the position, run a second filter that estimates clock and
-    heading where this one does not, and call the user uncertain once these differ from zero in
-    sight of the station."""
+    suspect_clock: bool = eqx.field(static=True, default=True)
+    """From the first line of sight on, run a second filter that estimates the clock where this one
+    does not, and call the user uncertain once it differs from zero; takes as long again."""
     lost_std: float = 10.0
     """Claimed level error from which on a user counts as lost [m]."""
 

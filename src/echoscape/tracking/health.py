@@ -1,8 +1,8 @@
 """What the user's position was worth at each instant, and why, in words.
 
 A filter whose covariance is honest says most of it.  Line of sight says more: its two directions
-are opposite where headings are exact, and a filter that estimates clock and heading beside tells
-what they seem to be where line of sight contradicts the position.
+are opposite where headings are exact; and a filter that starts in sight with position and clock
+unknown tells what the clock seems to be, from images against line of sight.
 
 Takes the records of filters, and what was detected.
 Gives `UserStatus` and a reason for each instant.
@@ -19,16 +19,17 @@ from echoscape.tracking.tracks import UserStatus
 from echoscape.units import wrap_angle
 
 SUSPECT = 5.0
-"""Deviations by which clock or heading must differ from zero to be suspected."""
+"""Deviations by which a heading must differ from zero to be suspected."""
 FEWEST_IN_SIGHT = 10
 """Instants in sight over which a suspicion must hold."""
 MOST_IN_SIGHT = 50
 """Instants in sight over which directions are averaged."""
 PENDING_FEW = 3
 """Contradicting lines of sight within seconds from which on a position is uncertain."""
-CONTRADICTION = 1.25
-"""Median normalised innovation in sight from which on clock and heading are looked into; 1 is
-expected."""
+SUSPECT_CLOCK = 4.0
+"""Deviations by which a clock must differ from zero to be suspected."""
+LEAST_CLOCK = 0.5
+"""What it must differ by at least, times the speed of light [m]."""
 
 
 def user_status(
@@ -44,7 +45,7 @@ def user_status(
         record: What the filter left.
         known: Where the position was given.
         settings: The limits.
-        suspect: What a filter left that estimates clock and heading too, where this one does not.
+        suspect: What a filter left that estimates the clock too, where this one does not.
         seen: What was detected, for headings that line of sight contradicts.
     """
     used = (np.asarray(record.detection) >= 0).any(axis=1)
@@ -84,16 +85,15 @@ def user_status(
             ),
         )
     if suspect is not None:
-        value, sd = np.asarray(suspect.nuisance), np.asarray(suspect.nuisance_std)
+        clock = np.asarray(suspect.nuisance)[:, 0]
+        least = np.maximum(SUSPECT_CLOCK * np.asarray(suspect.nuisance_std)[:, 0], LEAST_CLOCK)
         sight = sight_of(suspect)
         last = np.maximum.accumulate(np.where(sight, np.arange(len(sight)), 0))
-        for index, least, words in (
-            (0, 0.5, "the clock seems to be {:.3g} m off; try unknown clock"),
-            (2, np.radians(0.5), "the heading seems to be {:.3g} rad off; try unknown heading"),
-        ):
-            off = np.abs(value[:, index]) > np.maximum(SUSPECT * sd[:, index], least)
-            judged = last_verdict(off, sight)
-            flag(judged, uncertain, lambda k: words.format(value[last[k], index]))  # noqa: B023
+        flag(
+            last_verdict(np.abs(clock) > least, sight),
+            uncertain,
+            lambda k: f"the clock seems to be {clock[last[k]]:.3g} m off; try unknown clock",
+        )
     flag(
         share < 0.25 * settings.uncertain_share,
         UserStatus.LOST,
@@ -148,18 +148,6 @@ def heading_error(
     mean[at >= 0] = found[at[at >= 0]]
     off[at >= 0] = (np.abs(found) > limit)[at[at >= 0]]
     return mean, off
-
-
-def contradicted(record: Record) -> bool:
-    """Tell whether line of sight ever disagreed with a filter that takes clock and heading as told.
-
-    That is a few detections within seconds beside the position, or residuals in sight that are
-    larger than stated throughout.
-    """
-    sight = sight_of(record)
-    misfit = np.asarray(record.misfit)[sight]
-    large = len(misfit) > 0 and float(np.median(misfit)) > CONTRADICTION
-    return bool((np.asarray(record.pending) >= PENDING_FEW).any() or large)
 
 
 def last_verdict(

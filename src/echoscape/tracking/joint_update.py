@@ -101,9 +101,10 @@ def match_detections(
     own = (slots.kind == AnchorType.STATION)[:, None]
     possible = possible & (~direct[None, :] | own)
     # a user who may be anywhere has the station's gate open to images: only what passes the test of
-    # line of sight is the station's then; powers that are not known cannot be tested
+    # line of sight is the station's then, until it is followed; powers that are not known cannot be
+    # tested
     placed = jnp.trace(state.covariance[:2, :2]) < SURE_STD**2
-    tested = direct | placed | jnp.isnan(seen.log_power)
+    tested = direct | placed | (slots.odds[0] > 0) | jnp.isnan(seen.log_power)
     possible = possible & (tested[None, :] | ~own)
     log_odds = (
         jnp.log(exists * settings.detection)[:, None]

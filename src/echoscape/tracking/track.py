@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from echoscape.checks import InputError
 from echoscape.propagation.ray_cast import BoxTree
@@ -19,13 +19,16 @@ from echoscape.reports import Observations
 from echoscape.scene import StaticPoints
 from echoscape.tracking.bounce_tracks import track_bounces
 from echoscape.tracking.filters import BouncePoints, JointFilter, KnownUser, TrackingFilter
-from echoscape.tracking.health import contradicted, user_status
+from echoscape.tracking.health import FEWEST_IN_SIGHT, sight_of, user_status
 from echoscape.tracking.joint import run_joint
 from echoscape.tracking.joint_update import Detections
 from echoscape.tracking.map_start import known_points
+from echoscape.tracking.record import Record
 from echoscape.tracking.smoother import smooth_user
 from echoscape.tracking.tracks import Tracks, track_status
 
+SUSPECT_STD = 10.0
+"""Prior deviation of position and clock of the filter that suspects the clock [m]."""
 START_DIFFERENCE = 1.0
 """Two starts that differ by more contradict one another [m]."""
 
@@ -120,24 +123,15 @@ def track(
     seen = detections_of(observations)
     time = jnp.asarray(observations.time)
 
-    def run(settings: JointFilter):
-        return run_joint(
-            seen, time, jnp.asarray(observations.user_position),
-            jnp.asarray(observations.user_known), jnp.asarray(station, float),
-            jnp.asarray(start, float), jnp.asarray(start_velocity, float), _as_arrays(settings),
-            known,
-        )  # fmt: skip
-
-    record = run(settings)
-    missing = [
-        name
-        for name, std in (("clock", settings.clock_std), ("heading", settings.heading_std))
-        if std == 0
-    ]
+    record = run_joint(
+        seen, time, jnp.asarray(observations.user_position), jnp.asarray(observations.user_known),
+        jnp.asarray(station, float), jnp.asarray(start, float),
+        jnp.asarray(start_velocity, float), _as_arrays(settings), known,
+    )  # fmt: skip
     suspect = None
-    in_doubt = settings.suspect_unknown and bool(missing) and not observations.user_known.all()
-    if in_doubt and contradicted(record):
-        suspect = jax.tree.map(np.asarray, run(settings.with_unknown(*missing)))
+    in_doubt = settings.suspect_clock and settings.clock_std == 0
+    if in_doubt and not observations.user_known[1:].any():
+        suspect = suspect_clock(record, seen, time, station, settings)
     if smooth and len(observations.time) > 1:
         step = float(np.median(np.diff(observations.time)))
         better = smooth_user(
@@ -155,6 +149,45 @@ def track(
         station=np.asarray(station, float),
         reason=reason,
     )
+
+
+def suspect_clock(
+    record: Record,
+    seen: Detections,
+    time: Float[Array, " time"],
+    station: Float[np.ndarray, "3"],
+    settings: JointFilter,
+) -> Record | None:
+    """Follow from the first line of sight on with the clock unknown, the position hardly known.
+
+    Out of sight a clock that is off is a longer way to every image; in sight, images in one wall
+    tell it.
+
+    Returns:
+        What that filter believed, at the instants of `record`; None without line of sight.
+    """
+    sight = np.flatnonzero(sight_of(record) | (np.asarray(record.pending) > 0))
+    if len(sight) < FEWEST_IN_SIGHT:
+        return None
+    begin, count = int(sight[0]), len(time)
+    # the instants before go to the end, empty, so that nothing is compiled anew
+    turned = jax.tree.map(lambda leaf: jnp.roll(leaf, -begin, axis=0), seen)
+    late = jnp.arange(count) < count - begin
+    turned = eqx.tree_at(lambda s: s.valid, turned, turned.valid & late[:, None])
+    step = jnp.diff(time, append=2 * time[-1:] - time[-2:-1])
+    later = time[begin] + jnp.concatenate([jnp.zeros(1), jnp.cumsum(jnp.roll(step, -begin))[:-1]])
+    loose = dataclasses.replace(
+        settings, clock_std=SUSPECT_STD, clock_drift_std=0.01, start_std=SUSPECT_STD,
+        start_velocity_std=1.0,
+    )  # fmt: skip
+    user = jnp.asarray(record.user)[begin]
+    found = run_joint(
+        turned, later, jnp.zeros((count, 3)), jnp.zeros(count, bool), jnp.asarray(station, float),
+        user[:3], user[3:], _as_arrays(loose),
+    )  # fmt: skip
+    found = jax.tree.map(lambda leaf: np.roll(np.asarray(leaf), begin, axis=0), found)
+    found.detection[:begin] = -1
+    return found
 
 
 def _named(filter: TrackingFilter | str) -> TrackingFilter:
