@@ -92,3 +92,19 @@ def test_a_path_far_from_its_prediction_moves_the_user_less():
     weight = 9 / (4 + ((1.5 - far) / 0.3) ** 2)
     assert weight < 0.9
     assert far == pytest.approx(1.5 / (1 + 1 / weight), rel=0.05)  # three passes come this near
+
+
+@pytest.mark.parametrize(
+    ("std", "odds", "power", "taken"),
+    [(6.0, -3.0, 0.0, False), (0.3, -3.0, 0.0, True), (6.0, 1.0, 0.0, True),
+     (6.0, -3.0, np.nan, True)],
+)  # fmt: skip
+def test_a_user_who_may_be_anywhere_takes_no_image_for_the_station(std, odds, power, taken):
+    """What failed the test of line of sight is the station's where the user or its track say so."""
+    settings = JointFilter(slots=8)
+    state = state_of(settings, std)
+    state = eqx.tree_at(lambda s: s.slots.odds, state, state.slots.odds.at[0].set(odds))
+    exact, _, _ = image_path(PLACE, [])
+    seen = eqx.tree_at(lambda d: d.log_power, detect(exact), jnp.full(1, power))
+    match = match_detections(state, seen, jnp.array(-1), jnp.asarray(STATION), settings)
+    assert (int(match.detection[0]) == 0) == taken

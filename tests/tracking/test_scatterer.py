@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.tracking import AnchorType, JointFilter, TrackStatus, track
-from echoscape.tracking.scatterer import place_point
+from echoscape.tracking import AnchorType, JointFilter, TrackStatus, joint_state, track
+from echoscape.tracking.joint_update import Detections, Match
+from echoscape.tracking.scatterer import compare_scatterers, place_point
 from tests.worlds.walls import STATION, observe, scattered_path
 
 POINTS = [np.array([2.0, -6.0, 4.0]), np.array([-22.0, 4.0, 2.5]), np.array([14.0, 12.0, 6.0])]
@@ -95,3 +96,48 @@ def test_tentative_tracks_are_present_by_their_odds(walk):
     assert (presence[found.status == TrackStatus.ABSENT] == 0).all()
     ratio = presence[tentative] / (1 - presence[tentative])
     np.testing.assert_allclose(np.log(ratio), odds[tentative], atol=1e-9)
+
+
+def test_a_point_shares_the_error_of_the_user_from_whom_it_was_placed():
+    settings = JointFilter(slots=8)
+    user = np.array([-14.0, -21.0, 1.3])
+    state = joint_state.start_joint(
+        jnp.asarray(STATION), jnp.asarray(user), jnp.zeros(3), jnp.array(0.0), settings
+    )
+    state = eqx.tree_at(
+        lambda s: (s.slots.identity, s.slots.scatter_odds, s.slots.point, s.slots.point_covariance),
+        state,
+        (
+            state.slots.identity.at[3].set(7),
+            state.slots.scatter_odds.at[3].set(20.0),
+            state.slots.point.at[3].set(jnp.asarray(POINTS[0])),
+            state.slots.point_covariance.at[3].set(0.01 * jnp.eye(3)),
+        ),
+    )
+    std = np.array([0.3, 0.017, 0.017, 0.009, 0.009])
+    measured = scattered_path(user, POINTS[0])
+    seen = Detections(
+        jnp.asarray(measured)[None], jnp.asarray(std)[None], jnp.ones(1, bool), jnp.zeros(1)
+    )
+    none = jnp.zeros(8)
+    match = Match(
+        jnp.full(8, -1).at[3].set(0), none, none, jnp.zeros((8, 5)), jnp.zeros((8, 5)),
+        jnp.ones(1, bool),
+    )  # fmt: skip
+    after, _ = eqx.filter_jit(compare_scatterers)(
+        state, seen, match, jnp.asarray(STATION), settings
+    )
+    assert after.slots.kind[3] == AnchorType.SCATTERER
+    at = joint_state.USER + joint_state.PER_SLOT * 3
+    cross = after.covariance[at : at + 3, :3]
+
+    def place(user):
+        return place_point(
+            jnp.asarray(measured), jnp.asarray(std), jnp.asarray(user), jnp.eye(3),
+            jnp.asarray(STATION), settings,
+        )[0]  # fmt: skip
+
+    step = 1e-4 * np.eye(3)
+    slope = np.stack([(place(user + e) - place(user - e)) / 2e-4 for e in step], axis=1)
+    assert np.allclose(cross, slope @ np.asarray(state.covariance[:3, :3]), atol=1e-6)
+    assert np.abs(slope).max() > 0.3

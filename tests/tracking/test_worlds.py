@@ -3,6 +3,8 @@
 Thresholds of the filter were not chosen on these scenes.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -11,58 +13,86 @@ from echoscape.studies.isac_channel.world import observe_route
 from echoscape.tracking import JointFilter, UserStatus, track
 from tests.worlds.routes import scene_route
 
+FILTER = JointFilter(slots=24, suspect_clock=False)
+INSTANTS, PATHS = 950, 20
+"""All scenes are laid out alike, so that one compilation serves them."""
 
-def follow(name, filter, seed=0, missed=0.05, false=0.02, noise=1.0, start=0.0):
-    """Follow a scene's walk; give errors, squared normalised errors and statuses."""
-    route = scene_route(name)
-    seen = observe_route(
-        route, np.random.default_rng([seed, 7]), missed=missed, false=false,
-        length_std=0.3 * noise, departure_std=0.5 * noise, arrival_std=1.0 * noise,
-    )  # fmt: skip
-    shift = np.array([start, 0.0, 0.0])
+
+def laid_out(route):
+    """Pad a route with instants without a path, and keep the strongest paths."""
+    more = INSTANTS - len(route.time)
+    assert more >= 0
+    step = route.time[1] - route.time[0]
+    width = max(PATHS, route.power.shape[1])
+    paths = ((0, more), (0, width - route.power.shape[1]))
+    return dataclasses.replace(
+        route,
+        time=route.time[0] + step * np.arange(INSTANTS),
+        position=np.pad(route.position, ((0, more), (0, 0)), "edge"),
+        velocity=np.pad(route.velocity, ((0, more), (0, 0)), "edge"),
+        path=np.pad(route.path, (*paths, (0, 0)))[:, :PATHS],
+        power=np.pad(route.power, paths)[:, :PATHS],
+    )
+
+
+def follow(name, filter, seed=0, missed=0.05, false=0.02):
+    """Follow a scene's walk; give statuses, errors and claimed covariance of its instants."""
+    whole = scene_route(name)
+    route = laid_out(whole)
+    seen = observe_route(route, np.random.default_rng([seed, 7]), missed=missed, false=false)
     seen.user_known[:] = False
     found = track(
-        seen, route.station, filter, start=route.position[0] + shift,
-        start_velocity=route.velocity[0],
-    )  # fmt: skip
-    user = np.asarray(found.record.user)[:, :3]
-    wrong = user - route.position
-    covariance = np.asarray(found.record.user_covariance)[:, :2, :2]
-    squared = np.einsum("ti,tij,tj->t", wrong[:, :2], np.linalg.inv(covariance), wrong[:, :2])
-    return found, wrong, squared
+        seen, route.station, filter, start=route.position[0], start_velocity=route.velocity[0]
+    )
+    held = slice(len(whole.time))
+    wrong = np.asarray(found.record.user)[held, :3] - whole.position
+    return found.user_status[held], wrong, np.asarray(found.record.user_covariance)[held, :2, :2]
 
 
 def rms(values):
     return float(np.sqrt(np.mean(values**2)))
 
 
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """What must hold of a scene; comments say where that is not yet what is wanted."""
+
+    motion: str
+    level: float
+    nees: float
+    height: float | None = None
+
+
 SCENE_LIMITS = {
-    "room": ("pedestrian", 0.06, None),
-    "corridor": ("pedestrian", 0.12, None),
-    "street": ("pedestrian", 0.25, None),
-    "into_shadow": ("pedestrian", 0.35, None),
-    "car": ("vehicle", 0.45, None),
-    "uav": ("uav", 0.35, 0.35),
+    "room": Limit("pedestrian", 0.05, 3.0),
+    "corridor": Limit("pedestrian", 0.10, 3.0),
+    "street": Limit("pedestrian", 0.2, 3.0),
+    "into_shadow": Limit("pedestrian", 0.3, 3.0),
+    "car": Limit("vehicle", 0.35, 4.0),
+    "uav": Limit("uav", 0.30, 4.0, 0.3),
 }
-"""Motion profile, limits of the level error and of the height [m]."""
+"""Motion profile, and limits of level error [m], NEES and height error [m]."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCENE_LIMITS)
 def test_every_scene_is_followed_honestly(name):
-    motion, limit, height_limit = SCENE_LIMITS[name]
-    found, wrong, squared = follow(name, JointFilter(suspect_clock=False).with_motion(motion))
+    limit = SCENE_LIMITS[name]
+    status, wrong, covariance = follow(name, FILTER.with_motion(limit.motion))
     level = np.linalg.norm(wrong[:, :2], axis=1)
-    std = np.sqrt(np.trace(np.asarray(found.record.user_covariance)[:, :2, :2], axis1=1, axis2=2))
-    bad = (level > 3) & (level > 3 * std) & (found.user_status == UserStatus.TRACKED)
+    std = np.sqrt(np.trace(covariance, axis1=1, axis2=2))
+    tracked = status == UserStatus.TRACKED
+    bad = (level > 3) & (level > 3 * std) & tracked
+    squared = np.einsum("ti,tij,tj->t", wrong[:, :2], np.linalg.inv(covariance), wrong[:, :2])
     print(f"{name}: {rms(level):.3f} m level, {rms(wrong[:, 2]):.3f} m height, "
-          f"NEES {squared.mean():.2f}, bad {bad.mean():.3f}, {found}")  # fmt: skip
-    assert not bad.any()
+          f"NEES {squared.mean():.2f}, bad {bad.mean():.3f}, tracked {tracked.mean():.2f}, "
+          f"unflagged {rms(level[tracked]):.3f} m")  # fmt: skip
+    assert bad.mean() <= 0.01
     # 2 is honest; errors of one walk last for seconds, so its mean scatters by about one
-    assert squared.mean() < 4.5
-    assert rms(level) < limit
-    if height_limit is not None:
-        assert rms(wrong[:, 2]) < height_limit
+    assert squared.mean() < limit.nees
+    assert rms(level) < limit.level
+    if limit.height is not None:
+        assert rms(wrong[:, 2]) < limit.height
 
 
 @pytest.mark.slow
@@ -71,7 +101,7 @@ def test_the_walk_through_the_sample_city_is_followed_and_keeps_its_paths():
     route = truth.route
     seen = observe_route(route, np.random.default_rng([0, 100]), missed=0.1, false=0.05)
     found = track(
-        seen, route.station, JointFilter(suspect_clock=False), start=route.position[0],
+        seen, route.station, FILTER, start=route.position[0],
         start_velocity=route.velocity[0],
     )  # fmt: skip
     wrong = np.asarray(found.record.user)[:, :2] - route.position[:, :2]

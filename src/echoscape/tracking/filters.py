@@ -25,7 +25,7 @@ UNKNOWN_STD = {"clock_std": 30.0, "clock_drift_std": 0.05, "heading_std": 0.3,
 """Prior deviations where one of `UNKNOWN` is named: 100 ns, an oscillator of 0.2 parts in 10^9,
 a compass, and a bracket [m, m/s, rad, rad]."""
 MOTIONS = {
-    "pedestrian": (0.4, 1.0, 0.02, 0.05),
+    "pedestrian": (0.25, 1.0, 0.02, 0.05),
     "vehicle": (1.0, 4.0, 0.05, 0.1),
     "uav": (0.5, 2.0, 0.5, 2.0),
 }
@@ -53,7 +53,7 @@ class JointFilter(TrackingFilter):
     assignments, from belief propagation; or by the one likeliest assignment."""
     passes: int = 3
     """Linearisations of one update."""
-    acceleration: float = 0.4
+    acceleration: float = 0.25
     """Level acceleration of the user, spectral density [m/s^2/sqrt(Hz)]."""
     manoeuvre: float = 1.0
     """The same after a change of velocity that it does not explain [m/s^2/sqrt(Hz)]."""

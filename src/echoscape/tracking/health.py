@@ -26,7 +26,7 @@ MOST_IN_SIGHT = 50
 """Instants in sight over which directions are averaged."""
 PENDING_FEW = 3
 """Contradicting lines of sight within seconds from which on a position is uncertain."""
-SUSPECT_CLOCK = 4.0
+SUSPECT_CLOCK = 5.0
 """Deviations by which a clock must differ from zero to be suspected."""
 LEAST_CLOCK = 0.5
 """What it must differ by at least, times the speed of light [m]."""
