@@ -53,7 +53,7 @@ class JointFilter(TrackingFilter):
     assignments, from belief propagation; or by the one likeliest assignment."""
     passes: int = 3
     """Linearisations of one update."""
-    acceleration: float = 0.25
+    acceleration: float = 0.4
     """Level acceleration of the user, spectral density [m/s^2/sqrt(Hz)]."""
     manoeuvre: float = 1.0
     """The same after a change of velocity that it does not explain [m/s^2/sqrt(Hz)]."""
@@ -99,7 +99,7 @@ class JointFilter(TrackingFilter):
     probability 1e-4 with 5 numbers."""
     memory: float = 3.0
     """How long a point that is not detected is remembered [s]."""
-    sure: float = 0.999
+    sure: float = 0.99
     """Probability from which on the type of an image counts as decided."""
     recognised: float = 5.0
     """Log-ratio from which on an image after an odd number of walls becomes that of one wall."""
