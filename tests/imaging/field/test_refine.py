@@ -65,6 +65,27 @@ def test_the_step_is_zero_at_the_truth_and_its_gradient_that_of_the_evidence():
         assert np.isclose(gradient[index], slope, rtol=0.02, atol=0.005 * np.abs(gradient).max())
 
 
+def test_the_claimed_information_is_the_curvature_of_the_evidence():
+    # Without a residual, Gauss-Newton with the links projected out is exact; what the links take
+    # away is part of it: a phase common to all antennas and tones says nothing of a position.
+    scene, point, nuisance = world()
+    noise = np.full((4, 3), 1e-3 * np.mean(np.abs(scene.channel) ** 2))
+    priors = Priors(1e3, np.full(4, 1e3), np.full(4, 1e3))
+    factors, links = posterior(scene, nuisance, point, noise)
+    step = gauss_newton(scene, point, point, nuisance, factors, links, noise, priors)
+
+    def evidence(delta):
+        at, offset = delta[:9].reshape(3, 3), delta[9:21].reshape(4, 3)
+        shifted = Nuisance(nuisance.offset + offset, nuisance.clock + delta[21:])
+        return posterior(scene, shifted, point + at, noise)[1].evidence.sum()
+
+    moves, best = 1e-3 * np.eye(25), evidence(np.zeros(25))
+    curvature = [(2 * best - evidence(move) - evidence(-move)) / 1e-6 for move in moves]
+    information = np.diagonal(np.linalg.inv(step.covariance))
+    # Single precision in the step, and the logarithm of the links' covariance in the evidence.
+    np.testing.assert_allclose(information, curvature, rtol=1e-3)
+
+
 @pytest.mark.parametrize("clock", [0.0, 0.2])
 def test_steps_lead_back_to_points_users_and_clocks(clock):
     scene, point, nuisance = world(3, users=6, points=5)
