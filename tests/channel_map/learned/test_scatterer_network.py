@@ -12,7 +12,6 @@ from echoscape.channel_map.learned.scatterer_network import ScattererNetwork, pa
 from echoscape.checks import InputError
 from echoscape.scene import scatterer_position
 from echoscape.studies.nlos_ckm.world import JITTER, make_layout, reports_of
-from echoscape.units import SPEED_OF_LIGHT
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ def test_paths_of_new_places_are_those_predicted(learnt):
     )
     slot = apart.argmin(axis=0)[layout.targets.identity]
     take = lambda leaf: np.take_along_axis(leaf, slot, axis=1)  # noqa: E731
-    late = SPEED_OF_LIGHT * (take(prior.delay) - layout.targets.delay)
+    late = take(prior.length) - layout.targets.length
     assert np.median(np.abs(late)) < 0.5  # what the jitter makes of it
     assert np.mean(take(prior.probability) > 0.5) > 0.85
     np.testing.assert_allclose(prior.probability.sum(axis=1).mean(), 5.0, atol=0.4)
