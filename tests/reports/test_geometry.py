@@ -157,3 +157,47 @@ def test_users_at_the_station_or_without_a_path_are_passed_over():
     moved = dataclasses.replace(edit(reports, valid=valid), position=place)
     assert check_geometry(moved) == ()
     assert check_geometry(edit(reports, valid=np.zeros_like(valid))) == ()
+
+
+@pytest.mark.parametrize("users", [1, 2, 3])
+def test_a_few_computed_paths_tell_lengths_and_directions(users):
+    reports = make_reports(3, users, 1.0, 2)
+    paths = reports.estimates
+    twice = edit(reports, length=np.where(paths.valid, 2 * paths.length, 0.0))
+    assert causes(twice) == {Cause.ROUND_TRIP}
+    late = edit(reports, length=np.where(paths.valid, paths.length + 11.0, 0.0))
+    assert causes(late) == {Cause.DELAY_OFFSET}
+    turned = edit(reports, departure_azimuth=wrap_angle(paths.departure_azimuth + 0.08))
+    assert causes(turned) == {Cause.TURNED if users > 1 else Cause.UNRELATED_DIRECTIONS}
+
+
+def test_reflections_in_the_ground_are_no_angles_from_below():
+    user = np.random.default_rng(0).uniform([20, -30, 1.5], [80, 30, 1.5], (12, 3))
+    reports = make_reports(3, 12, 1.0, 0)
+    station = reports.station_position[0]
+    away = user - station * [1, 1, -1]
+    length = np.linalg.norm(away, axis=1)[:, None]
+    azimuth, zenith = (
+        np.arctan2(away[:, 1], away[:, 0]),
+        np.pi - np.arccos(away[:, 2] / length[:, 0]),
+    )
+    first = reports.estimates.valid.copy()
+    first[:, 1:] = False
+
+    def lay(values):
+        return np.where(first, np.reshape(values, (-1, 1)), 0.0)
+
+    bounced = dataclasses.replace(reports, position=user)
+    bounced = edit(
+        bounced, valid=first, length=lay(length), power=lay(1e-6 / length**2),
+        departure_azimuth=lay(azimuth), departure_zenith=lay(zenith),
+        arrival_azimuth=lay(wrap_angle(azimuth + np.pi)), arrival_zenith=lay(zenith),
+    )  # fmt: skip
+    assert check_geometry(bounced) == ()
+
+
+def test_gains_that_no_antenna_has_are_named():
+    reports = make_reports(3, 20, 1.0, 2)
+    paths = reports.estimates
+    strongest = np.asarray(paths.power).max()
+    assert Cause.TOO_STRONG in causes(edit(reports, power=paths.power / strongest))

@@ -204,7 +204,8 @@ def _import(
     check_table(destination)
     found = import_reports(source, layout, options)
     write_imported(found, destination)
-    findings = found.findings()
+    doubts = [f"{note.quantity}: {note.taken}" for note in found.notes if note.doubt]
+    warnings = [*doubts, *(finding.sentence for finding in found.findings())]
     count = int(found.reports.estimates.valid.sum())
     if json:
         print_json({
@@ -213,14 +214,14 @@ def _import(
             "paths": count,
             "stations": list(found.reports.station),
             "taken": {note.quantity: note.taken for note in found.notes},
-            "warnings": [finding.sentence for finding in findings],
+            "warnings": warnings,
         })  # fmt: skip
     else:
         rows = {note.quantity: note.taken for note in found.notes}
         print_table(f"{source}: layout {found.layout}", rows)
         print_line(f"{destination}: {len(found.reports.report)} reports with {count} paths")
-    for finding in findings:
-        print_warning(finding.sentence)
+    for sentence in warnings:
+        print_warning(sentence)
 
 
 def read_site(file: Path | None) -> "Site | None":

@@ -25,6 +25,8 @@ SUFFIXES = (".parquet", ".csv")
 MOST_COLUMNS = 1000
 """More columns than any table has: a file with more is something else."""
 _DAMAGES = (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError)
+_OTHER = re.compile(rb"[;\t|]")
+"""What other programs put between columns."""
 _CELL = 16  # bytes of a cell with its mask and, of text, its offset
 
 
@@ -32,7 +34,10 @@ def table_suffix(path: Path) -> str:
     """Refuse a name that tells no format, or return its suffix."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise InputError(f"{path} must end in .parquet or .csv, which tells the format")
+        raise InputError(
+            f"{path} must end in .parquet or .csv, which tells the format; other tables of reports "
+            "are read by echoscape reports import"
+        )
     return suffix
 
 
@@ -147,6 +152,11 @@ def _read_csv(
         first = _first_line(stream)
         comment = first.startswith(b"#")
         header = stream.readline(2**20) if comment else first
+    if first[:2] in (b"\xff\xfe", b"\xfe\xff") or (b"," not in header and _OTHER.search(header)):
+        raise InputError(
+            f"{path} is no table of UTF-8 text with commas between its columns; save it so, or, if "
+            "it holds reports, bring it in by echoscape reports import"
+        )
     if header.count(b",") >= MOST_COLUMNS:
         raise _too_many(path, header.count(b",") + 1)
     check_size(path, _CELL // 2 * path.stat().st_size, "its cells")  # two bytes a cell at least

@@ -21,6 +21,8 @@ from echoscape.units import wrap_angle
 _TOLERANCES = (0.06, 0.2)
 """How far a direct path may lie off the straight line besides its stated error: computed paths and
 good sounders first, poor ones only where that decides nothing [rad]."""
+_EXACT = 2e-3
+"""The same of computed paths, of which all must be right [rad]."""
 _WIDEST = 0.4
 """Wider stated errors do not widen it further [rad]."""
 _AHEAD = 3.0
@@ -82,24 +84,46 @@ def rank_hypotheses(line: StraightLine) -> tuple[Hypothesis | None, Mask]:
     Returns:
         The hypothesis, and which paths are direct under it.
     """
+    computed = line.computed_length
+    if computed.any():
+        best, direct = _explain_all(line, computed)
+        if best is not None:
+            return best, direct
     for tolerance in _TOLERANCES:
         best, direct = _rank(line, line.direct_length, tolerance, turns=True)
         if best is not None:
             return best, direct
     if not (line.ends[1].azimuth_known & line.first).any():
         return None, direct  # one azimuth alone, of any length, says nothing
-    best, direct = _rank(line, line.first, _TOLERANCES[0], turns=False)
-    if best is None or not _alike(line, direct):
-        return None, direct
-    return best, direct
+    for tolerance in _TOLERANCES:
+        best, direct = _rank(line, line.first, tolerance, turns=False)
+        if best is not None and _alike(line, direct):
+            return best, direct
+    return None, direct
+
+
+def _explain_all(line: StraightLine, use: Mask) -> tuple[Hypothesis | None, Mask]:
+    """Find the first reading that is right for all computed paths to their last digits."""
+    readings = [_readings(line, k, k, use, _EXACT, False) for k in (0, 1)]
+    exchanged = [_readings(line, k, 1 - k, use, _EXACT, False)[:1] for k in (0, 1)]
+    for swapped, (out, back) in ((False, [each[:1] for each in readings]), (True, exchanged),
+                                 (False, readings)):  # fmt: skip
+        for out_name, out_mask, _ in out:
+            for back_name, back_mask, _ in back:
+                mask = use & out_mask & back_mask
+                if (mask.any(axis=1) == use.any(axis=1)).all():
+                    return Hypothesis(swapped, *out_name, *back_name), mask
+    return None, use
 
 
 def _alike(line: StraightLine, direct: Mask) -> bool:
     """Tell whether lengths are wrong alike, by an amount or a factor, as detours never are."""
     length = np.where(direct, line.length, np.inf).min(axis=1)
     have = np.isfinite(length)
-    if have.sum() < 3 or have.mean() < _MOST_FIRST:
+    if have.mean() < _MOST_FIRST:
         return False
+    if have.sum() < 3:
+        return bool(line.aligned[direct].all())
     length, distance = length[have], line.distance[have, 0]
     off, ratio = length - distance, length / distance
     limit = max(1.0, 0.02 * float(np.median(distance)))
@@ -129,6 +153,8 @@ def _rank(
         for out_name, out_mask, out_turn in out[: 1 if swapped else None]:
             for back_name, back_mask, back_turn in back[: 1 if swapped else None]:
                 mask = use & out_mask & back_mask
+                if not swapped and _is_bounce(line, mask, out_name, back_name):
+                    continue
                 right = int(mask.any(axis=1).sum()) - _SPENT * ((out_turn != 0) + (back_turn != 0))
                 # A reading further down the list must explain clearly more.
                 if right > most * (1.0 if best == AS_STATED else 1.1):
@@ -141,6 +167,23 @@ def _rank(
     if most >= max(needed, _AHEAD * count, _LEAST_SHARE * straight) and most - count >= needed:
         return best, direct
     return (AS_STATED, stated) if count >= needed else (None, direct)
+
+
+def _is_bounce(line: StraightLine, mask: Mask, out: tuple[str, str], back: tuple[str, str]) -> bool:
+    """Tell reflections in the ground, mirrored upside down at one end, from angles from below.
+
+    They are longer than the line and off it by one angle at both ends, which no error shares.
+    """
+    if {out, back} != {("stated", "stated"), ("stated", "reversed")} or not mask.any():
+        return False
+    off = [end.zenith - end.expected_zenith for end in line.ends]
+    for k, (end, reading) in enumerate(zip(line.ends, (out, back))):
+        if reading[1] == "reversed":
+            off[k] = math.pi - end.zenith - end.expected_zenith
+    first, second = (each[mask] for each in off)
+    size = float(np.median(np.abs(first)))
+    longer = float(np.median(line.excess[mask])) > 0
+    return longer and size > 1e-3 and float(np.median(np.abs(first + second))) < 0.3 * size
 
 
 def _readings(

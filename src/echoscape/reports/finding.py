@@ -45,6 +45,8 @@ class Cause(enum.StrEnum):
     """Single paths are shorter than light allows."""
     AMPLITUDE = "amplitudes for powers"
     """Powers fall as amplitudes do."""
+    TOO_STRONG = "power too strong"
+    """More is received than antennas could."""
     POWER_ABOVE_ONE = "power above one"
     """A gain says that more is received than was sent."""
     DOUBLED = "doubled paths"

@@ -43,6 +43,8 @@ _LEAST_TURN = 0.01
 """A turn that all direct paths share is a fault from here on, however exact they are [rad]."""
 _STRAYING = 0.35
 """Direct paths whose direction errs by more than this, in the median, have no direction [rad]."""
+_STRAYING_COMPUTED = 0.03
+"""The same of computed paths, whose lengths leave no room for a bounce [rad]."""
 
 
 def check_geometry(reports: Reports) -> tuple[Finding, ...]:
@@ -85,10 +87,12 @@ def _check_station(line: StraightLine) -> list[Finding]:
         stray = _straying(line)
         return ([stray] if stray else []) + check_first_lengths(line)
     found = []
-    if best != AS_STATED:
+    stray = _straying(line)
+    exact = line.exact_length
+    explained = (exact & direct).any(axis=1).sum() >= 0.5 * exact.any(axis=1).sum()
+    if best != AS_STATED and (explained or stray is None):
         found.append(describe(best, line, int(direct.any(axis=1).sum())))
     else:
-        stray = _straying(line)
         found += [stray] if stray else _turned(line, direct)
     return found + check_lengths(line, direct) + check_powers(line, direct)
 
@@ -100,9 +104,10 @@ def _turned(line: StraightLine, direct: np.ndarray) -> list[Finding]:
         use = direct & end.azimuth_known
         if use.sum() < 3:
             continue
-        middle, scatter = middle_and_scatter(wrap_angle(end.azimuth - end.expected_azimuth)[use])
-        count = int(use.sum())
-        if count < 5 and scatter > 0.1 * _LEAST_TURN:
+        off = wrap_angle(end.azimuth - end.expected_azimuth)[use]
+        middle, scatter = middle_and_scatter(off)
+        count = len(off)
+        if count < 5 and np.ptp(off) > 0.1 * _LEAST_TURN:
             continue
         error = 3 * float(np.median(end.error[use])) / math.sqrt(count)
         if abs(middle) > max(_LEAST_TURN, surely(scatter, count), error):
@@ -113,23 +118,45 @@ def _turned(line: StraightLine, direct: np.ndarray) -> list[Finding]:
 
 def _straying(line: StraightLine) -> Finding | None:
     """Find paths exactly as long as the straight line that run anywhere but along it."""
-    straight = line.exact_length
-    count = int(straight.any(axis=1).sum())
-    if count < 3 or not line.has_direct_lengths:
+    straight, count, limit = line.exact_length, 3, _STRAYING
+    if line.computed_length.any():
+        turned = _turned_alike(line)
+        if turned is not None:
+            return turned
+        straight, count, limit = line.computed_length, 1, _STRAYING_COMPUTED
+    elif not line.has_direct_lengths:
         return None
     end = line.ends[0]
-    off = np.where(straight & end.azimuth_known, end.deviation(), np.nan)
-    off = off[np.isfinite(off)]
-    if len(off) < 3 or np.median(off) < _STRAYING:
+    off = end.deviation()[straight & end.azimuth_known]
+    if len(off) < count or np.median(off) < limit:
         return None
+    count = int(straight.any(axis=1).sum())
     return Finding(
         Cause.UNRELATED_DIRECTIONS,
-        f"{count} paths are as long as the straight line, but leave "
+        f"{count} path{'s are' if count > 1 else ' is'} as long as the straight line, but "
+        f"leave{'s' if count == 1 else ''} "
         f"{math.degrees(np.median(off)):.0f} degrees off it (median), and no change of convention "
         "explains that: check the headings, the axes of the angles and of the positions, and that "
         "rows belong together",
         line.station,
     )
+
+
+def _turned_alike(line: StraightLine) -> Finding | None:
+    """Find a turn that computed paths share to the last digit, of which a few are enough."""
+    for end in line.ends:
+        off = wrap_angle(end.azimuth - end.expected_azimuth)[
+            line.computed_length & end.azimuth_known
+        ]
+        middle = float(np.median(off)) if len(off) else 0.0
+        if (
+            len(off) > 1
+            and abs(middle) > _LEAST_TURN
+            and np.abs(wrap_angle(off - middle)).max() < 1e-3
+        ):
+            turn = Hypothesis(**{f"{end.name}_azimuth": "turned", f"{end.name}_turn": -middle})
+            return describe(turn, line, len(off))
+    return None
 
 
 def _merge(found: list[Finding], stations: int) -> tuple[Finding, ...]:

@@ -30,6 +30,8 @@ _SCALES = {
 _SCALE_ERROR = 0.02  # relative
 _SHARE_AT_ZERO = 0.1
 """So many first delays of zero are no outliers: they count from the line of sight."""
+_STRONGEST = 2.4
+"""A direct path of length d gains at most (this / d)^2: 20 dB of antennas at 100 MHz [m]."""
 _SEVERAL = 5
 """Fewer reports may all stand beside the station, where first paths are long by chance."""
 _SAME, _SHARE_SAME = 1e-9, 2e-3
@@ -68,13 +70,14 @@ def check_lengths(line: StraightLine, direct: Mask) -> list[Finding]:
         if len(off) >= 3 and abs(ratio - 1) > 3 * _SCALE_ERROR and ratio > 1e-3:
             cure = "lengths and positions are in different units, make them agree"
             return [_scale(line, len(off), ratio, cure)]
-    if len(off) < 3 or abs(middle) <= limit or scatter > max(1.0, 0.05 * far):
+    few = len(off) < 3 and not line.aligned[direct].all()
+    if few or abs(middle) <= limit or scatter > max(1.0, 0.05 * far):
         return _too_short(line)
     return [Finding(
         Cause.DELAY_OFFSET,
-        f"the lengths of {len(off)} direct paths differ from the distance by {middle:+.2f} m "
-        f"({delay_of(middle) * 1e9:+.1f} ns) alike: check the clock, subtract this from "
-        "every delay",
+        f"the lengths of {len(off)} direct path{'s' if len(off) > 1 else ''} differ from the "
+        f"distance by {middle:+.2f} m ({delay_of(middle) * 1e9:+.1f} ns) alike: check "
+        "the clock, subtract this from every delay",
         line.station,
         f"offset {middle:.2f}",
     )]  # fmt: skip
@@ -172,14 +175,25 @@ def check_powers(line: StraightLine, direct: Mask) -> list[Finding]:
             "above one",
         )]  # fmt: skip
     strength, length = np.log10(power[have]), np.log10(line.distance[have, 0])
-    if len(strength) < 4 or np.ptp(length) < 0.1:
+    strong = strength - 2 * np.log10(_STRONGEST / line.distance[have, 0])
+    if len(strong) and np.median(strong) > 0:
+        return [Finding(
+            Cause.TOO_STRONG,
+            f"the powers of {len(strong)} direct paths are {10 * np.median(strong):.0f} dB above "
+            "what antennas of 20 dB receive at 100 MHz in free space: a gain is received over "
+            "transmitted power, not relative to the strongest path and not in dBm",
+            line.station,
+            "strong",
+        )]  # fmt: skip
+    if len(strength) < 2 or np.ptp(length) < 0.1:
         return []
     design = np.stack([length, np.ones_like(length)], axis=1)
     (slope, level), *_ = np.linalg.lstsq(design, strength, rcond=None)
     residual = strength - design @ np.array([slope, level])
     error = np.sqrt((residual**2).sum() / max(1, len(strength) - 2))
     error /= max(np.std(length) * math.sqrt(len(length)), 1e-12)
-    if abs(slope + 1) > 0.15 or error > 0.1:
+    few = len(strength) < 4  # exact or nothing
+    if abs(slope + 1) > (0.003 if few else 0.15) or error > (0.003 if few else 0.15):
         return []
     return [Finding(
         Cause.AMPLITUDE,

@@ -19,6 +19,10 @@ _LENGTH_ERROR = (0.5, 0.02)
 """What a direct path's length may be off besides stated errors: in metres, or of the distance."""
 _EXACT_LENGTH = (0.02, 1e-4)
 """The same of computed paths: rounding of positions and of delays in single precision."""
+_EXACT = 1e-3
+"""So near the distance are lengths that were computed of positions given in full [m]."""
+_ALIGNED = 1e-3
+"""So near the straight line are directions that were computed [rad]."""
 _TELLING = 0.1
 """A length that may err by a larger share of the distance does not tell a direct path."""
 
@@ -108,6 +112,15 @@ class StraightLine:
         return self.valid & telling & (np.abs(self.excess) <= limit)
 
     @property
+    def computed_length(self) -> Mask:
+        """Whether a path is as long as the straight line beyond all chance; one is enough.
+
+        Measured lengths are so by chance, but then others miss the distance by little.
+        """
+        found = self.exact_length & (self.length_error == 0) & (np.abs(self.excess) <= _EXACT)
+        return found & (found.sum() >= 0.8 * self.direct_length.sum())
+
+    @property
     def has_direct_lengths(self) -> bool:
         """Tell whether lengths crowd at the distance, as they do only in line of sight.
 
@@ -119,6 +132,17 @@ class StraightLine:
         width = np.maximum(least, share * self.distance) + 3 * self.length_error
         beyond = self.valid & (self.excess > width) & (self.excess <= 11 * width)
         return exact >= 3 and exact > int(beyond.any(axis=1).sum())
+
+    @property
+    def aligned(self) -> Mask:
+        """Whether a path runs exactly along the straight line at both ends: it is direct.
+
+        One such path says what many within errors would.
+        """
+        found = self.valid.copy()
+        for end in self.ends:
+            found &= end.azimuth_known & end.zenith_known & (end.deviation() < _ALIGNED)
+        return found
 
     @property
     def first(self) -> Mask:

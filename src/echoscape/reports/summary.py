@@ -94,6 +94,6 @@ def _warnings(reports: Reports, valid: np.ndarray, count: np.ndarray) -> list[st
     if len(reports.position) > 1 and not np.ptp(reports.position[:, :2], axis=0).any():
         found.append("all users stand at one place")
     place_count = len(np.unique(reports.position, axis=0))
-    if place_count < 0.5 * len(reports.position):
+    if place_count * max(1, len(reports.station)) < 0.5 * len(reports.position):
         found.append(f"the reports come from only {place_count} different positions")
     return found

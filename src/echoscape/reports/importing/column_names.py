@@ -31,8 +31,9 @@ WORDS = {
     "azimuth": ("azimuth", "az", "phi", "azi"),
     "elevation": ("elevation", "el", "elev", "ele", "eod", "eoa"),
     "zenith": ("zenith", "ze", "zen", "polar", "theta", "inclination", "zod", "zoa", "colatitude"),
-    "power": ("power", "gain", "pathgain", "strength", "level"),
-    "received": ("rss", "rssi", "rsrp", "received", "rcvd"),
+    "power": ("power", "gain", "pathgain", "strength", "level", "pwr", "signal"),
+    "received": ("rss", "rssi", "rsrp", "received", "rcvd", "prx"),
+    "transmitted": ("transmit", "transmitted", "radiated", "eirp", "erp", "ptx"),
     "loss": ("loss", "pathloss", "attenuation", "pl"),
     "amplitude": ("amplitude", "magnitude", "amp", "abs", "coefficient", "coef"),
     "time": ("time", "timestamp", "datetime", "date", "utc", "epoch"),
@@ -121,7 +122,8 @@ class Meaning:
 def words_of(name: str) -> list[str]:
     """Cut a name into lower-case words."""
     name = _COMPOUND.sub(lambda found: f"_{found[0].lower()}_", name.replace("°", "_deg"))
-    name = name.replace("dBm", "_dbm").replace("dBW", "_dbw").replace("dB", "_db")
+    for unit in ("dBm", "dBW", "dB", "mW"):
+        name = name.replace(unit, f"_{unit.lower()}")
     name = re.sub(r"(?<=[0-9a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][^\W\d_A-Z])", "_", name)
     text = " ".join(word for word in re.split(r"[^0-9a-z]+", name.lower()) if word)
     for pattern, replace in _PHRASES:
@@ -208,19 +210,17 @@ def _scalar(words: list[str], rest: list[str], has, end: str | None, unit) -> Me
         return Meaning("path_loss", unit("power"))
     if "snr" in words:
         return Meaning("snr", unit("power"))
-    if has("amplitude") or (words[0] in ("a", "h") and len(rest) <= 2):
-        for quantity, marks in (("real", {"re", "real", "r"}), ("imaginary", {"im", "imag", "i"})):
+    real, imaginary = {"re", "real", "r"}, {"im", "imag", "imaginary", "i"}
+    complex_gain = has("power") and bool((real | imaginary) & set(words))
+    if has("amplitude") or complex_gain or (words[0] in ("a", "h") and len(rest) <= 2):
+        for quantity, marks in (("real", real), ("imaginary", imaginary)):
             if marks & set(words):
                 return Meaning(f"amplitude_{quantity}")
         if has("amplitude") or len(rest) == 1:
             return Meaning("amplitude", unit("power"))
-    if has("received"):
-        return Meaning("received_power", unit("power") or "dbm")
-    if has("power"):
-        absolute = unit("power") in ("dbm", "dbw", "mw", "w")
-        if has("station") or {"transmit", "transmitted", "radiated", "eirp"} & set(words):
-            return Meaning("transmit_power", unit("power"))
-        return Meaning("received_power" if absolute else "power", unit("power"))
+    power = _power(words, has, end, unit("power"))
+    if power is not None:
+        return power
     if has("length"):
         return Meaning("length", unit("length"), doubtful="pathlength" not in words)
     if has("time") or words == ["t"]:
@@ -237,6 +237,21 @@ def _scalar(words: list[str], rest: list[str], has, end: str | None, unit) -> Me
     if end == "user" and (numbered or len(rest) == 1):
         return Meaning("user")
     return Meaning("number", doubtful=True) if numbered and len(rest) == 1 else None
+
+
+def _power(words: list[str], has, end: str | None, unit: str) -> Meaning | None:
+    """Recognise powers, sent or received, and gains; P stands for one where a unit says so."""
+    if not (has("power") or has("received") or has("transmitted") or (words[0] == "p" and unit)):
+        return None
+    if "gain" in words and (end or "antenna" in words):
+        return None  # of an antenna
+    if has("transmitted") or end == "station":
+        return Meaning("transmit_power", unit)
+    if has("received") or end == "user":
+        return Meaning("received_power", unit or "dbm")
+    relative = {"relative", "normalized", "normalised", "norm", "rel"} & set(words)
+    absolute = unit in ("dbm", "dbw", "mw", "w")
+    return Meaning("received_power" if absolute else "power", unit, doubtful=bool(relative))
 
 
 def parse_statements(statements: "tuple[str, ...] | list[str]") -> dict[str, Meaning]:

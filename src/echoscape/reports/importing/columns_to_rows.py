@@ -22,6 +22,7 @@ from echoscape.reports.importing.powers import power_of
 from echoscape.units import length_of, wrap_angle
 
 _LONGEST = 3e5  # a longer path is an error of units [m]
+_SHORTEST = 0.3  # paths that are all shorter have another unit [m]
 _MOST_TURNED = 20.0  # headings may have been unwrapped over a few turns [rad]
 _NEAR = 0.06  # a direct path's direction is known to this, computed or measured [rad]
 _LEVEL = math.radians(45)
@@ -36,6 +37,8 @@ class Note:
     """Which quantity."""
     taken: str
     """From which column, in which unit, and why where that was decided."""
+    doubt: bool = False
+    """Whether something is lost or may be wrong, so that it is told as a warning too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +106,9 @@ class Columns:
                 ) from None
         return found
 
-    def note(self, quantity: str, taken: str) -> None:
+    def note(self, quantity: str, taken: str, doubt: bool = False) -> None:
         """Remember what a quantity was taken from."""
-        self.notes.append(Note(quantity.replace("_", " "), taken))
+        self.notes.append(Note(quantity.replace("_", " "), taken, doubt))
 
 
 def rows_of_columns(
@@ -130,6 +133,10 @@ def rows_of_columns(
     present &= np.isfinite(length)
     angles = _angles(columns, owners, away, distance, length, present)
     power = power_of(columns, present)
+    unused = [name for name in values if name not in columns.claims]
+    if unused:
+        more = ", ..." if len(unused) > 12 else ""
+        columns.note("not used", ", ".join(unused[:12]) + more)
     for name in ("departure_azimuth",):
         if np.isnan(angles[name][present]).any():
             raise InputError(
@@ -228,12 +235,8 @@ def _unit(columns: Columns, name: str, kind: str, values: np.ndarray, distance: 
     """Find the unit that a name leaves open: the one that is physical."""
     if kind == "length" or not len(values) or not values.max(initial=0.0) > 0:
         return "m" if kind == "length" else "s"
-    possible = {}
-    for unit, factor in UNITS["delay"].items():
-        ratio = length_of(values * factor) / np.maximum(distance, 1e-3)
-        if np.quantile(ratio, 0.1) < 300 and np.quantile(ratio, 0.9) > 1e-2:
-            direct = np.mean(np.abs(ratio - 1) < 0.02)
-            possible[unit] = (direct, -abs(math.log(float(np.median(ratio)) + 1e-12)))
+    # Positions in kilometres must not make milliseconds of seconds, which fits them just as well.
+    possible = _physical(values, distance) or _physical(values, 1e3 * distance)
     best = max(possible, key=lambda each: possible[each], default="s")
     if best != "s" and len(possible) > 1 and possible[best][0] < 0.02:
         raise InputError(
@@ -243,11 +246,26 @@ def _unit(columns: Columns, name: str, kind: str, values: np.ndarray, distance: 
     return best
 
 
+def _physical(values: np.ndarray, distance: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Rate the units in which delays suit distances: share of direct paths, nearness of the rest.
+
+    No path is shorter than `_SHORTEST`, and none is hundreds of times as long as the distance.
+    """
+    possible = {}
+    for unit, factor in UNITS["delay"].items():
+        length = length_of(values * factor)
+        ratio = length / np.maximum(distance, 1e-3)
+        suits = np.quantile(ratio, 0.1) < 300 and np.quantile(ratio, 0.9) > 1e-2
+        if suits and np.quantile(length, 0.9) > _SHORTEST:
+            direct = np.mean(np.abs(ratio - 1) < 0.02)
+            possible[unit] = (float(direct), -abs(math.log(float(np.median(ratio)) + 1e-12)))
+    return possible
+
+
 def _angles(columns, owners, away, distance, length, present) -> dict[str, np.ndarray]:
     """Take directions at both ends, absolute and as zenith angles."""
     found = {}
     sense = -1.0 if columns.choices.clockwise else 1.0
-    degrees = _degrees(columns)
     bearing = np.arctan2(away[:, 1], away[:, 0])
     with np.errstate(invalid="ignore", divide="ignore"):
         polar = np.arccos(np.clip(away[:, 2] / distance, -1, 1))
@@ -263,44 +281,94 @@ def _angles(columns, owners, away, distance, length, present) -> dict[str, np.nd
             f"{', '.join(list(columns.values)[:14])}; name one as docs/formats.md says, or state "
             "it by --column NAME=departure_azimuth:deg"
         )
-    for end, whose, straight, level in (
+    ends = (
         ("departure", "station", bearing, polar),
         ("arrival", "user", wrap_angle(bearing + math.pi), math.pi - polar),
-    ):
+    )
+    units = {}
+    for end, whose, straight, level in ends:
+        units |= _angle_units(columns, end, whose, straight, level, direct, sense)
+    for end, whose, straight, level in ends:
         azimuth = np.full(columns.rows, np.nan)
         name = columns.one(f"{end}_azimuth")
         if name:
-            values, unit = _in_radians(columns, name, degrees, owners)
-            heading = _heading(columns, whose, degrees, owners, end)
+            values, unit = _in_radians(columns, name, units, owners)
+            heading = _heading(columns, whose, units[name], owners, end)
             azimuth = heading + sense * values
             columns.note(f"{end}_azimuth", f"{name} [{unit}]")
         found[f"{end}_azimuth"] = azimuth
         along = direct & (
             np.isnan(azimuth) | (np.abs(wrap_angle(azimuth - straight)) * np.sin(level) < 0.1)
         )
-        found[f"{end}_zenith"] = _zenith(columns, end, degrees, owners, level, along)
+        found[f"{end}_zenith"] = _zenith(columns, end, units, owners, level, along)
     return found
 
 
-def _degrees(columns: Columns) -> bool:
-    """Tell whether angles without a stated unit are in degrees, all alike."""
-    largest = 0.0
-    for end in ("departure", "arrival"):
-        for part in ("azimuth", "zenith", "elevation"):
-            for name in columns.named(f"{end}_{part}"):
-                if not columns.claims[name].unit:
-                    values = columns.numbers(name)
-                    largest = max(largest, float(np.nanmax(np.abs(values), initial=0.0)))
-    return largest > 6.4
+def _angle_units(columns, end: str, whose: str, straight, level, direct, sense) -> dict[str, str]:
+    """Find the unit of each column of angles at one end; one left open is in that of the others.
+
+    Where others are certainly degrees and a column may hold either, the direct paths decide.
+    """
+    found = {}
+    for part in ("azimuth", "zenith", "elevation"):
+        for name in columns.named(f"{end}_{part}"):
+            values = columns.numbers(name)
+            stated = columns.claims[name].unit
+            if stated or _in_degrees(columns, (name,)):
+                found[name] = stated or "deg"
+                continue
+            found[name] = "rad"
+            if not _in_degrees(columns) or not np.nanmax(np.abs(values), initial=0.0):
+                continue  # all angles may be radians
+            expected = straight if part == "azimuth" else level
+            right = {
+                unit: _right(columns, whose, part, unit, sense * values, expected, direct)
+                for unit in UNITS["angle"]
+            }
+            if right["rad"] == right["deg"] and part != "zenith":
+                raise InputError(
+                    f"{columns.source}: {name!r} (up to {np.nanmax(np.abs(values)):.4g}) may be in "
+                    "degrees, as other angles are, or in radians, and no direct path tells; state "
+                    f"it by --column '{name}={end}_{part}:deg' or '{name}={end}_{part}:rad'"
+                )
+            found[name] = "deg" if right["deg"] > right["rad"] else "rad"
+    return found
+
+
+def _in_degrees(columns: Columns, names: tuple[str, ...] | None = None) -> bool:
+    """Tell whether columns of angles without a stated unit hold what no radian is."""
+    if names is None:
+        names = tuple(
+            name
+            for name, claim in columns.claims.items()
+            if claim.quantity.endswith(("_azimuth", "_zenith", "_elevation")) and not claim.unit
+        )
+    most = [np.nanmax(np.abs(columns.numbers(name)), initial=0.0) for name in names]
+    return bool(max(most, default=0.0) > 6.4)
+
+
+def _right(columns, whose, part, unit, values, expected, direct) -> int:
+    """Count the direct paths that run along the straight line if a column is in this unit."""
+    values = values * UNITS["angle"][unit]
+    if part == "azimuth":
+        name = columns.one(f"{whose}_heading")
+        if name is not None:
+            heading = columns.claims[name].unit or unit
+            values = values + columns.numbers(name) * UNITS["angle"][heading]
+        off = np.abs(wrap_angle(values - expected))
+    else:  # what counts from the horizon may be called zenith, and the other way round
+        size = np.abs(values)
+        off = np.minimum(np.abs(size - expected), np.abs(size - np.abs(0.5 * math.pi - expected)))
+    return int((off[direct] < _NEAR).sum())
 
 
 def _in_radians(
-    columns: Columns, name: str, degrees: bool, owners: Owners
+    columns: Columns, name: str, units: Mapping[str, str], owners: Owners
 ) -> tuple[np.ndarray, str]:
     """Turn a column of angles into radians; what no unit makes an angle is refused."""
     values = columns.numbers(name)
     stated = columns.claims[name].unit
-    unit = stated or ("deg" if degrees else "rad")
+    unit = units[name]
     most = 360.5 if unit == "deg" else 6.4
     if np.nanmax(np.abs(values), initial=0.0) > most:
         row = int(np.nanargmax(np.abs(values)))
@@ -317,17 +385,14 @@ def _in_radians(
     return values * UNITS["angle"][unit], unit if stated else f"{unit}, by its size"
 
 
-def _heading(columns, whose: str, degrees: bool, owners: Owners, end: str) -> np.ndarray:
+def _heading(columns, whose: str, path_unit: str, owners: Owners, end: str) -> np.ndarray:
     """Take the heading that angles run from; absolute where there is none."""
     name = columns.one(f"{whose}_heading")
     if name is None:
         columns.note(f"{whose}_heading", f"none found: {end} angles run from +x")
         return np.zeros(columns.rows)
     values = columns.numbers(name)
-    unit = columns.claims[name].unit
-    path_unit = {columns.claims[each].unit for each in columns.named(f"{end}_azimuth")}
-    if not unit:
-        unit = "deg" if degrees or path_unit == {"deg"} else "rad"
+    unit = columns.claims[name].unit or path_unit
     values = values * UNITS["angle"][unit]
     if np.isnan(values).any():
         row = int(np.argmax(np.isnan(values)))
@@ -345,7 +410,7 @@ def _heading(columns, whose: str, degrees: bool, owners: Owners, end: str) -> np
     return values
 
 
-def _zenith(columns, end: str, degrees: bool, owners: Owners, level, along) -> np.ndarray:
+def _zenith(columns, end: str, units, owners: Owners, level, along) -> np.ndarray:
     """Take vertical angles, elevations or from the zenith as the direct paths say."""
     names = columns.named(f"{end}_zenith") + columns.named(f"{end}_elevation")
     if not names:
@@ -357,7 +422,7 @@ def _zenith(columns, end: str, degrees: bool, owners: Owners, level, along) -> n
             f"is; leave one out by --column '{names[1]}=ignore'"
         )
     (name,) = names
-    values, unit = _in_radians(columns, name, degrees, owners)
+    values, unit = _in_radians(columns, name, units, owners)
     claim = columns.claims[name]
     part = claim.quantity.rpartition("_")[2]
     readings = {"zenith": values, "elevation": 0.5 * math.pi - values}

@@ -115,11 +115,16 @@ def _time(columns) -> np.ndarray:
         columns.note("time", f"{name}, dates: seconds since 1970 UTC")
         return values.astype("datetime64[us]").astype(np.int64) / 1e6
     if values.dtype.kind not in "fiub":
-        try:
-            stamps = [_seconds(str(each)) for each in values]
-        except ValueError:
-            columns.note("time", f"{name}: not understood, left out")
-            return np.zeros(columns.rows)
+        stamps = []
+        for row, each in enumerate(values):
+            try:
+                stamps.append(_seconds(str(each)))
+            except ValueError:
+                raise InputError(
+                    f"{columns.source}: column {name!r} must hold times, in seconds or as "
+                    f"2026-03-01T12:00:00Z (ISO 8601), but row {row + 1} has {str(each)[:40]!r}; "
+                    f"write them so, or leave the column out by --column '{name}=ignore'"
+                ) from None
         columns.note("time", f"{name}, dates: seconds since 1970 UTC")
         return np.array(stamps)
     numbers = np.nan_to_num(columns.numbers(name))

@@ -20,7 +20,12 @@ def power_of(columns, present: np.ndarray) -> np.ndarray:
     stated = [k for k in _KINDS if any(columns.claims[n].stated for n in columns.named(k))]
     kinds = stated or [kind for kind in _KINDS if columns.named(kind)]
     if not kinds:
-        columns.note("power", "none found: order of strength lost")
+        columns.note(
+            "power",
+            "none found, so the order of strength is lost; if a column holds it, state it by "
+            "--column NAME=power:db",
+            doubt=True,
+        )
         return np.ones(columns.rows)
     kind = kinds[0]
     if kind == "amplitude_real":
@@ -67,7 +72,18 @@ def _gain(columns, name, claim, values, use):
     if not unit:
         inside = (values[use] >= 0) & (values[use] <= 1)
         unit = "linear" if inside.all() and (values[use] > 0).any() else "db"
-    columns.note("power", f"{name} [{unit}], a gain")
+    relative = claim.doubtful and not claim.stated
+    columns.note(
+        "power",
+        f"{name} [{unit}], a gain"
+        + (
+            f"; by its name it is relative to something, which makes every loss wrong alike: if it "
+            f"is absolute, state it by --column '{name}=power:{unit}'"
+            if relative
+            else ""
+        ),
+        doubt=relative,
+    )
     return values if unit == "db" else _to_db(values)
 
 

@@ -42,6 +42,8 @@ def read_text_table(path: Path) -> pa.Table:
         InputError: The file is no table: no header, no rows, rows of several widths.
     """
     text = _text(path)
+    if re.match(rb"sep=.\n", text, re.IGNORECASE):  # for Excel alone
+        text = text.split(b"\n", 1)[1]
     lines = text.split(b"\n", 1)
     header = lines[0].strip(b"\r ")
     if not header or len(lines) < 2 or not lines[1].strip():

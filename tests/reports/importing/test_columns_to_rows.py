@@ -1,0 +1,102 @@
+"""Columns of foreign names: units that a name leaves open, and what must not be guessed."""
+
+import numpy as np
+import pytest
+
+from echoscape.checks import InputError
+from echoscape.reports.geometry import check_geometry
+from echoscape.reports.importing.column_names import meaning
+from echoscape.reports.importing.columns_to_rows import Choices, rows_of_columns
+from echoscape.reports.importing.path_rows import reports_from_rows
+from echoscape.units import SPEED_OF_LIGHT
+
+USER = np.array([[52.0, -18.0, 1.5], [31.0, 22.0, 1.5], [24.0, 3.0, 2.5], [60.0, 9.0, 1.5]])
+STATION = np.array([3.0, 4.0, 9.0])
+AWAY = USER - STATION
+LENGTH = np.linalg.norm(AWAY, axis=1)
+AZIMUTH, ZENITH = np.arctan2(AWAY[:, 1], AWAY[:, 0]), np.arccos(AWAY[:, 2] / LENGTH)
+
+
+def columns(**more):
+    """Direct paths to four users, with columns replaced, added or, if None, left out."""
+    found = {
+        "pose": np.arange(4),
+        **{f"rx_{axis}": values for axis, values in zip("xyz", USER.T)},
+        **{f"tx_{axis}": np.full(4, value) for axis, value in zip("xyz", STATION)},
+        "aod_az": AZIMUTH, "aod_zen": ZENITH, "delay": LENGTH / SPEED_OF_LIGHT,
+        "gain_db": np.full(4, -80.0),
+    }  # fmt: skip
+    return {name: values for name, values in {**found, **more}.items() if values is not None}
+
+
+def read(**more):
+    return rows_of_columns(columns(**more), Choices(), "list.csv")
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e3, 1e6, 1e9, 1e12])
+def test_the_unit_of_delays_is_the_physical_one(factor):
+    rows, _ = read(delay=factor * LENGTH / SPEED_OF_LIGHT)
+    assert np.allclose(rows.length, LENGTH, rtol=1e-9)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e6, 1e9])
+def test_positions_in_kilometres_make_no_other_unit_of_delays(factor):
+    short = {f"{end}_{axis}": columns()[f"{end}_{axis}"] / 1e3 for end in ("rx", "tx")
+             for axis in "xyz"}  # fmt: skip
+    rows, _ = read(delay=factor * LENGTH / SPEED_OF_LIGHT, **short)
+    assert np.allclose(rows.length, LENGTH, rtol=1e-9)
+    (found,) = check_geometry(reports_from_rows(rows))
+    assert "kilometres" in found.sentence
+
+
+def test_zeniths_in_degrees_leave_azimuths_in_radians():
+    rows, _ = read(aod_zen=np.degrees(ZENITH))
+    assert np.allclose(rows.departure_azimuth, AZIMUTH)
+    assert np.allclose(rows.departure_zenith, ZENITH)
+    rows, _ = read(aod_az=np.degrees(AZIMUTH))
+    assert np.allclose(rows.departure_azimuth, AZIMUTH)
+    assert np.allclose(rows.departure_zenith, ZENITH)
+
+
+def test_angles_of_either_unit_are_asked_about_where_no_direct_path_tells():
+    longer = (LENGTH + 9.0) / SPEED_OF_LIGHT
+    with pytest.raises(InputError, match="may be in degrees, as other angles are, or in radians"):
+        read(aod_zen=np.degrees(ZENITH), delay=longer)
+
+
+@pytest.mark.parametrize(
+    ("name", "quantity", "unit"),
+    [
+        ("rx_power_mW", "received_power", "mw"), ("P_rx (dBm)", "received_power", "dbm"),
+        ("rx_power", "received_power", "dbm"), ("eirp_dbm", "transmit_power", "dbm"),
+        ("Ptx_dBm", "transmit_power", "dbm"), ("P_tx (dBm)", "transmit_power", "dbm"),
+        ("gain_re", "amplitude_real", ""), ("gain_im", "amplitude_imaginary", ""),
+        ("path_gain_dB", "power", "db"),
+    ],
+)  # fmt: skip
+def test_powers_by_their_names(name, quantity, unit):
+    assert (meaning(name).quantity, meaning(name).unit) == (quantity, unit)
+
+
+def test_gains_of_antennas_are_no_gains_of_paths():
+    assert meaning("tx_gain_db") is None
+    assert meaning("antenna gain (dB)") is None
+
+
+def test_what_is_lost_or_relative_is_doubted():
+    _, notes = read(gain_db=None, odd=np.full(4, 7.0))
+    told = {note.quantity: note for note in notes}
+    assert told["power"].doubt
+    assert "--column NAME=power:db" in told["power"].taken
+    assert told["not used"].taken == "odd"
+    _, notes = read(gain_db=None, relative_power_db=np.full(4, -3.0))
+    assert any(note.doubt and "relative to something" in note.taken for note in notes)
+    assert not any(note.doubt for note in read()[1])
+
+
+def test_times_that_are_no_times_are_refused():
+    times = np.array(["01.03.2026 12:00"] * 4, dtype=object)
+    with pytest.raises(InputError, match=r"ISO 8601.*row 1 has '01.03.2026 12:00'.*time=ignore"):
+        read(time=times)
+    times = np.array([f"2026-03-01T12:00:0{k}Z" for k in range(4)], dtype=object)
+    assert np.allclose(np.diff(read(time=times)[0].time), 1.0)
