@@ -174,7 +174,7 @@ def _is_bounce(line: StraightLine, mask: Mask, out: tuple[str, str], back: tuple
 
     They are longer than the line and off it by one angle at both ends, which no error shares.
     """
-    if {out, back} != {("stated", "stated"), ("stated", "reversed")} or not mask.any():
+    if {out[1], back[1]} != {"stated", "reversed"} or not mask.any():
         return False
     off = [end.zenith - end.expected_zenith for end in line.ends]
     for k, (end, reading) in enumerate(zip(line.ends, (out, back))):
