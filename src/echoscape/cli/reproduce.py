@@ -269,7 +269,7 @@ def nlos_sensing(
     import json as text
 
     with atomic_path(out / "table.json") as path:
-        path.write_text(text.dumps(lines, indent=1))
+        path.write_text(text.dumps({"echoscape": 1, "rows": lines}, indent=1))
     if json:
         print_json(lines)
         return

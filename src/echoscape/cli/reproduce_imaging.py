@@ -57,7 +57,7 @@ def occlusion_imaging(
         rows = run(study, out / "rows.jsonl", tell)
     table = summary(rows)
     with atomic_path(out / "summary.json") as temporary:
-        temporary.write_text(text.dumps(table, indent=1))
+        temporary.write_text(text.dumps({"echoscape": 1, "rows": table}, indent=1))
     for name, figure in figures(rows).items():
         save_figure(figure, out / f"{name}.png")
     if json:

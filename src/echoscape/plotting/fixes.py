@@ -16,9 +16,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from echoscape.channel_map import ChannelMap
-from echoscape.files import atomic_path
 from echoscape.localization import Fix, FixStatus
 from echoscape.localization.bounds.fisher import Bound
+from echoscape.plotting.saving import write_figure
 
 STYLE: Any = {
     "font.size": 9,
@@ -111,8 +111,8 @@ def save_figure(figure: Figure, table: Path) -> list[Path]:
     written = []
     for suffix in (".png", ".pdf"):
         path = table.with_suffix(suffix)
-        with atomic_path(path) as temporary, matplotlib.rc_context(STYLE):
-            figure.savefig(temporary, dpi=160)
+        with matplotlib.rc_context(STYLE):
+            write_figure(figure, path)
         written.append(path)
     return written
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from echoscape.files import atomic_path
 from echoscape.imaging import VoxelImage
+from echoscape.plotting.saving import write_figure
 
 LARGEST_SLICES = 12
 """More levels than this are thinned out."""
@@ -45,7 +45,7 @@ def draw_image(
     axes.legend(loc="upper left", frameon=False)
     holds = "holds" if image.certificate.holds else "does not hold"
     axes.set_title(f"{len(index)} occupied voxels; the certificate {holds}", fontsize=10)
-    _save(figure, path)
+    write_figure(figure, path)
 
 
 def draw_slices(image: VoxelImage, path: str | Path) -> None:
@@ -79,7 +79,7 @@ def draw_slices(image: VoxelImage, path: str | Path) -> None:
         axes.set_ylabel("y [m]")
     if drawn is not None:
         figure.colorbar(drawn, ax=every, shrink=0.8, label="coefficient (grey: unseen)")
-    _save(figure, path)
+    write_figure(figure, path)
 
 
 def _box(axes, low: np.ndarray, high: np.ndarray) -> None:
@@ -89,8 +89,3 @@ def _box(axes, low: np.ndarray, high: np.ndarray) -> None:
             if np.abs(corners[a] - corners[b]).sum() == 1:
                 ends = np.stack([np.where(corners[i], high, low) for i in (a, b)])
                 axes.plot(*ends.T, color="0.7", linewidth=0.6)
-
-
-def _save(figure, path: str | Path) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=160)
