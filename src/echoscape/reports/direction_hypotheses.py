@@ -95,7 +95,8 @@ def rank_hypotheses(line: StraightLine) -> tuple[Hypothesis | None, Mask]:
             return best, direct
     if not (line.ends[1].azimuth_known & line.first).any():
         return None, direct  # one azimuth alone, of any length, says nothing
-    for tolerance in _TOLERANCES:
+    whole = all((end.zenith_known & line.first).any() for end in line.ends)
+    for tolerance in _TOLERANCES if whole else _TOLERANCES[:1]:
         best, direct = _rank(line, line.first, tolerance, turns=False)
         if best is not None and _alike(line, direct):
             return best, direct
