@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from echoscape.estimation import AnyArray
-from echoscape.localization.posterior_modes import COINCIDENT, PRIOR_INFORMATION
+from echoscape.localization.posterior_modes import COINCIDENT
 from echoscape.localization.unassociated.linearised_map import LinearisedPaths
 from echoscape.localization.unassociated.one_way_paths import EchoModel, EchoSet, OneWayPaths
 from echoscape.localization.unassociated.pair_likelihood import (
@@ -149,16 +149,13 @@ def best_ends(found: LocalMaxima, count: int) -> LocalMaxima:
         found: Ends by target and start.
         count: How many to take; where there are fewer, the others stand for no start.
     """
-    covariance = np.linalg.inv(found.information + PRIOR_INFORMATION * np.eye(3))
-    std = np.sqrt(np.maximum(covariance[..., 0, 0] + covariance[..., 1, 1], 0.0))
     position = found.position
     left, rows = np.isfinite(found.log_likelihood), np.arange(len(position))
     index, members = [], []
     for _ in range(count):
         best = np.argmax(np.where(left, found.log_likelihood, -np.inf), axis=1)
         separation = np.linalg.norm(position - position[rows, best][:, None], axis=-1)
-        limit = COINCIDENT * np.maximum(1.0, std[rows, best])
-        mine = left & (separation < limit[:, None])
+        mine = left & (separation < COINCIDENT)
         index.append(best)
         members.append((mine * found.starts).sum(axis=1))
         left = left & ~mine

@@ -3,9 +3,7 @@
 Echoes leave long valleys of positions that explain them nearly alike; which paths reach a position,
 and which end at a shadow's edge, decides where in the valley the target stands.  Presence has no
 useful gradient, so an ascent does not see it: points are laid along the valley in steps of its own
-standard deviation, and the mode becomes the posterior mean over them.  Only differences of the
-likelihood within a valley matter here, so associations stay as they are at the end and the
-likelihood of the one-way paths serves.
+standard deviation, and the mode becomes the posterior mean over them.
 
 Takes `LocalMaxima`, and what evaluates positions.
 Gives `LocalMaxima`, the best ends and their like replaced by mean and covariance.
@@ -30,7 +28,6 @@ _ENDS = 2  # different ends that are integrated
 _POINTS = np.array(
     [(a * _STEP, b * _STEP) for a in range(-2, 3) for b in range(-2, 3) if abs(a) + abs(b) < 4]
 )
-_CENTRE = int(np.flatnonzero(np.all(_POINTS == 0, axis=1))[0])
 
 
 def integrate_modes(found: LocalMaxima, evaluate, heights: Float[np.ndarray, "2"]) -> LocalMaxima:
@@ -38,8 +35,7 @@ def integrate_modes(found: LocalMaxima, evaluate, heights: Float[np.ndarray, "2"
 
     Args:
         found: Ends of ascents, by target and start (numpy).
-        evaluate: Positions by target and point [m], and log reflectivities, to log-likelihoods up
-            to a constant of the end.
+        evaluate: Positions by target and point [m], and log reflectivities, to log-likelihoods.
         heights: Lowest and highest z [m]; equal where the height is given.
     """
     left, valleys = np.isfinite(found.log_likelihood), []
@@ -95,9 +91,6 @@ def _lay_out(found: LocalMaxima, left, heights) -> _Valley:
 
 def _replace(found: LocalMaxima, valley: _Valley, value, heights) -> LocalMaxima:
     """Turn the values at the points into mean, covariance and the peak of an equal Gaussian."""
-    rows = np.arange(len(value))
-    top = found.log_likelihood[rows, valley.best]
-    value = value - value[:, _CENTRE : _CENTRE + 1] + np.where(np.isfinite(top), top, 0.0)[:, None]
     weight = softmax(value, axis=1)
     mean = np.einsum("tp,tpi->ti", weight, valley.point)
     mean[:, 2] = np.clip(mean[:, 2], heights[0], heights[1])
