@@ -39,6 +39,12 @@ def cell(shape, *inside):
     return element(14, parts + element(1, b"c") + b"".join(inside))
 
 
+def text_of_type(kind):
+    """Make an array of characters whose own element has any type; SciPy crashes on unknown ones."""
+    parts = element(6, struct.pack("<II", 4, 0)) + element(5, struct.pack("<ii", 1, 1))
+    return element(14, parts + element(1, b"c") + element(kind, b"xx"))
+
+
 def bomb():
     return file_of(element(15, zlib.compress(bytes(200 * 2**20), 9)))
 
@@ -51,6 +57,7 @@ def bomb():
         (bomb(), r"its compressed variables need .* of memory"),
         (b"MATLAB 7.3 MAT-file".ljust(200), "is a MATLAB 7.3 file; save it again with the option"),
         (b"x" * 300, "cannot be read as a MATLAB file"),
+        (file_of(text_of_type(255)), "an element of the unknown type 255"),
         (file_of(element(15, b"no zlib stream")), "cannot be read as a MATLAB file"),
     ],
 )

@@ -19,6 +19,7 @@ from echoscape.files.limits import check_input, check_size
 
 _HEADER = 128  # bytes before the first element
 _COMPRESSED, _MATRIX = 15, 14
+_KINDS = frozenset({*range(1, 8), 9, *range(12, 19)})  # types of elements
 _CONTAINERS = {1: "cell", 2: "struct", 3: "object"}
 _DEEPEST = 100
 _PLACE = 64  # bytes of an element of a cell or struct as SciPy holds it
@@ -109,7 +110,9 @@ def _parts(body: bytes, order: str) -> list[tuple[int, bytes]]:
             kind, size = kind & 0xFFFF, kind >> 16
             parts.append((kind, body[at + 4 : at + 4 + size]))
             at += 8
-            continue
-        parts.append((kind, body[at + 8 : at + 8 + size]))
-        at += 8 + size + (-size % 8)
+        else:
+            parts.append((kind, body[at + 8 : at + 8 + size]))
+            at += 8 + size + (-size % 8)
+        if kind not in _KINDS:  # SciPy would look it up beyond the end of a table
+            raise ValueError(f"an element of the unknown type {kind}")
     return parts
