@@ -248,7 +248,9 @@ def _close(axes: Axes, rows: Rows, truth: np.ndarray) -> None:
     """Draw the methods' fixes of one target about its true place; far ones are listed in words."""
     difference = np.stack([rows["x"], rows["y"]], axis=-1) - truth
     near = rows["error"] < 6
-    half = max(2.0, 1.4 * float(np.max(rows["error"], where=near, initial=0.0)))
+    reach = np.stack([rows["cov_xx"], rows["cov_yy"]], axis=-1)[near]
+    reach = np.abs(difference[near]) + 0.5 * fixes.NINETY * np.sqrt(reach)  # of the ellipses
+    half = 1.1 * max(2.0, float(np.max(reach, initial=0.0)))
     axes.plot(0, 0, "*", ms=13, color="black", mec="white", mew=0.8, zorder=7, ls="")
     width, height, angle = _ellipses(rows)
     for i, method in enumerate(rows["method"]):
@@ -257,7 +259,9 @@ def _close(axes: Axes, rows: Rows, truth: np.ndarray) -> None:
         if rows["error"][i] >= 10:
             label = f"{method}: {rows['error'][i]:.0f} m"
         if not near[i]:
-            axes.plot([], [], "o", ms=5, color=colour, mfc="none", ls="", label=label + ", outside")
+            axes.plot(
+                [], [], "o", ms=5, color=colour, mfc="none", ls="", label=label + ", not shown"
+            )
             continue
         axes.plot(*difference[i], "o", ms=5, color=colour, zorder=6, ls="", label=label)
         ellipse = EllipseCollection(
