@@ -15,6 +15,7 @@ import json
 import math
 import os
 import stat
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -49,6 +50,7 @@ _KINDS = {
 }
 _DAMAGES = (
     ValueError, TypeError, KeyError, OSError, EOFError, OverflowError, SyntaxError, MemoryError,
+    tokenize.TokenError,
     RecursionError, RuntimeError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error,
 )  # fmt: skip
 """What zipfile and numpy raise where the bytes make no sense; RuntimeError: encrypted, and

@@ -80,11 +80,13 @@ def read_sweep(file: Path) -> dict[str, list[Row]]:
     """
     if not file.exists():
         return {}
-    text = file.read_text(encoding="utf-8")
+    # a byte that is no text spoils only its line's JSON, which is refused below
+    text = file.read_text(encoding="utf-8", errors="surrogateescape")
     whole = text[: text.rfind("\n") + 1]
     known = {}
     for number, line in enumerate(whole.splitlines(), 1):
         try:
+            line.encode()
             entry = json.loads(line)
             known[entry["name"]] = entry["rows"]
         except (ValueError, KeyError, TypeError):
@@ -93,7 +95,7 @@ def read_sweep(file: Path) -> dict[str, list[Row]]:
                 f"line {number} is not: move the file away"
             ) from None
     if len(whole) < len(text):
-        file.write_text(whole, encoding="utf-8")
+        file.write_text(whole, encoding="utf-8", errors="surrogateescape")
     return known
 
 
