@@ -108,7 +108,8 @@ def state_bias(
         covariance = fix.covariance + added[:, None]
         learnt = (fix.learnt or {}) | bias.stated()
         return dataclasses.replace(fix, covariance=covariance, learnt=learnt)
-    sound = ~np.isin(fix.status, (FixStatus.NO_ECHO, FixStatus.OUTSIDE, FixStatus.UNEXPLAINED))
+    # a large bias leaves many echoes unexplained: such fixes are asked too
+    sound = ~np.isin(fix.status, (FixStatus.NO_ECHO, FixStatus.OUTSIDE))
     causes = significant_causes(*marginal, fix.covariance[:, 0], sound & (share > _TRUSTED))
     if not causes:
         return fix
