@@ -1,8 +1,12 @@
 """Counts, spans, words: what results say of themselves, and how a wrong kind is refused."""
 
+import dataclasses
 import html
 import importlib
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -68,12 +72,30 @@ def test_names_from_a_file_cannot_command_the_terminal():
     assert "\x1b" not in shown._repr_html_()
 
 
+@dataclasses.dataclass(repr=False)
+class Filled(Rain):
+    rows: Any
+
+    def summary_rows(self):
+        return {"sum": f"{float(self.rows.sum()):g}"}
+
+
 def test_what_has_no_values_yet_still_prints():
+    shown = []
+    jax.jit(lambda rows: shown.append(repr(Filled(rows))))(jnp.ones(2))
+    assert "not known yet" in shown[0]
+    assert "not known yet" in repr(Filled(object()))
+    assert "2" in repr(Filled(jnp.ones(2)))
+
+
+@pytest.mark.parametrize("fault", [TypeError, ValueError, IndexError, AttributeError])
+def test_a_fault_of_a_summary_is_not_hidden(fault):
     class Broken(Rain):
         def summary_rows(self):
-            raise TypeError("a tracer")
+            raise fault("a slip")
 
-    assert "not known yet" in repr(Broken({}))
+    with pytest.raises(fault):
+        repr(Broken({}))
 
 
 def test_a_summary_that_asks_for_a_wrong_column_is_not_taken_for_one_without_values():

@@ -6,6 +6,7 @@ Gives text and HTML, pandas data frames, and `Status`, whose values print as wor
 
 import abc
 import ast
+import dataclasses
 import enum
 import functools
 import html
@@ -17,6 +18,9 @@ import sys
 import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import jax
+from jax.core import Tracer
 
 from echoscape.checks import InputError
 from echoscape.text import printable
@@ -95,10 +99,21 @@ class Displayed:
         return f"<table><caption>{type(self).__name__}</caption>{cells}</table>"
 
     def _rows(self) -> Mapping[str, str]:
-        try:
+        if has_values(self):
             return self.summary_rows()
-        except (AttributeError, IndexError, TypeError, ValueError):  # tracers or placeholders
-            return {"holds": "values that are not known yet (inside jit, vmap or grad)"}
+        return {"holds": "values that are not known yet (inside jit, vmap or grad)"}
+
+
+def has_values(value: Any) -> bool:
+    """Tell data from what a transformation of JAX puts in its place, however deep inside."""
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            part = getattr(value, field.name, None)
+            if (part is None and field.default is dataclasses.MISSING) or not has_values(part):
+                return False
+        return True
+    kind = Tracer | jax.ShapeDtypeStruct
+    return not isinstance(value, kind) and type(value) is not object
 
 
 def counted(number: int, singular: str, plural: str | None = None) -> str:
@@ -117,7 +132,7 @@ def span(values: Any, unit: str, factor: float = 1.0) -> str:
 def _holds_tracers(value: Any) -> bool:
     jax = sys.modules.get("jax")
     return jax is not None and any(
-        isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)
+        isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)
     )
 
 

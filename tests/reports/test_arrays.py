@@ -227,6 +227,15 @@ def test_the_constructor_refuses_degrees_and_names_the_report():
         dataclasses.replace(sneaked)
 
 
+def test_arrays_of_jax_meet_the_same_checks():
+    reports = Reports.from_arrays(**REPORTS)
+    paths = jax.tree.map(jnp.asarray, reports.estimates)
+    position = reports.position.copy()
+    position[2, 1] = np.nan
+    with pytest.raises(InputError, match="position"):
+        dataclasses.replace(reports, estimates=paths, position=position)
+
+
 def test_what_a_report_does_not_know_is_filled_in():
     bare = Paths(
         departure_azimuth=jnp.asarray(AZIMUTH), departure_zenith=jnp.asarray(ZENITH),

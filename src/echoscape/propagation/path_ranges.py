@@ -124,7 +124,7 @@ def check_paths(paths: "Paths", owner: str = "set", number: np.ndarray | None = 
     for name, field in paths.__dataclass_fields__.items():
         values = getattr(paths, name)
         if not isinstance(values, np.ndarray | jax.Array):
-            continue  # None, or the placeholder of a transformation
+            continue  # not given; or without a value yet, inside a transformation
         inner = {"covariance": 2, "first_bounce": 1, "last_bounce": 1}.get(field.name, 0)
         if values.shape[: values.ndim - inner] != shape:
             raise InputError(

@@ -11,7 +11,7 @@ import equinox as eqx
 import numpy as np
 
 from echoscape.checks import InputError
-from echoscape.display import Displayed, counted, expect, span
+from echoscape.display import Displayed, counted, expect, has_values, span
 from echoscape.propagation.path import Paths
 from echoscape.propagation.path_ranges import check_paths
 
@@ -97,8 +97,8 @@ def check_sets(
         InputError: The first of these that fails.
     """
     paths: Paths = sets.estimates  # pyright: ignore[reportAttributeAccessIssue]
-    if not isinstance(paths.valid, np.ndarray):
-        return  # placeholders of a transformation
+    if not has_values(paths.valid):
+        return  # inside a transformation: what it was made of has been checked
     count = len(paths.valid) if paths.valid.ndim == 2 else -1
     if count < 0:
         raise InputError(
