@@ -14,7 +14,6 @@ import importlib
 import inspect
 import itertools
 import os
-import sys
 import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -130,10 +129,7 @@ def span(values: Any, unit: str, factor: float = 1.0) -> str:
 
 
 def _holds_tracers(value: Any) -> bool:
-    jax = sys.modules.get("jax")
-    return jax is not None and any(
-        isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)
-    )
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
 def expect(value: Any, kind: type, verb: str) -> None:

@@ -1,6 +1,6 @@
 """From a start to a local maximum of the likelihood nearby.
 
-A round selects which paths exist and climbs the likelihood of the echoes by damped Gauss-Newton
+A round selects which paths exist and ascends the likelihood of the echoes by damped Gauss-Newton
 steps with the selection held; then the map is queried again.  (The likelihood of the one-way paths
 alone would be cheaper, but loses targets where two paths are too close to be estimated apart.)
 Every target and start goes through one compiled program, whatever the kind of map.

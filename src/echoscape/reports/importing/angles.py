@@ -1,7 +1,7 @@
 """Directions of any source as azimuths from +x and angles from +z: units, headings, conventions.
 
 Takes columns that claim azimuths, zeniths, elevations or headings.
-Gives angles in radians, or one sentence about what cannot be told.
+Gives angles in radians, or one sentence about what cannot be decided.
 """
 
 import math

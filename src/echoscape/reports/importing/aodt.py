@@ -264,7 +264,7 @@ def _gains(matched, source: Path, options: ImportOptions) -> tuple[dict[int, flo
     )
     if wavelength is None or not _isotropic(source):
         raise InputError(
-            f"{source}: whether cir_re and cir_im are gains or received amplitudes is told by "
+            f"{source}: whether cir_re and cir_im are gains or received amplitudes is decided by "
             f"direct rays between isotropic antennas (patterns.parquet) of a known reference_freq "
             f"(panels.parquet) alone; {ask}"
         )

@@ -35,7 +35,7 @@ class Note:
     taken: str
     """From which column, in which unit, and why where that was decided."""
     doubt: bool = False
-    """Whether something is lost or may be wrong, so that it is told as a warning too."""
+    """Whether something is lost or may be wrong, so that it is a warning too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,8 +237,8 @@ def _unit(columns: Columns, name: str, kind: str, values: np.ndarray, distance: 
     best = max(possible, key=lambda each: possible[each], default="s")
     if best != "s" and len(possible) > 1 and possible[best][0] < 0.02:
         raise InputError(
-            f"{columns.source}: the unit of {name!r} cannot be told from {values[0]:.4g}; state it "
-            f"by --column '{name}=delay:ns' or '{name}=delay:s'"
+            f"{columns.source}: the unit of {name!r} cannot be decided from {values[0]:.4g}; state "
+            f"it by --column '{name}=delay:ns' or '{name}=delay:s'"
         )
     return best
 

@@ -239,10 +239,10 @@ def _columns(poses: list[Pose], source: str) -> dict[str, np.ndarray]:
                 )
         sizes = {name: len(values) for name, values in pose.items() if _is_path(name)}
         if len(set(sizes.values())) > 1:
-            told = ", ".join(f"{size} of {name}" for name, size in sizes.items())
+            words = ", ".join(f"{size} of {name}" for name, size in sizes.items())
             raise InputError(
                 f"{source}: pose {k + 1} of {len(poses)} needs as many values of each kind as it "
-                f"has paths; got {told}"
+                f"has paths; got {words}"
             )
     counts = [max([1, *(len(v) for n, v in pose.items() if _is_path(n))]) for pose in poses]
     names = dict.fromkeys(name for pose in poses for name in pose)

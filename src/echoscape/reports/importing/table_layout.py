@@ -194,8 +194,8 @@ def columns_of_arrays(arrays: Mapping[str, np.ndarray], source: str) -> dict[str
         )
     shapes = {v.shape for v in paths.values()}
     if len(shapes) > 1:
-        told = ", ".join(f"{n} {v.shape}" for n, v in paths.items())
-        raise InputError(f"{source} needs arrays over users and paths of one shape; got {told}")
+        words = ", ".join(f"{n} {v.shape}" for n, v in paths.items())
+        raise InputError(f"{source} needs arrays over users and paths of one shape; got {words}")
     users, width = shapes.pop()
     return _with_vectors(usable, users, width, source)
 
