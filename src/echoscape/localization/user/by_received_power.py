@@ -61,11 +61,11 @@ class ReceivedPower(Localizer):
             )
         position = channel_map.reading_position
         common = float(np.median(position[:, 2])) if height is None else height
-        if np.ndim(common) or not np.isfinite(common):
+        if isinstance(common, tuple | list) or not np.isfinite(common):
             raise InputError(
                 f"ReceivedPower needs one height, a finite number in metres; got {height}"
             )
-        cells = _cells(position, self.cell, self.reach, float(common))  # type: ignore
+        cells = _cells(position, self.cell, self.reach, float(common))
         mean, std = channel_map.predict(cells)
         return _Grid(cells, mean, std**2 + np.array([w.reading for w in channel_map.widths]) ** 2)
 
