@@ -72,10 +72,10 @@ def track(
             settings below.
         unknown: What is not known exactly and estimated with the rest, such as clock,heading: the
             user's clock, the heading of the user's array, or station-heading.
-        smooth: Let later observations correct the user's motion, for channels; without, every
-            instant rests on what came before.
+        smooth: Fit user and points to the whole walk at once, so that later observations correct
+            earlier positions; without, every instant rests on what came before.
         lag: With --smooth, let only observations within this long after an instant correct it, as
-            a system that answers so late can; the whole walk if not given [s].
+            a system that answers so late can; this corrects the user's motion, not the points [s].
         forecast: Go on for this long after the last observation, the user straight on and anchors
             standing still; written as forecast.parquet and forecast_user.parquet [s].
         animate: Write the walk as a film too: route.html, one file with its own player, and

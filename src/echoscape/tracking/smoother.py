@@ -1,9 +1,9 @@
-"""What later instants teach about earlier ones: the user's track smoothed, with a lag.
+"""What a few later instants teach about an earlier one: the user's track smoothed, with a lag.
 
-A filter's velocity lags and trembles, which Doppler shows; with the whole walk at hand both go.
+A filter's velocity lags and trembles, which Doppler shows; a second later both can be corrected.
 The user is smoothed by itself, as if its filtered belief came from a filter of its own: what the
-anchors remember of earlier errors is left out, so slow drifts stay as they were and only the
-motion gets better.
+points remember of earlier errors is left out, so slow drifts stay as they were and only the
+motion gets better; `joint_smoother` corrects both, with the whole walk at hand.
 
 Takes a `Record`.
 Gives the user's positions and velocities, with covariance.
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from echoscape.numerics.kalman import Gaussian, fixed_lag, predict, smooth
+from echoscape.numerics.kalman import Gaussian, fixed_lag, predict
 from echoscape.tracking.filters import JointFilter
 
 
@@ -24,7 +24,7 @@ def smooth_user(
     covariance: Float[Array, "time 6 6"],
     time: Float[Array, " time"],
     settings: JointFilter,
-    lag: int | None = None,
+    lag: int,
 ) -> tuple[Float[Array, "time 6"], Float[Array, "time 6 6"]]:
     """Smooth a user's filtered track with the instants that follow.
 
@@ -33,8 +33,7 @@ def smooth_user(
         covariance: Their covariance.
         time: When [s].
         settings: The motion that the filter assumed.
-        lag: How many instants may correct an earlier one; all of them if not given (Rauch, Tung and
-            Striebel).
+        lag: How many instants may correct an earlier one.
     """
     density = (
         jnp.array([settings.acceleration, settings.acceleration, settings.vertical_acceleration])
@@ -50,18 +49,5 @@ def smooth_user(
     filtered = Gaussian(mean, covariance)
     before = Gaussian(mean[:-1], covariance[:-1])
     predicted, forward = jax.vmap(onward)(before, jnp.diff(time))
-    if lag is not None:
-        found = fixed_lag(filtered, predicted, forward, lag)
-        return found.mean, found.covariance
-
-    def back(later, instant):
-        own, ahead, forward = instant
-        belief = smooth(own, ahead, later, forward)
-        return belief, belief
-
-    last = Gaussian(mean[-1], covariance[-1])
-    _, found = jax.lax.scan(back, last, (before, predicted, forward), reverse=True)
-    return (
-        jnp.concatenate([found.mean, mean[-1:]]),
-        jnp.concatenate([found.covariance, covariance[-1:]]),
-    )
+    found = fixed_lag(filtered, predicted, forward, lag)
+    return found.mean, found.covariance

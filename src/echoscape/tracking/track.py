@@ -21,6 +21,7 @@ from echoscape.tracking.bounce_tracks import track_bounces
 from echoscape.tracking.filters import BouncePoints, JointFilter, KnownUser, TrackingFilter
 from echoscape.tracking.health import FEWEST_IN_SIGHT, sight_of, user_status
 from echoscape.tracking.joint import run_joint
+from echoscape.tracking.joint_smoother import smooth_jointly
 from echoscape.tracking.joint_update import Detections
 from echoscape.tracking.map_start import known_points
 from echoscape.tracking.record import Record
@@ -58,9 +59,10 @@ def track(
         start: Where the user is at first [m]; the first known position if not given.
         start_velocity: The user's first velocity [m/s]; standing with an error of
             `JointFilter.start_velocity_unknown` if not given.
-        smooth: Let later observations correct the user's motion; points and statuses stay those of
-            the filter.
-        lag: How much later an observation may be to do so; all of the walk if not given [s].
+        smooth: Fit user and points to the whole walk, so that later observations correct earlier
+            positions; which detection belongs to which point stays as the filter had it.
+        lag: Let only observations within this long after an instant correct it, and only the user's
+            motion, not the points [s].
         points: Static points that are known before, in the site's frame, for the filters over
             points; they are confirmed and moved by what is observed, and others are added.
         tree: Walls, for the first bounces of `BouncePoints`.
@@ -132,14 +134,18 @@ def track(
     in_doubt = settings.suspect_clock and settings.clock_std == 0
     if in_doubt and not observations.user_known[1:].any():
         suspect = suspect_clock(record, seen, time, station, settings)
-    if smooth and len(observations.time) > 1:
-        step = float(np.median(np.diff(observations.time)))
-        better = smooth_user(
-            record.user, record.user_covariance, time, settings,
-            None if lag is None else int(min(np.floor(lag / step + 1e-9), len(observations.time))),
-        )  # fmt: skip
-        record = eqx.tree_at(lambda r: (r.user, r.user_covariance), record, better)
     record = jax.tree.map(np.asarray, record)
+    if smooth and len(observations.time) > 1:
+        if lag is None:
+            begin = np.r_[start, start_velocity]
+            about = (observations.user_position, observations.user_known, station, begin)
+            record = smooth_jointly(record, seen, observations.time, *about, settings, known)
+        else:
+            step = float(np.median(np.diff(observations.time)))
+            count = int(min(np.floor(lag / step + 1e-9), len(observations.time)))
+            better = smooth_user(record.user, record.user_covariance, time, settings, count)
+            better = jax.tree.map(np.asarray, better)
+            record = eqx.tree_at(lambda r: (r.user, r.user_covariance), record, better)
     status, reason = user_status(record, observations.user_known, settings, suspect, seen)
     return Tracks(
         time=observations.time,
