@@ -108,8 +108,8 @@ _HOMES = {
 }  # fmt: skip
 _STAGES = (
     "channel_map", "channel_model", "communication", "estimation", "imaging", "localization",
-    "numerics", "plotting", "propagation", "reports", "sample", "scene", "signals", "studies",
-    "tracking",
+    "numerics", "plotting", "propagation", "reports", "sample", "scene", "signals", "store",
+    "studies", "tracking",
 )  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -29,6 +29,7 @@ from echoscape.cli import (
     sample,
     samples,
     score,
+    store,
 )
 from echoscape.cli.console import print_problem, print_warning
 from echoscape.cli.deprecated import current_words
@@ -69,6 +70,7 @@ app.command(reproduce.app)
 app.command(pilots.app)
 app.command(image.image)
 app.command(score.score)
+app.command(store.app)
 app.command(methods.methods)
 app.command(doctor.doctor)
 
