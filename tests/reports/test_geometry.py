@@ -171,6 +171,72 @@ def test_a_few_computed_paths_tell_lengths_and_directions(users):
     assert causes(turned) == {Cause.TURNED if users > 1 else Cause.UNRELATED_DIRECTIONS}
 
 
+@pytest.mark.parametrize("fault", ["swapped", "compass", "turned"])
+@pytest.mark.parametrize("users", [2, 3, 5])
+def test_reflections_in_the_ground_hide_no_fault_of_a_few_users(fault, users):
+    reports = make_reports(11, users, 1.0, 1, ground=True)
+    change, expected = FAULTS[fault]
+    assert causes(change(reports, np.random.default_rng(2))) & expected
+    assert causes(reports) == set()
+
+
+def test_arrivals_that_were_turned_are_found_as_departures_are():
+    reports = make_reports(12, 3, 1.0, 2)
+    azimuth = wrap_angle(reports.estimates.arrival_azimuth + 1.1)
+    (finding,) = check_geometry(edit(reports, arrival_azimuth=azimuth))
+    assert finding.cause is Cause.TURNED
+    assert "the arrival azimuths were turned by -1.100 rad" in finding.sentence
+    measured = noisy(edit(make_reports(12, 5, 1.0, 2)), 1, 0.01, 0.1)
+    lost = measured.estimates.arrival_azimuth + np.array([1, 2, -1, -2, 1.5])[:, None]
+    (finding,) = check_geometry(edit(measured, arrival_azimuth=wrap_angle(lost)))
+    assert finding.cause is Cause.UNRELATED_DIRECTIONS
+    assert "arrive" in finding.sentence
+
+
+def test_delays_that_are_early_make_no_direct_paths_of_bounces():
+    reports = make_reports(13, 8, 1.0, 2, ground=True)
+    early = edit(reports, delay=reports.estimates.delay - 6e-9)
+    (finding,) = check_geometry(early)
+    assert finding.cause is Cause.DELAY_OFFSET
+    assert "by -1.80 m" in finding.sentence
+
+
+def test_measured_directions_that_fit_no_convention_are_said_to():
+    swapped = FAULTS["swapped"][0](make_reports(14, 40, 1.0), None)
+    both = edit(
+        swapped,
+        departure_azimuth=wrap_angle(0.5 * np.pi - swapped.estimates.departure_azimuth),
+        arrival_azimuth=wrap_angle(0.5 * np.pi - swapped.estimates.arrival_azimuth),
+    )
+    assert causes(noisy(both, 1, 0.03, 0.3)) == {Cause.UNRELATED_DIRECTIONS}
+
+
+def test_users_out_of_sight_above_a_ground_are_not_accused():
+    alarms = []
+    for seed in range(20):
+        reports = make_reports(seed, 40, 0.0, 2, ground=True)
+        measured = noisy(reports, seed, 0.03, 0.3)
+        unsure = dataclasses.replace(reports, position_std=np.full(40, 5.0))
+        alarms += [*check_geometry(reports), *check_geometry(measured), *check_geometry(unsure)]
+    assert len(alarms) <= 1, alarms
+
+
+def test_positions_of_other_rows_are_no_places_of_these_paths():
+    for seed in range(4):
+        reports = make_reports(seed, 25, 1.0)
+        other = np.roll(reports.position, 7, axis=0)
+        assert causes(dataclasses.replace(reports, position=other))
+
+
+def test_amplitudes_with_fading_are_named():
+    reports = make_reports(15, 40, 1.0)
+    paths = noisy(reports, 1, 0.03, 0.3).estimates
+    fading = 10 ** np.random.default_rng(1).normal(0, 0.2, paths.power.shape)
+    faded = dataclasses.replace(reports, estimates=paths)
+    assert causes(edit(faded, power=np.sqrt(paths.power * fading))) == {Cause.AMPLITUDE}
+    assert causes(edit(faded, power=paths.power * fading)) == set()
+
+
 def test_reflections_in_the_ground_are_no_angles_from_below():
     user = np.random.default_rng(0).uniform([20, -30, 1.5], [80, 30, 1.5], (12, 3))
     reports = make_reports(3, 12, 1.0, 0)
@@ -201,3 +267,12 @@ def test_gains_that_no_antenna_has_are_named():
     paths = reports.estimates
     strongest = np.asarray(paths.power).max()
     assert Cause.TOO_STRONG in causes(edit(reports, power=paths.power / strongest))
+    room = edit(reports, length=paths.length / 20)
+    room = dataclasses.replace(
+        room,
+        position=reports.position / 20,
+        station_position=reports.station_position / 20,
+    )
+    (finding,) = check_geometry(edit(room, power=paths.power / strongest))
+    assert finding.cause is Cause.TOO_STRONG
+    assert "exactly one" in finding.sentence

@@ -17,7 +17,7 @@ from echoscape.units import SPEED_OF_LIGHT, wrap_angle
 ENDS = ("departure", "arrival")
 
 
-def make_reports(seed=0, users=30, sight=0.7, walls=3, stations=1):
+def make_reports(seed=0, users=30, sight=0.7, walls=3, stations=1, ground=False):
     """Draw users, walls and stations; `sight` is the share of users that see the station."""
     rng = np.random.default_rng(seed)
     place = np.c_[rng.uniform(-60, 60, (users, 2)), rng.uniform(1.2, 2.2, users)]
@@ -25,6 +25,8 @@ def make_reports(seed=0, users=30, sight=0.7, walls=3, stations=1):
     angle = rng.uniform(0, 2 * math.pi, walls)
     normal = np.stack([np.cos(angle), np.sin(angle), np.zeros(walls)], axis=1)
     beyond = rng.uniform(80, 110, walls)  # all users and stations are on one side
+    if ground:
+        normal, beyond, walls = np.r_[normal, [[0, 0, -1]]], np.r_[beyond, 0.0], walls + 1
     rows = [(u, s) for u in range(users) for s in range(stations)]
     shape = (len(rows), walls + 1)
     out, back = np.zeros((*shape, 3)), np.zeros((*shape, 3))

@@ -9,12 +9,11 @@ Takes `StraightLine`.
 Gives the `Hypothesis` and the paths that are direct under it.
 """
 
-import dataclasses
 import math
 
 import numpy as np
 
-from echoscape.reports.finding import Cause, Finding
+from echoscape.reports.direction_cures import AS_STATED, Hypothesis
 from echoscape.reports.straight_line import Mask, PathEnd, StraightLine
 from echoscape.units import wrap_angle
 
@@ -36,28 +35,6 @@ _MOST_FIRST = 0.3
 _ENOUGH = 0.3
 """The stated reading stands if it is right for this share of the reports with a direct length."""
 
-
-@dataclasses.dataclass(frozen=True)
-class Hypothesis:
-    """How the directions were written."""
-
-    swapped: bool = False
-    """Whether departure and arrival are exchanged."""
-    departure_azimuth: str = "stated"
-    """Reading of the azimuth at the station."""
-    departure_zenith: str = "stated"
-    """Reading of the zenith at the station."""
-    arrival_azimuth: str = "stated"
-    """Reading of the azimuth at the user."""
-    arrival_zenith: str = "stated"
-    """Reading of the zenith at the user."""
-    departure_turn: float = 0.0
-    """What turns the azimuth at the station right [rad]."""
-    arrival_turn: float = 0.0
-    """What turns the azimuth at the user right [rad]."""
-
-
-AS_STATED = Hypothesis()
 
 _READINGS = (
     ("stated", "stated"),
@@ -89,13 +66,14 @@ def rank_hypotheses(line: StraightLine) -> tuple[Hypothesis | None, Mask]:
         best, direct = _explain_all(line, computed)
         if best is not None:
             return best, direct
+    whole = all((end.zenith_known & line.first).any() for end in line.ends)
     for tolerance in _TOLERANCES:
         best, direct = _rank(line, line.direct_length, tolerance, turns=True)
         if best is not None:
-            return best, direct
+            late = _late(line, direct) if whole else None
+            return (AS_STATED, late) if late is not None else (best, direct)
     if not (line.ends[1].azimuth_known & line.first).any():
         return None, direct  # one azimuth alone, of any length, says nothing
-    whole = all((end.zenith_known & line.first).any() for end in line.ends)
     for tolerance in _TOLERANCES if whole else _TOLERANCES[:1]:
         best, direct = _rank(line, line.first, tolerance, turns=False)
         if best is not None and _alike(line, direct):
@@ -117,11 +95,25 @@ def _explain_all(line: StraightLine, use: Mask) -> tuple[Hypothesis | None, Mask
     return None, use
 
 
+def _late(line: StraightLine, direct: Mask) -> Mask | None:
+    """Find more reports whose shortest path runs along the line, though all lengths are off alike.
+
+    Bounces are then as long as the line, and their directions seem to follow another convention.
+    """
+    if line.crowded_length.any():
+        return None
+    count = int(direct.any(axis=1).sum())
+    best, along = _rank(line, line.first, _TOLERANCES[-1], turns=False)
+    exact = int((line.aligned & line.first & along).sum())
+    more = along.any(axis=1).sum() > 2 * count or exact > count
+    return along if best == AS_STATED and more and _alike(line, along) else None
+
+
 def _alike(line: StraightLine, direct: Mask) -> bool:
     """Tell whether lengths are wrong alike, by an amount or a factor, as detours never are."""
     length = np.where(direct, line.length, np.inf).min(axis=1)
     have = np.isfinite(length)
-    if have.mean() < _MOST_FIRST:
+    if have.mean() < _MOST_FIRST and (line.aligned & direct).sum() < 3:
         return False
     if have.sum() < 3:
         return bool(line.aligned[direct].all())
@@ -165,7 +157,9 @@ def _rank(
                     )  # fmt: skip
     if best == AS_STATED:
         return (AS_STATED, stated) if count >= needed else (None, direct)
-    if most >= max(needed, _AHEAD * count, _LEAST_SHARE * straight) and most - count >= needed:
+    sure = most >= 3 or (line.exact_length & direct).any()
+    share = _LEAST_SHARE if sure else 0.5
+    if most >= max(needed, _AHEAD * count, share * straight) and most - count >= needed:
         return best, direct
     return (AS_STATED, stated) if count >= needed else (None, direct)
 
@@ -182,9 +176,16 @@ def _is_bounce(line: StraightLine, mask: Mask, out: tuple[str, str], back: tuple
         if reading[1] == "reversed":
             off[k] = math.pi - end.zenith - end.expected_zenith
     first, second = (each[mask] for each in off)
+    shared, apart = 0.5 * (first + second), 0.5 * (first - second)
     size = float(np.median(np.abs(first)))
-    longer = float(np.median(line.excess[mask])) > 0
-    return longer and size > 1e-3 and float(np.median(np.abs(first + second))) < 0.3 * size
+    error = float(np.median(np.broadcast_to(line.length_error, mask.shape)[mask]))
+    if not float(np.median(line.excess[mask])) > -error or size < 1e-3:
+        return False
+    if float(np.median(np.abs(2 * shared))) < 0.3 * size:
+        return True
+    # Errors hide it in single paths: all paths off one way are no errors.
+    scatter = 1.48 * float(np.median(np.abs(apart - np.median(apart))))
+    return abs(float(np.median(apart))) > 3 * scatter / math.sqrt(len(apart))
 
 
 def _readings(
@@ -284,97 +285,3 @@ def _surplus(line: StraightLine, use: Mask) -> int:
     full = out.zenith_known & back.azimuth_known & back.zenith_known & use
     exact = float(np.median(np.maximum(out.error, back.error)[use])) < 0.03
     return 1 if full.any() and exact else 3
-
-
-def describe(hypothesis: Hypothesis, line: StraightLine, count: int) -> Finding:
-    """Say what was probably done, and the cure."""
-    paths = f"{count} direct path{'s' if count > 1 else ''}"
-    if hypothesis.swapped:
-        return Finding(
-            Cause.SWAPPED_ENDS,
-            f"{paths} would fit the straight line only with departure and arrival exchanged: "
-            "departure belongs to the base station and arrival to the user, so exchange their "
-            "columns; or both run the way opposite to ours: then add pi to azimuths and take "
-            "pi - zenith",
-            line.station,
-            "swapped",
-        )
-    parts: dict[tuple[Cause, str, str], list[str]] = {}
-    for name in ("departure", "arrival"):
-        azimuth = getattr(hypothesis, f"{name}_azimuth")
-        zenith = getattr(hypothesis, f"{name}_zenith")
-        turn = getattr(hypothesis, f"{name}_turn")
-        for each in _explain(azimuth, zenith, turn):
-            parts.setdefault(each, []).append(name)
-    sentences = []
-    for (_, habit, cure), ends in parts.items():
-        where = " and ".join(ends)
-        sentences.append(f"the {where} {habit}; {cure.format(end=' and '.join(ends))}")
-    causes = [cause for cause, _, _ in parts]
-    return Finding(
-        causes[0],
-        f"{paths} would run along the straight line if " + ", and ".join(sentences),
-        line.station,
-        "/".join(sorted(causes)) + str(sorted(map(tuple, parts.values()))),
-    )
-
-
-def _explain(azimuth: str, zenith: str, turn: float) -> list[tuple[Cause, str, str]]:
-    """Say what a reading of one end is, and the cure."""
-    if azimuth == zenith == "reversed":
-        return [(
-            Cause.TRAVEL_DIRECTION,
-            "directions run the way the wave travels, or the other way round",
-            "they must look along the path from their own end: add pi to the azimuth and take "
-            "pi - zenith",
-        )]  # fmt: skip
-    if azimuth == "transposed":
-        return [(
-            Cause.TRANSPOSED,
-            "azimuth and zenith are exchanged (theta and phi)",
-            "exchange those columns",
-        )]  # fmt: skip
-    if azimuth == "degrees":
-        return [(Cause.DEGREES, "angles are in degrees", "multiply them by pi/180")]
-    habits = []
-    if azimuth == "reversed":
-        habits.append((
-            Cause.TRAVEL_DIRECTION,
-            "azimuths run the way the wave travels, or the other way round",
-            "add pi to them",
-        ))  # fmt: skip
-    if azimuth == "compass":
-        habits.append((
-            Cause.COMPASS,
-            "azimuths are compass bearings, clockwise from +y (or x and y of the positions are "
-            "exchanged)",
-            "take pi/2 - azimuth",
-        ))  # fmt: skip
-    if azimuth == "mirrored":
-        habits.append((
-            Cause.CLOCKWISE,
-            "azimuths run clockwise from +x",
-            "change their sign (--clockwise for headings' angles)",
-        ))  # fmt: skip
-    if azimuth in ("turned", "mirror-turned"):
-        mirrored = azimuth == "mirror-turned"
-        habits.append((
-            Cause.TURNED,
-            f"azimuths were turned by {turn:+.3f} rad ({math.degrees(turn):+.1f} degrees)"
-            + (" after changing their sign" if mirrored else ""),
-            "check the heading of the antennas and its unit",
-        ))  # fmt: skip
-    if zenith == "elevation":
-        habits.append((
-            Cause.ELEVATION,
-            "zenith angles are elevations, counted from the horizon, or their size",
-            "take pi/2 - elevation, with the elevation's sign",
-        ))  # fmt: skip
-    if zenith == "reversed":
-        habits.append((
-            Cause.NADIR,
-            "zenith angles are counted from straight down, or the heights of the two ends are "
-            "exchanged",
-            "take pi - zenith",
-        ))  # fmt: skip
-    return habits

@@ -18,12 +18,8 @@ import math
 
 import numpy as np
 
-from echoscape.reports.direction_hypotheses import (
-    AS_STATED,
-    Hypothesis,
-    describe,
-    rank_hypotheses,
-)
+from echoscape.reports.direction_cures import AS_STATED, Hypothesis, describe
+from echoscape.reports.direction_hypotheses import rank_hypotheses
 from echoscape.reports.finding import Cause, Finding
 from echoscape.reports.length_checks import (
     check_doubles,
@@ -88,8 +84,12 @@ def _check_station(line: StraightLine) -> list[Finding]:
         return ([stray] if stray else []) + check_first_lengths(line)
     found = []
     stray = _straying(line)
-    exact = line.exact_length
-    explained = (exact & direct).any(axis=1).sum() >= 0.5 * exact.any(axis=1).sum()
+    straight, share = line.computed_length, 0.5
+    if not straight.any():
+        straight, share = line.crowded_length, 0.25
+    elif stray is not None and stray.cause is Cause.TURNED:
+        share = 1.0  # it explains all of them
+    explained = (straight & direct).any(axis=1).sum() >= share * straight.any(axis=1).sum()
     if best != AS_STATED and (explained or stray is None):
         found.append(describe(best, line, int(direct.any(axis=1).sum())))
     else:
@@ -118,28 +118,31 @@ def _turned(line: StraightLine, direct: np.ndarray) -> list[Finding]:
 
 def _straying(line: StraightLine) -> Finding | None:
     """Find paths exactly as long as the straight line that run anywhere but along it."""
-    straight, count, limit = line.exact_length, 3, _STRAYING
-    if line.computed_length.any():
+    straight, least, limit = line.crowded_length, 3, _STRAYING
+    computed = bool(line.computed_length.any())
+    if computed:
         turned = _turned_alike(line)
         if turned is not None:
             return turned
-        straight, count, limit = line.computed_length, 1, _STRAYING_COMPUTED
-    elif not line.has_direct_lengths:
-        return None
-    end = line.ends[0]
-    off = end.deviation()[straight & end.azimuth_known]
-    if len(off) < count or np.median(off) < limit:
-        return None
-    count = int(straight.any(axis=1).sum())
-    return Finding(
-        Cause.UNRELATED_DIRECTIONS,
-        f"{count} path{'s are' if count > 1 else ' is'} as long as the straight line, but "
-        f"leave{'s' if count == 1 else ''} "
-        f"{math.degrees(np.median(off)):.0f} degrees off it (median), and no change of convention "
-        "explains that: check the headings, the axes of the angles and of the positions, and that "
-        "rows belong together",
-        line.station,
-    )
+        straight, least, limit = line.computed_length, 1, _STRAYING_COMPUTED
+    for end in line.ends:
+        use = straight & end.azimuth_known
+        # A bounce off the ground is little longer than the line and right in azimuth.
+        off = (end.deviation() if computed else end.azimuth_deviation())[use]
+        if len(off) < least or np.median(off) < limit + 3 * np.median(end.error[use]):
+            continue
+        count = int(straight.any(axis=1).sum())
+        verb = "leave" if end.name == "departure" else "arrive"
+        return Finding(
+            Cause.UNRELATED_DIRECTIONS,
+            f"{count} path{'s are' if count > 1 else ' is'} as long as the straight line, but "
+            f"{verb}{'s' if count == 1 else ''} "
+            f"{math.degrees(np.median(off)):.0f} degrees off it (median), and no change of "
+            "convention explains that: check the headings, the axes of the angles and of the "
+            "positions, and that rows belong together",
+            line.station,
+        )
+    return None
 
 
 def _turned_alike(line: StraightLine) -> Finding | None:

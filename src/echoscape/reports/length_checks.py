@@ -32,6 +32,8 @@ _SHARE_AT_ZERO = 0.1
 """So many first delays of zero are no outliers: they count from the line of sight."""
 _STRONGEST = 2.4
 """A direct path of length d gains at most (this / d)^2: 20 dB of antennas at 100 MHz [m]."""
+_LOUD = 0.08
+"""Powers above (this / d)^2 are rare: 0 dB of antennas at 300 MHz; amplitudes are beyond it [m]."""
 _SEVERAL = 5
 """Fewer reports may all stand beside the station, where first paths are long by chance."""
 _SAME, _SHARE_SAME = 1e-9, 2e-3
@@ -73,6 +75,8 @@ def check_lengths(line: StraightLine, direct: Mask) -> list[Finding]:
     few = len(off) < 3 and not line.aligned[direct].all()
     if few or abs(middle) <= limit or scatter > max(1.0, 0.05 * far):
         return _too_short(line)
+    if _bounce_length(line, direct) > 0.3 * middle > 0:
+        return _too_short(line)
     return [Finding(
         Cause.DELAY_OFFSET,
         f"the lengths of {len(off)} direct path{'s' if len(off) > 1 else ''} differ from the "
@@ -83,6 +87,19 @@ def check_lengths(line: StraightLine, direct: Mask) -> list[Finding]:
     )]  # fmt: skip
 
 
+def _bounce_length(line: StraightLine, direct: Mask) -> float:
+    """Compute what a bounce off the ground is longer by than the line it seems to be [m].
+
+    Its directions are off by the angles that the heights above the ground make, both downwards, and
+    half their product is its excess over the distance.
+    """
+    use = direct & line.ends[0].zenith_known & line.ends[1].zenith_known
+    if not use.any():
+        return 0.0
+    below = [end.zenith - end.expected_zenith for end in line.ends]
+    return float(np.median((0.5 * line.distance * below[0] * below[1])[use]))
+
+
 def middle_and_scatter(values: np.ndarray) -> tuple[float, float]:
     """Measure the median, and the deviation from it by the median too."""
     middle = float(np.median(values))
@@ -91,7 +108,7 @@ def middle_and_scatter(values: np.ndarray) -> tuple[float, float]:
 
 def surely(scatter: float, count: int) -> float:
     """Bound what a median of so many values may be though none is shared; few scatter less."""
-    return (2.0 + 24.0 / count) * scatter
+    return (1.0 + 24.0 / count) * scatter
 
 
 def check_first_lengths(line: StraightLine) -> list[Finding]:
@@ -148,7 +165,7 @@ def _too_short(line: StraightLine) -> list[Finding]:
     error = 1.48 * float(np.median(-short)) if len(short) >= 3 else 0.0
     least = np.minimum(1.0, 0.2 * line.distance)
     tolerance = np.maximum(least, 0.02 * line.distance) + 3 * line.length_error
-    tolerance = np.maximum(tolerance, 4 * error)
+    tolerance = np.maximum(tolerance, np.minimum(4 * error, 0.2 * line.distance))
     early = line.valid & (line.excess < -tolerance)
     if not early.any():
         return []
@@ -174,6 +191,14 @@ def check_powers(line: StraightLine, direct: Mask) -> list[Finding]:
             line.station,
             "above one",
         )]  # fmt: skip
+    if np.where(line.valid, line.power, 0.0).max() == 1 and np.ptp(line.power[line.valid]) > 0:
+        return [Finding(
+            Cause.TOO_STRONG,
+            "the strongest power is exactly one, as if all were divided by it: a gain is received "
+            "over transmitted power, not relative to the strongest path",
+            line.station,
+            "strong",
+        )]  # fmt: skip
     strength, length = np.log10(power[have]), np.log10(line.distance[have, 0])
     strong = strength - 2 * np.log10(_STRONGEST / line.distance[have, 0])
     if len(strong) and np.median(strong) > 0:
@@ -192,8 +217,11 @@ def check_powers(line: StraightLine, direct: Mask) -> list[Finding]:
     residual = strength - design @ np.array([slope, level])
     error = np.sqrt((residual**2).sum() / max(1, len(strength) - 2))
     error /= max(np.std(length) * math.sqrt(len(length)), 1e-12)
-    few = len(strength) < 4  # exact or nothing
-    if abs(slope + 1) > (0.003 if few else 0.15) or error > (0.003 if few else 0.15):
+    sure = 0.003 if len(strength) < 4 else 0.15  # few are exact or nothing
+    plain = abs(slope + 1) <= sure and error <= sure
+    loud = len(strength) >= 4 and np.median(strong) > 2 * math.log10(_LOUD / _STRONGEST)
+    near = abs(slope + 1) <= min(0.4, 3.5 * error) and abs(slope + 2) >= 2.5 * error
+    if not plain and not (loud and near and error <= 0.35):
         return []
     return [Finding(
         Cause.AMPLITUDE,

@@ -19,6 +19,8 @@ _LENGTH_ERROR = (0.5, 0.02)
 """What a direct path's length may be off besides stated errors: in metres, or of the distance."""
 _EXACT_LENGTH = (0.02, 1e-4)
 """The same of computed paths: rounding of positions and of delays in single precision."""
+_CROWDS = (_EXACT_LENGTH, (0.0, 2e-3), (0.0, 1e-2))
+"""Widths at which lengths may crowd: computed paths, good sounders, poor ones; as above."""
 _EXACT = 1e-3
 """So near the distance are lengths that were computed of positions given in full [m]."""
 _ALIGNED = 1e-3
@@ -61,6 +63,11 @@ class PathEnd:
             self.expected_zenith
         ) * np.cos(self.azimuth - self.expected_azimuth)
         return np.arccos(np.clip(cosine, -1.0, 1.0))
+
+    def azimuth_deviation(self) -> Number:
+        """Measure how far azimuths alone turn a direction off the straight line [rad]."""
+        off = np.abs(wrap_angle(self.azimuth - self.expected_azimuth))
+        return off * np.sin(self.expected_zenith)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,23 +122,28 @@ class StraightLine:
     def computed_length(self) -> Mask:
         """Whether a path is as long as the straight line beyond all chance; one is enough.
 
-        Measured lengths are so by chance, but then others miss the distance by little.
+        Measured lengths are so by chance, but then the shortest paths of other reports miss the
+        distance by little.
         """
         found = self.exact_length & (self.length_error == 0) & (np.abs(self.excess) <= _EXACT)
-        return found & (found.sum() >= 0.8 * self.direct_length.sum())
+        count = int((found & self.first).sum())
+        near = int((self.direct_length & self.first).sum())
+        return found & (count >= min((0.8 if count < 2 else 0.5) * near, 2 + 0.15 * near))
 
     @property
-    def has_direct_lengths(self) -> bool:
-        """Tell whether lengths crowd at the distance, as they do only in line of sight.
+    def crowded_length(self) -> Mask:
+        """Mark shortest paths whose lengths crowd at the distance, as only direct ones do.
 
         Detours alone spread evenly above the distance, so that ten times the width holds ten times
-        as many.
+        as many.  The narrowest width that holds a crowd counts; nothing is marked where none does.
         """
-        exact = int(self.exact_length.any(axis=1).sum())
-        least, share = _EXACT_LENGTH
-        width = np.maximum(least, share * self.distance) + 3 * self.length_error
-        beyond = self.valid & (self.excess > width) & (self.excess <= 11 * width)
-        return exact >= 3 and exact > int(beyond.any(axis=1).sum())
+        for least, share in _CROWDS:
+            width = np.maximum(least, share * self.distance) + 3 * self.length_error
+            near = self.first & (np.abs(self.excess) <= width)
+            beyond = self.valid & (self.excess > width) & (self.excess <= 11 * width)
+            if near.sum() >= 3 and near.sum() > beyond.any(axis=1).sum():
+                return near
+        return np.zeros_like(self.valid)
 
     @property
     def aligned(self) -> Mask:
