@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from echoscape.checks import InputError
-from echoscape.imaging import NoncoherentPoints, Snapshots, VisibilityGamp
+from echoscape.imaging import NoncoherentPoints, Snapshots, UserFreeVoxels, VisibilityGamp
 from echoscape.imaging.choice import CLOCK_STD, POSITION_STD, choose_solver, with_unknowns
 
 
@@ -45,8 +45,26 @@ def test_the_sentence_names_the_error_and_the_resolution():
     assert "nearer than 0.37 m" in why
 
 
-def test_with_one_subcarrier_there_is_no_choice_and_it_is_said():
+def test_with_one_subcarrier_users_are_fitted_while_stations_are_coherent():
+    solver, why = choose_solver(snapshots(tones=1, user_position_std=np.full(3, 0.01)))
+    assert isinstance(solver, UserFreeVoxels)
+    assert not solver.phase
+    assert not solver.gain
+    assert "offsets fitted with the image, for path lengths are known to 10 mm only" in why
+    solver, why = choose_solver(snapshots(tones=1), ("phase", "gain"))
+    assert isinstance(solver, UserFreeVoxels)
+    assert solver.phase
+    assert solver.gain
+    solver, _ = choose_solver(snapshots(tones=1, user_clock_std=np.full(3, 1e-9)))
+    assert isinstance(solver, UserFreeVoxels)
+    assert solver.phase
     solver, why = choose_solver(snapshots(tones=1, user_position_std=np.full(3, 0.1)))
+    assert isinstance(solver, UserFreeVoxels)
+    assert "up to 3.2 wavelengths; coefficients are magnitudes" in why
+
+
+def test_with_one_subcarrier_and_stations_unsure_there_is_no_choice_and_it_is_said():
+    solver, why = choose_solver(snapshots(tones=1, antenna_position_std=np.full(2, 0.1)))
     assert isinstance(solver, VisibilityGamp)
     assert "send pilots over several hundred MHz" in why
 

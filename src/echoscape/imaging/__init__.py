@@ -5,6 +5,7 @@ Gives a `VoxelImage`: coefficients, occupancy, visibility, and a certificate.
 """
 
 from echoscape.checks import former_names
+from echoscape.imaging.calibration.solver import UserFreeVoxels
 from echoscape.imaging.field.solver import NoncoherentPoints
 from echoscape.imaging.gamp.solvers import (
     IgnoreOcclusion,
@@ -34,6 +35,7 @@ SOLVERS: tuple[type[Solver], ...] = (
     UnstructuredMask,
     NoncoherentGamp,
     NoncoherentPoints,
+    UserFreeVoxels,
 )
 """The solvers that need to know nothing of the truth; the command line offers these."""
 
@@ -53,6 +55,7 @@ __all__ = [
     "Solution",
     "Solver",
     "UnstructuredMask",
+    "UserFreeVoxels",
     "VisibilityGamp",
     "VoxelImage",
     "image",

@@ -1,8 +1,8 @@
 """Which solver suits what is known: coherent where phases can be predicted, else without phases.
 
 A coherent image needs every path's phase to a fraction of a turn, so positions to hundredths of a
-wavelength; a wide band gives delays instead.  What is unknown is stated as deviations in the
-snapshots, or named.
+wavelength.  A wide band gives delays instead; with one tone users can be fitted as long as the
+stations are coherent.  What is unknown is stated as deviations in the snapshots, or named.
 
 Takes `Snapshots`, a grid and names of what is unknown.
 Gives a solver, the snapshots with a deviation for everything unknown, and a sentence that says why.
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from echoscape.checks import InputError
+from echoscape.imaging.calibration.solver import LARGEST_OFFSET, UserFreeVoxels
 from echoscape.imaging.field.solver import NoncoherentPoints
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.imaging.solver import Solver
@@ -69,11 +70,8 @@ def choose_solver(snapshots: Snapshots, unknown: Sequence[str] = ()) -> tuple[So
     wavelength = wavelength_of(float(snapshots.frequency.mean()))
     place, clock = snapshots.deviations()
     station = snapshots.antenna_position_std
-    largest = max(
-        float(np.max(place)),
-        float(np.max(clock)),
-        0.0 if station is None else float(np.max(station)),
-    )
+    by_station = 0.0 if station is None else float(np.max(station))
+    largest = max(float(np.max(place)), float(np.max(clock)), by_station)
     reasons = [f"{name}s are unknown" for name in ("gain", "phase") if name in unknown]
     if largest > COHERENT_SHARE * wavelength:
         reasons.append(
@@ -83,11 +81,22 @@ def choose_solver(snapshots: Snapshots, unknown: Sequence[str] = ()) -> tuple[So
     if not reasons:
         return VisibilityGamp(), "coherent: no deviation is stated that would turn phases"
     why = " and ".join(reasons)
-    if len(snapshots.frequency) < 2:
+    if len(snapshots.frequency) < 2 and by_station > COHERENT_SHARE * wavelength:
         return VisibilityGamp(), (
             f"coherent, although {why}: with one subcarrier there is nothing else; expect no "
             "certificate, or send pilots over several hundred MHz"
         )
+    if len(snapshots.frequency) < 2:
+        solver = UserFreeVoxels(
+            phase="phase" in unknown or float(np.max(clock)) > COHERENT_SHARE * wavelength,
+            gain="gain" in unknown,
+        )
+        if np.max(place) > LARGEST_OFFSET * wavelength:
+            return solver, (
+                f"free of the users, for {why}: with one subcarrier users are fitted up to "
+                f"{LARGEST_OFFSET:.2g} wavelengths; coefficients are magnitudes"
+            )
+        return solver, f"users' phases and offsets fitted with the image, for {why}"
     band = float(np.ptp(snapshots.frequency)) * len(snapshots.frequency)
     band /= len(snapshots.frequency) - 1
     return NoncoherentPoints(), (

@@ -9,7 +9,7 @@ Gives log-odds of one more point at every place.
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from echoscape.imaging.field.links import (
     Factors,
@@ -56,6 +56,26 @@ class Places:
         return self.grid.centre_of(self.grid.index_of(point))
 
 
+def hidden_from(
+    view: Float[np.ndarray, "view 3"],
+    blocker: Float[np.ndarray, "blocker 3"],
+    at: Float[np.ndarray, "candidate 3"],
+    radius: float,
+) -> Bool[np.ndarray, "view candidate"]:
+    """Say which places the blockers hide from each view, by Eqs. (3)-(5)."""
+    found = np.zeros((len(view), len(at)), bool)
+    ray = (at[None] - view[:, None]).astype(np.float32)
+    length = np.sum(ray**2, -1)
+    nearer = np.maximum(np.sqrt(length) - 0.5 * radius, 0) ** 2
+    for point in blocker:
+        towards = (point - view).astype(np.float32)
+        along = np.einsum("vcd,vd->vc", ray, towards)
+        own = np.sum(towards**2, -1)[:, None]
+        near = own * length - along**2 < radius**2 * length
+        found |= near & (along > 0) & (own < nearer)
+    return found
+
+
 def prior_open(
     scene: Scene,
     nuisance: Nuisance,
@@ -64,22 +84,9 @@ def prior_open(
     radius: float,
 ) -> Float[np.ndarray, "user station candidate"]:
     """Give each link's probability of being open, by Eqs. (3)-(5) with the points as blockers."""
-
-    def hidden(view):
-        found = np.zeros((len(view), len(at)), bool)
-        ray = (at[None] - view[:, None]).astype(np.float32)
-        length = np.sum(ray**2, -1)
-        nearer = np.maximum(np.sqrt(length) - 0.5 * radius, 0) ** 2
-        for point in blocker:
-            towards = (point - view).astype(np.float32)
-            along = np.einsum("vcd,vd->vc", ray, towards)
-            own = np.sum(towards**2, -1)[:, None]
-            near = own * length - along**2 < radius**2 * length
-            found |= near & (along > 0) & (own < nearer)
-        return found
-
-    user = hidden(scene.user + nuisance.offset)[:, None]
-    return np.where(user | hidden(scene.station)[None], OPEN_HIDDEN, OPEN_FREE)
+    user = hidden_from(scene.user + nuisance.offset, blocker, at, radius)[:, None]
+    hidden = user | hidden_from(scene.station, blocker, at, radius)[None]
+    return np.where(hidden, OPEN_HIDDEN, OPEN_FREE)
 
 
 def screen(

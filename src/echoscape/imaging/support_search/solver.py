@@ -174,10 +174,15 @@ def _scene(problem: Problem, outcome: Outcome) -> support.Scene:
 
 def _slots(problem: Problem, outcome: Outcome) -> int:
     found = int(jnp.sum(problem.flat(outcome.best.present) > 0.5))
+    return slots_for(found, problem.active.voxels)
+
+
+def slots_for(found: int, voxels: int) -> int:
+    """Size the list of occupied voxels, in few sizes since each is compiled for."""
     slots = 64
     while slots < 1.25 * found + 24:
         slots *= 2
-    return min(slots, problem.active.voxels)
+    return min(slots, voxels)
 
 
 def _first_support(problem, scene, outcome, slots: int) -> support.Support:
