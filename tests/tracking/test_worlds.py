@@ -69,8 +69,9 @@ SCENE_LIMITS = {
     "street": Limit("pedestrian", 0.2, 3.0),
     "into_shadow": Limit("pedestrian", 0.3, 3.0),
     "car": Limit("vehicle", 0.35, 4.0),
-    # wanted: 0.30 m level and 0.30 m in height; 0.75 and 0.32 m are measured
-    "uav": Limit("uav", 0.90, 4.0, 0.4),
+    # wanted: 0.30 m in both; half of the flight has line of sight alone, at 160 m, where 0.5 and 1
+    # degree claim 0.5 m
+    "uav": Limit("uav", 0.55, 4.0, 0.4),
 }
 """Motion profile, and limits of level error [m], NEES and height error [m]."""
 

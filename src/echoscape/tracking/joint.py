@@ -23,7 +23,13 @@ from echoscape.tracking.joint_state import (
     start_joint,
 )
 from echoscape.tracking.joint_update import Detections, match_detections, update_joint
-from echoscape.tracking.line_of_sight import find_sight, follow_sight, pending_count, watch
+from echoscape.tracking.line_of_sight import (
+    expect_manoeuvre,
+    find_sight,
+    follow_sight,
+    pending_count,
+    watch,
+)
 from echoscape.tracking.map_start import KnownPoints, hold_points
 from echoscape.tracking.parity import compare_parities
 from echoscape.tracking.record import Record
@@ -74,6 +80,7 @@ def joint_step(
     state = predict_joint(state, now, settings)
     state = place_user(state, place, known, settings)
     sight = find_sight(state, seen, station, settings)
+    state = expect_manoeuvre(state, seen, sight, station, settings)
     match = match_detections(state, seen, sight.detection, station, settings)
     state = follow_sight(state, sight, match, settings)
     state, match = compare_scatterers(state, seen, match, station, settings)

@@ -210,11 +210,7 @@ def predict_joint(state: JointState, time: Float[Array, ""], settings: JointFilt
     covariance = covariance.at[:, :3].add(step * covariance[:, 3:6])
     covariance = covariance.at[CLOCK].add(step * covariance[DRIFT])
     covariance = covariance.at[:, CLOCK].add(step * covariance[:, DRIFT])
-    axis = jnp.arange(3)
-    covariance = covariance.at[axis, axis].add(density * step**3 / 3)
-    covariance = covariance.at[axis, axis + 3].add(density * step**2 / 2)
-    covariance = covariance.at[axis + 3, axis].add(density * step**2 / 2)
-    covariance = covariance.at[axis + 3, axis + 3].add(density * step)
+    covariance = accelerate(covariance, density, step)
     wander = jnp.zeros((settings.slots, PER_SLOT)).at[1:, :2].set(settings.drift**2 * step)
     every = jnp.arange(USER, state.mean.shape[0])
     covariance = covariance.at[every, every].add(wander.reshape(-1))
@@ -223,11 +219,25 @@ def predict_joint(state: JointState, time: Float[Array, ""], settings: JointFilt
     )
 
 
+def accelerate(
+    covariance: Float[Array, "coordinate coordinate"],
+    density: Float[Array, "3"],
+    step: Float[Array, ""],
+) -> Float[Array, "coordinate coordinate"]:
+    """Add what a white acceleration does to position and velocity in a while."""
+    axis = jnp.arange(3)
+    covariance = covariance.at[axis, axis].add(density * step**3 / 3)
+    covariance = covariance.at[axis, axis + 3].add(density * step**2 / 2)
+    covariance = covariance.at[axis + 3, axis].add(density * step**2 / 2)
+    return covariance.at[axis + 3, axis + 3].add(density * step)
+
+
 def notice_manoeuvre(before: JointState, after: JointState, settings: JointFilter) -> JointState:
     """Widen the motion model for a while once updates change the velocity more than it allows.
 
     The corrections of an honest filter are independent with the covariance that they take away;
-    their sum over the last second, forgotten exponentially, is compared with its own.
+    their sum over the last second, forgotten exponentially, is compared with its own.  A manoeuvre
+    began before it is noticed, so what it may have done within that second is added at once.
 
     Args:
         before: The state before an update.
@@ -243,14 +253,18 @@ def notice_manoeuvre(before: JointState, after: JointState, settings: JointFilte
     found = squared > settings.manoeuvre_gate
     end = jnp.where(found, after.time + settings.manoeuvre_time, health.manoeuvre_end)
     change = jnp.where(found, 0.0, change)
+    moving = jnp.array([settings.manoeuvre, settings.manoeuvre, settings.vertical_manoeuvre])
+    begins = found & (after.time >= health.manoeuvre_end)
+    wider = accelerate(after.covariance, jnp.where(begins, moving, 0.0) ** 2, jnp.array(1.0))
     return eqx.tree_at(
         lambda s: (
             s.health.velocity_change,
             s.health.velocity_spread,
             s.health.manoeuvre_end,
+            s.covariance,
         ),
         after,
-        (change, spread, end),
+        (change, spread, end, wider),
     )
 
 

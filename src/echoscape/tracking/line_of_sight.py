@@ -16,19 +16,28 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from echoscape.numerics.small import mahalanobis
 from echoscape.scene import unit_vector
-from echoscape.tracking.anchor import AnchorType, array_station
+from echoscape.tracking.anchor import (
+    AnchorType,
+    array_station,
+    path_residual,
+    predict_with_slope,
+)
 from echoscape.tracking.filters import JointFilter
 from echoscape.tracking.joint_state import (
     CLOCK,
     HEADING,
     PENDING,
     PER_SLOT,
+    SHARED,
     STATION_HEADING,
     USER,
     JointState,
+    accelerate,
 )
 from echoscape.tracking.joint_update import SURE_STD, Detections, Match
 from echoscape.units import wrap_angle
@@ -103,6 +112,41 @@ def find_sight(
     here = array_station(station, state.pivot, heading)
     difference = (here - length[best] * ahead - state.mean[:3]).at[2].set(0.0)
     return Sight(jnp.where(passes.any(), best, -1), level[best], difference)
+
+
+def expect_manoeuvre(
+    state: JointState,
+    seen: Detections,
+    sight: Sight,
+    station: Float[Array, "3"],
+    settings: JointFilter,
+) -> JointState:
+    """Widen the user's motion where only a manoeuvre within the last second explains line of sight.
+
+    Otherwise a sharp turn takes the user out of the station's gate, and what then contradicts it
+    has to wait for a relocation.
+    """
+    health, slots = state.health, state.slots
+    own = np.r_[SHARED, USER : USER + PER_SLOT]
+    predicted, slope = predict_with_slope(
+        state.mean[own], slots.kind[0], slots.reflection[0], slots.vertical_reflection[0], station,
+        state.pivot,
+    )  # fmt: skip
+    which = jnp.maximum(sight.detection, 0)
+    residual = path_residual(seen.measured[which], predicted)
+    moving = jnp.array([settings.manoeuvre, settings.manoeuvre, settings.vertical_manoeuvre])
+    wider = accelerate(state.covariance, moving**2, jnp.array(1.0))
+
+    def inside(covariance):
+        spread = slope @ covariance[jnp.ix_(own, own)] @ slope.T
+        squared, _ = mahalanobis(residual, spread + jnp.diag(seen.std[which] ** 2))
+        return squared < settings.gate
+
+    begins = (sight.detection >= 0) & ~inside(state.covariance) & inside(wider)
+    begins = begins & (state.time >= health.manoeuvre_end)
+    end = jnp.where(begins, state.time + settings.manoeuvre_time, health.manoeuvre_end)
+    covariance = jnp.where(begins, wider, state.covariance)
+    return eqx.tree_at(lambda s: (s.covariance, s.health.manoeuvre_end), state, (covariance, end))
 
 
 def follow_sight(
