@@ -1,11 +1,12 @@
 """What is said of a user: each verdict of line of sight, provoked by the term that it rests on."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from echoscape.tracking import AnchorType, JointFilter, UserStatus
-from echoscape.tracking.health import heading_error, last_verdict, user_status
+from echoscape.tracking.health import heading_error, last_verdict, shift_in_doubt, user_status
 from echoscape.tracking.joint_update import Detections
 from echoscape.tracking.record import Record
 
@@ -82,3 +83,28 @@ def test_a_verdict_needs_most_of_the_last_instants_in_sight():
     assert found[27:].all()
     # and is taken back
     assert not last_verdict(np.arange(60) < 20, sight)[30:].any()
+
+
+@pytest.mark.parametrize(
+    ("when", "clock", "std", "said"),
+    [(6, 0.0, 1.0, True), (6, 3.0, 0.1, True), (6, 0.0, 0.1, False), (15, 3.0, 1.0, False)],
+)
+def test_a_first_line_of_sight_that_moved_the_user_may_be_a_clock(when, clock, std, said):
+    record, _ = in_sight()
+    # away from the station by 3 m; 15 is after ten instants in sight, which agreed
+    later = (jnp.arange(COUNT) >= when)[:, None]
+    user = jnp.where(later, jnp.array([8.0, 0.0, 0.0]), jnp.array([5.0, 0.0, 0.0]))
+    record = eqx.tree_at(
+        lambda r: (r.user, r.relocated),
+        record,
+        (jnp.concatenate([user, jnp.zeros((COUNT, 3))], axis=1), jnp.arange(COUNT) == when),
+    )
+    suspect, _ = in_sight(clock=clock, clock_std=std)
+    shift, doubtful = shift_in_doubt(record, suspect)
+    assert doubtful[when:].all() == said
+    assert not doubtful[:when].any()
+    if said:
+        assert shift == pytest.approx(3.0)
+        status, reason = user_status(record, np.zeros(COUNT, bool), JointFilter(), suspect)
+        assert (status[when + 1 :] == UserStatus.UNCERTAIN).all()
+        assert "try unknown clock" in reason[30]

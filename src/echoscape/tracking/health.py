@@ -94,6 +94,15 @@ def user_status(
             uncertain,
             lambda k: f"the clock seems to be {clock[last[k]]:.3g} m off; try unknown clock",
         )
+        shift, doubtful = shift_in_doubt(record, suspect)
+        flag(
+            doubtful,
+            uncertain,
+            lambda k: (
+                f"line of sight was {shift:.3g} m longer than from where the user was said to be, "
+                "which a clock explains too; try unknown clock"
+            ),
+        )
     flag(
         share < 0.25 * settings.uncertain_share,
         UserStatus.LOST,
@@ -107,6 +116,29 @@ def user_status(
     )
     flag(np.asarray(known), UserStatus.KNOWN, lambda k: "")
     return status, tuple(reason)
+
+
+def shift_in_doubt(record: Record, suspect: Record) -> tuple[float, Bool[np.ndarray, " time"]]:
+    """Ask whether a clock explains what the first line of sight said against the user's position.
+
+    The position was moved away from the station or towards it; until a filter that estimates the
+    clock excludes one of that size, the position may have been right.
+
+    Returns:
+        By how much line of sight was longer [m], and the instants in doubt.
+    """
+    moved = np.flatnonzero(np.asarray(record.relocated))
+    doubtful = np.zeros(len(record.user), bool)
+    if not len(moved) or moved[0] == 0 or sight_of(record)[: moved[0]].sum() >= PENDING_FEW:
+        return 0.0, doubtful
+    first = moved[0]
+    user, station = np.asarray(record.user)[:, :3], np.asarray(record.anchor)[first, 0]
+    before, after = (np.linalg.norm(user[k] - station) for k in (first - 1, first))
+    shift = float(after - before)
+    clock, std = (np.asarray(each)[:, 0] for each in (suspect.nuisance, suspect.nuisance_std))
+    explained = np.abs(shift - clock) < np.maximum(SUSPECT_CLOCK * std, LEAST_CLOCK)
+    doubtful[first:] = explained[first:] & (abs(shift) > LEAST_CLOCK)
+    return shift, doubtful
 
 
 def sight_of(record: Record) -> Bool[np.ndarray, " time"]:
