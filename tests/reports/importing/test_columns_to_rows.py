@@ -49,6 +49,15 @@ def test_positions_in_kilometres_make_no_other_unit_of_delays(factor):
     assert "kilometres" in found.sentence
 
 
+def test_places_within_a_metre_or_a_kilometre_are_asked_about():
+    close = {f"{end}_{axis}": columns()[f"{end}_{axis}"] / 50 for end in ("rx", "tx")
+             for axis in "xyz"}  # fmt: skip
+    with pytest.raises(InputError, match="metres if 'delay' is in ns, kilometres if it is in a"):
+        read(delay=1e9 * LENGTH / 50 / SPEED_OF_LIGHT, **close)
+    rows, _ = read(delay_ns=1e9 * LENGTH / 50 / SPEED_OF_LIGHT, delay=None, **close)
+    assert np.allclose(rows.length, LENGTH / 50, rtol=1e-9)
+
+
 def test_zeniths_in_degrees_leave_azimuths_in_radians():
     rows, _ = read(aod_zen=np.degrees(ZENITH))
     assert np.allclose(rows.departure_azimuth, AZIMUTH)

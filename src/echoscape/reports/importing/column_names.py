@@ -26,11 +26,11 @@ WORDS = {
     "heading": ("heading", "orientation", "yaw", "rotation", "boresight", "bearing"),
     "length": ("length", "distance", "range", "dist", "pathlength"),
     "delay": ("delay", "toa", "tof", "tau", "delays"),
-    "departure": ("departure", "aod", "dod", "zod", "eod", "departing", "launch"),
-    "arrival": ("arrival", "aoa", "doa", "zoa", "eoa", "arriving", "incoming"),
+    "departure": ("departure", "aod", "dod", "zod", "eod", "departing", "launch", "dep"),
+    "arrival": ("arrival", "aoa", "doa", "zoa", "eoa", "arriving", "incoming", "arr"),
     "azimuth": ("azimuth", "az", "phi", "azi"),
     "elevation": ("elevation", "el", "elev", "ele", "eod", "eoa"),
-    "zenith": ("zenith", "ze", "zen", "polar", "theta", "inclination", "zod", "zoa", "colatitude"),
+    "zenith": ("zenith", "ze", "zen", "polar", "theta", "inclination", "incl", "zod", "zoa", "colatitude"),
     "power": ("power", "gain", "pathgain", "strength", "level", "pwr", "signal"),
     "received": ("rss", "rssi", "rsrp", "received", "rcvd", "prx"),
     "transmitted": ("transmit", "transmitted", "radiated", "eirp", "erp", "ptx"),
@@ -92,6 +92,16 @@ _PHRASES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (r"time stamp", lambda m: "timestamp"),
 )  # fmt: skip
 _COMPOUND = re.compile(r"(ao|do|to|zo|eo)[adf](?![^\W\d_])", re.IGNORECASE)
+_NODE = re.compile(r"[ge]NB(?![a-z])")
+_GLUED = re.compile(
+    r"(?<![a-z])([aze](?=ao[ad])"  # AAoD, ZAoA, as 3GPP has them
+    r"|(?:tx|rx|bs|ue|ap|gnb)(?=[xyz\d](?![a-z]))"  # txx, ue1_x
+    r"|[xyz](?=[tr](?![a-z0-9])))",  # xt, yr
+    re.IGNORECASE,
+)
+_COMPASS = {"e": "east", "n": "north", "u": "height"}
+_LETTERS = {"a": "azimuth", "z": "zenith", "e": "elevation", "t": "tx", "r": "rx"}
+"""What single letters stand for beside an angle of arrival or departure, or a coordinate."""
 _OTHER_POINTS = {
     "bounce", "interaction", "velocity", "vel", "speed", "scatterer", "reflection", "first",
     "last", "hit", "vertex", "std", "sigma", "error", "cov", "inter", "vx", "vy", "vz", "array",
@@ -121,6 +131,7 @@ class Meaning:
 
 def words_of(name: str) -> list[str]:
     """Cut a name into lower-case words."""
+    name = _NODE.sub(lambda found: found[0].lower(), _GLUED.sub(r"\1_", name))
     name = _COMPOUND.sub(lambda found: f"_{found[0].lower()}_", name.replace("°", "_deg"))
     for unit in ("dBm", "dBW", "dB", "mW"):
         name = name.replace(unit, f"_{unit.lower()}")
@@ -128,7 +139,14 @@ def words_of(name: str) -> list[str]:
     text = " ".join(word for word in re.split(r"[^0-9a-z]+", name.lower()) if word)
     for pattern, replace in _PHRASES:
         text = re.sub(rf"\b{pattern}\b", replace, text)
-    return text.split()
+    words = text.split()
+    if len(words) > 1 and (words[0] in ("a", "z", "e") and words[1] in ("aoa", "aod")):
+        words[0] = _LETTERS[words[0]]
+    if len(words) > 1 and words[0] in ("x", "y", "z") and words[1] in ("t", "r"):
+        words[1] = _LETTERS[words[1]]
+    if len(words) == 2 and words[1] in _COMPASS and words[0] in (*WORDS["station"], *WORDS["user"]):
+        words[1] = _COMPASS[words[1]]
+    return words
 
 
 def state_meaning(text: str) -> Meaning:

@@ -79,7 +79,8 @@ class Columns:
         if len(found) > 1:
             raise InputError(
                 f"{self.source} has {found[0]!r} and {found[1]!r}, which both mean "
-                f"{quantity.replace('_', ' ')}; leave one out by --column '{found[1]}=ignore'"
+                f"{quantity.replace('_', ' ')}; say what one of them is by --column "
+                f"'{found[1]}=QUANTITY', or leave it out by --column '{found[1]}=ignore'"
             )
         return found[0] if found else None
 
@@ -235,6 +236,16 @@ def _unit(columns: Columns, name: str, kind: str, values: np.ndarray, distance: 
     # Positions in kilometres must not make milliseconds of seconds, which fits them just as well.
     possible = _physical(values, distance) or _physical(values, 1e3 * distance)
     best = max(possible, key=lambda each: possible[each], default="s")
+    if (
+        len(distance)
+        and np.median(distance) < 1
+        and _physical(values, 1e3 * distance).keys() - {best}
+    ):
+        raise InputError(
+            f"{columns.source}: users are {np.median(distance):.3g} from the station (median), "
+            f"metres if {name!r} is in {best}, kilometres if it is in a longer unit; state both "
+            f"units, as in --column '{name}=delay:ns' and --column 'NAME=user_x:km'"
+        )
     if best != "s" and len(possible) > 1 and possible[best][0] < 0.02:
         raise InputError(
             f"{columns.source}: the unit of {name!r} cannot be decided from {values[0]:.4g}; state "
