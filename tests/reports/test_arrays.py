@@ -16,7 +16,11 @@ from echoscape.reports import Echoes, Observations, Reports, summarize_reports, 
 from echoscape.reports.echo_making import make_echoes
 from echoscape.reports.table import echoes_from_table, reports_from_table
 from echoscape.units import SPEED_OF_LIGHT
+from tests.worlds.direct_paths import make_reports
 from tests.worlds.refusals import refused
+
+# Paths drawn at random suit no positions, of which reports rightly warn.
+pytestmark = pytest.mark.filterwarnings("ignore:.*than the straight line:UserWarning")
 
 RNG = np.random.default_rng(3)
 AZIMUTH = RNG.uniform(-3, 3, (4, 3))
@@ -46,6 +50,27 @@ def alike(one, other):
     assert jax.tree.structure(one) == jax.tree.structure(other)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other)):
         np.testing.assert_allclose(a, b, rtol=5e-16, atol=0)  # a delay rounds its last bit
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_reports_of_a_script_warn_of_what_the_door_finds():
+    good = make_reports(4, 12, 1.0)
+    paths, valid = good.estimates, good.estimates.valid
+    arrays = {
+        "position": good.position, "station_position": good.station_position[0], "valid": valid,
+        "departure_azimuth": paths.departure_azimuth, "departure_zenith": paths.departure_zenith,
+        "arrival_azimuth": paths.arrival_azimuth, "arrival_zenith": paths.arrival_zenith,
+        "length": paths.length, "power": paths.power,
+    }  # fmt: skip
+    made = Reports.from_arrays(**arrays)
+    assert len(Reports.from_dataframe(made.to_arrow())) == 12
+    with pytest.warns(UserWarning, match="run clockwise from"):
+        mirrored = Reports.from_arrays(**{
+            **arrays, "departure_azimuth": -paths.departure_azimuth,
+            "arrival_azimuth": -paths.arrival_azimuth,
+        })  # fmt: skip
+    with pytest.warns(UserWarning, match="run clockwise from"):
+        Reports.from_dataframe(mirrored.to_arrow())
 
 
 def test_reports_of_arrays_hold_what_was_given():

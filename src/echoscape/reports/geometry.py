@@ -15,6 +15,7 @@ Gives findings: a likely cause and its cure, one sentence each.
 
 import dataclasses
 import math
+import warnings
 
 import numpy as np
 
@@ -60,6 +61,13 @@ def check_geometry(reports: Reports) -> tuple[Finding, ...]:
             found += _check_station(line)
     found += check_doubles(reports)
     return _merge(found, len(stations))
+
+
+def warn_of_findings(reports: Reports) -> Reports:
+    """Warn of what `check_geometry` finds, for whoever called our caller; give the reports."""
+    for finding in check_geometry(reports):
+        warnings.warn(finding.sentence, UserWarning, stacklevel=3)
+    return reports
 
 
 def add_line_of_sight(reports: Reports) -> Reports:

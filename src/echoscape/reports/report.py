@@ -113,7 +113,11 @@ class Reports(PathSets):
 
         Raises:
             InputError: A value cannot be right; the message says how to repair it.
+
+        Warns:
+            UserWarning: Direct paths do not agree with the positions; see `check_geometry`.
         """
+        from echoscape.reports.geometry import warn_of_findings
         from echoscape.reports.table import reports_from_table
 
         place = np.asarray(position, float)
@@ -149,7 +153,7 @@ class Reports(PathSets):
         }  # fmt: skip
         source = "Reports.from_arrays"
         table = table_from_arrays(source, sets, paths, valid, "report")
-        return reports_from_table(table, source=source)
+        return warn_of_findings(reports_from_table(table, source=source))
 
     @classmethod
     def from_dataframe(cls, frame: Any, site: "Site | None" = None) -> "Reports":
@@ -161,12 +165,16 @@ class Reports(PathSets):
 
         Raises:
             InputError: A value cannot be right; the message says how to repair it.
+
+        Warns:
+            UserWarning: Direct paths do not agree with the positions; see `check_geometry`.
         """
+        from echoscape.reports.geometry import warn_of_findings
         from echoscape.reports.table import reports_from_table
 
         source = "Reports.from_dataframe"
         table = table_from_dataframe(frame, source, "read_reports(path)")
-        return reports_from_table(table, site, source)
+        return warn_of_findings(reports_from_table(table, site, source))
 
     def to_arrow(self) -> "pa.Table":
         """Lay the reports out as an Arrow table, one row a path and one an outage."""

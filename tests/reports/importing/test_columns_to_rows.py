@@ -58,6 +58,11 @@ def test_places_within_a_metre_or_a_kilometre_are_asked_about():
     assert np.allclose(rows.length, LENGTH / 50, rtol=1e-9)
 
 
+def test_two_columns_of_one_meaning_are_asked_about_and_none_is_given_up():
+    with pytest.raises(InputError, match="both mean user x; say what one of them is by --column"):
+        read(mast_x=USER[:, 0])
+
+
 def test_zeniths_in_degrees_leave_azimuths_in_radians():
     rows, _ = read(aod_zen=np.degrees(ZENITH))
     assert np.allclose(rows.departure_azimuth, AZIMUTH)
@@ -79,6 +84,10 @@ def test_angles_of_either_unit_are_asked_about_where_no_direct_path_tells():
         ("rx_power_mW", "received_power", "mw"), ("P_rx (dBm)", "received_power", "dbm"),
         ("rx_power", "received_power", "dbm"), ("eirp_dbm", "transmit_power", "dbm"),
         ("Ptx_dBm", "transmit_power", "dbm"), ("P_tx (dBm)", "transmit_power", "dbm"),
+        ("gNB x", "station_x", ""), ("txx", "station_x", ""), ("xr_m", "user_x", "m"),
+        ("ue1_z", "user_z", ""), ("RX_N", "user_y", ""), ("TX_U", "station_z", ""),
+        ("AAoD", "departure_azimuth", ""), ("ZAoA [deg]", "arrival_zenith", "deg"),
+        ("theta_dep_rad", "departure_zenith", "rad"), ("arr_incl_deg", "arrival_zenith", "deg"),
         ("gain_re", "amplitude_real", ""), ("gain_im", "amplitude_imaginary", ""),
         ("path_gain_dB", "power", "db"),
     ],

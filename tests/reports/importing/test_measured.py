@@ -162,6 +162,7 @@ def test_names_are_understood_by_their_words():
     assert meaning("heading") is None  # whose?
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # those that are not asked for below
 def test_direct_paths_tell_an_offset_and_a_mirrored_sense():
     rng = np.random.default_rng(3)
     place = np.c_[rng.uniform(2, 9, 20), rng.uniform(-5, 5, 20), np.full(20, 2.1)]
@@ -177,8 +178,10 @@ def test_direct_paths_tell_an_offset_and_a_mirrored_sense():
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "a.csv"
         path.write_text(text)
-        right = direct_path_offsets(read_measured(path, clockwise=True))
-        wrong = direct_path_offsets(read_measured(path))
+        with pytest.warns(UserWarning, match="turned by -0.050 rad|differ from the distance"):
+            right = direct_path_offsets(read_measured(path, clockwise=True))
+        with pytest.warns(UserWarning, match="run clockwise"):
+            wrong = direct_path_offsets(read_measured(path))
     assert right["poses"] == 20
     assert right["length"] == pytest.approx(0.12, abs=1e-9)
     assert right["azimuth"] == pytest.approx(0.05, abs=1e-9)

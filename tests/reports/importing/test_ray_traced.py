@@ -115,6 +115,9 @@ def sionna_paths(rng, synthetic, receive=(2, 2), transmit=(1, 3)):
     return paths, truth, centre_rx.T, centre_tx.T
 
 
+@pytest.mark.filterwarnings(
+    "ignore:.*shorter than the straight line:UserWarning"
+)  # drawn at random
 @pytest.mark.parametrize("synthetic", [True, False])
 def test_sionna_paths_become_reports(synthetic):
     paths, truth, receiver, transmitter = sionna_paths(np.random.default_rng(3), synthetic)

@@ -30,7 +30,9 @@ WORDS = {
     "arrival": ("arrival", "aoa", "doa", "zoa", "eoa", "arriving", "incoming", "arr"),
     "azimuth": ("azimuth", "az", "phi", "azi"),
     "elevation": ("elevation", "el", "elev", "ele", "eod", "eoa"),
-    "zenith": ("zenith", "ze", "zen", "polar", "theta", "inclination", "incl", "zod", "zoa", "colatitude"),
+    "zenith": (
+        "zenith", "ze", "zen", "polar", "theta", "inclination", "incl", "zod", "zoa", "colatitude",
+    ),
     "power": ("power", "gain", "pathgain", "strength", "level", "pwr", "signal"),
     "received": ("rss", "rssi", "rsrp", "received", "rcvd", "prx"),
     "transmitted": ("transmit", "transmitted", "radiated", "eirp", "erp", "ptx"),
@@ -92,11 +94,11 @@ _PHRASES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (r"time stamp", lambda m: "timestamp"),
 )  # fmt: skip
 _COMPOUND = re.compile(r"(ao|do|to|zo|eo)[adf](?![^\W\d_])", re.IGNORECASE)
-_NODE = re.compile(r"[ge]NB(?![a-z])")
+_NODE = re.compile(r"[ge]NB(?![^\W\d_A-Z])")
 _GLUED = re.compile(
-    r"(?<![a-z])([aze](?=ao[ad])"  # AAoD, ZAoA, as 3GPP has them
-    r"|(?:tx|rx|bs|ue|ap|gnb)(?=[xyz\d](?![a-z]))"  # txx, ue1_x
-    r"|[xyz](?=[tr](?![a-z0-9])))",  # xt, yr
+    r"(?<![^\W\d_])([aze](?=ao[ad])"  # AAoD, ZAoA, as 3GPP has them
+    r"|(?:tx|rx|bs|ue|ap|gnb)(?=[xyz\d](?![^\W\d_]))"  # txx, ue1_x
+    r"|[xyz](?=[tr](?![^\W_])))",  # xt, yr
     re.IGNORECASE,
 )
 _COMPASS = {"e": "east", "n": "north", "u": "height"}

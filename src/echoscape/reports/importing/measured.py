@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from echoscape.reports.geometry import warn_of_findings
 from echoscape.reports.importing.importer import import_reports
 from echoscape.reports.importing.layout import ImportOptions
 from echoscape.reports.report import Reports
@@ -34,6 +35,9 @@ def read_measured(
     Raises:
         FileNotFoundError: There is no such file.
         InputError: Something is missing or cannot be right; the message says how to repair it.
+
+    Warns:
+        UserWarning: Direct paths do not agree with the positions; see `check_geometry`.
     """
     options = ImportOptions(
         station=(station,) if station else (),
@@ -41,7 +45,7 @@ def read_measured(
         length_std=length_std,
         clockwise=clockwise,
     )
-    return import_reports(path, "measured", options).reports
+    return warn_of_findings(import_reports(path, "measured", options).reports)
 
 
 def direct_path_offsets(reports: Reports) -> dict[str, float]:

@@ -14,7 +14,7 @@ from echoscape.checks import InputError
 from echoscape.files.npz import open_npz
 from echoscape.reports.importing.columns_to_rows import Note
 from echoscape.reports.importing.layout import Imported, ImportOptions, Layout
-from echoscape.reports.importing.sionna import reports_from_sionna, sionna_links
+from echoscape.reports.importing.sionna import reports_of_paths, sionna_links
 
 
 class SavedSionna(Layout):
@@ -63,7 +63,7 @@ class SavedSionna(Layout):
             num_rx=receivers, num_tx=transmitters,
             **{f"num_{end}_patterns": arrays.get(f"num_{end}_patterns") for end in ("rx", "tx")},
         )  # fmt: skip
-        reports = reports_from_sionna(
+        reports = reports_of_paths(
             saved, options.strongest or max(1, tau.shape[-1]), options.station or None
         )
         received, sent = sionna_links(saved).polarisations

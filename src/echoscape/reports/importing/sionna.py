@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from echoscape.checks import InputError
 from echoscape.estimation import PathEstimates
 from echoscape.reports.echo import Echoes
+from echoscape.reports.geometry import warn_of_findings
 from echoscape.reports.report import Reports
 from echoscape.units import length_of, wrap_angle
 
@@ -40,7 +41,15 @@ def reports_from_sionna(
             `num_tx`, and for arrays `rx_array` and `tx_array`.
         strongest: How many paths of each report to keep.
         station: Names of the transmitters, ``tx-0`` and so on by default.
+
+    Warns:
+        UserWarning: Direct paths do not agree with the positions; see `check_geometry`.
     """
+    return warn_of_findings(reports_of_paths(paths, strongest, station))
+
+
+def reports_of_paths(paths: Any, strongest: int, station: Sequence[str] | None) -> Reports:
+    """Make reports of a `Paths` object for an importer, which checks them itself."""
     links = sionna_links(paths)
     names = _names(station, links.transmitters)
     receiver, transmitter = links.ends()
