@@ -6,6 +6,7 @@ nothing relies on the check being there.
 
 import ctypes
 import gc
+import importlib.metadata
 import os
 import pathlib
 import resource
@@ -15,11 +16,16 @@ import equinox as eqx
 import jax
 import pytest
 
+# Fusing by MLIR is more than half of the time to compile and hardly speeds up what tests run; a
+# version that does not know the flag would refuse to start.
+PLAIN_FUSION = "--xla_cpu_use_fusion_emitters=false"
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {PLAIN_FUSION}"
+
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Compiling is most of the suite's time: workers share it, and what runs briefly is not optimized,
-# except where annotations go unchecked, so that the gate sees every test both ways.
+# Compiling is most of the suite's time, so workers share it.
 _CACHE = pathlib.Path(__file__).resolve().parents[1] / ".pytest_cache/compiled"
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # eager steps, too
@@ -34,10 +40,21 @@ SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 CROWDED = 0.9e9  # [byte]: a worker must stay below 2 GB, and one module adds up to 0.7 GB
 
 
-def pytest_configure(config):
-    """Leave optimizing to runs that are long or measure."""
-    brief = CHECKED and config.getoption("markexpr") == "not slow"
-    jax.config.update("jax_disable_most_optimizations", brief)
+MUCH_TO_RUN = ("channel_map/learned", "imaging", "numerics", "studies/occlusion_imaging")
+"""Folders whose slow tests take more time to run than to compile."""
+LONGEST = ("studies", "tracking", "localization")
+"""Folders that a worker should not begin with last."""
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest."""
+    tests = pathlib.Path(__file__).parent
+
+    def turn(item):
+        folder = item.path.relative_to(tests).parts[0]
+        return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
+
+    items.sort(key=turn)
 
 
 def resident():
@@ -46,6 +63,14 @@ def resident():
         return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiler(request):
+    """Leave the compiler's optimizations out, except where slow tests run long on what it makes."""
+    folder = request.path.relative_to(pathlib.Path(__file__).parent).as_posix()
+    long = request.config.getoption("markexpr") != "not slow" and folder.startswith(MUCH_TO_RUN)
+    jax.config.update("jax_disable_most_optimizations", not long)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -73,7 +73,10 @@ def run(tests: str, source: pathlib.Path) -> tuple[int | None, float, str]:
     """Run tests on a copy of the package; return the exit code, the time and the last lines."""
     command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "--no-header", "--tb=line"]
     command += ["-p", "no:cacheprovider", *shlex.split(tests)]
-    environment = os.environ | {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1",
+        "ECHOSCAPE_UNCHECKED": "1",  # terms should be noticed by values; and it starts sooner
+    }  # fmt: skip
     start = time.monotonic()
     try:
         done = subprocess.run(

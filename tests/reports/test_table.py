@@ -249,9 +249,9 @@ def test_tables_of_other_programs_need_no_version(tmp_path):
     same(read_reports(tmp_path / "plain.csv"), reports)
 
 
-def test_a_hundred_thousand_reports_are_read_in_seconds(tmp_path):
+def test_many_reports_are_read_in_seconds(tmp_path):
     rng = np.random.default_rng(0)
-    sets = 100_000
+    sets = 20_000
     reports = make_reports(sets=8, stations=1)
     reports = Reports(
         estimates=estimates(rng, np.ones((sets, 12), dtype=bool)),
@@ -266,5 +266,5 @@ def test_a_hundred_thousand_reports_are_read_in_seconds(tmp_path):
     write_reports(reports, tmp_path / "many.parquet")
     start = time.process_time()
     back = read_reports(tmp_path / "many.parquet")
-    assert time.process_time() - start < 20  # about 2 s; a loop over rows takes minutes
+    assert time.process_time() - start < 4  # about 0.4 s; a loop over rows takes half a minute
     same(back, reports)

@@ -25,21 +25,27 @@ def test_points_of_tracks_come_back_as_the_anchors_they_were():
 
 
 @pytest.mark.slow
-def test_walls_that_are_known_are_recognised_and_lessen_the_error():
-    observations, user, velocity, _ = observe(np.random.default_rng(2), instants=60)
+@pytest.mark.parametrize("seed", [2, 3, 4])
+def test_walls_that_are_known_are_recognised_and_place_a_user_who_starts_off(seed):
+    # Around a start that is exact the paths themselves place the walls as well as the map does.  A
+    # metre of error at the start stays for good without a map; four walls of 0.5 m leave half of it
+    # at most, and less with every instant.
+    observations, user, velocity, _ = observe(np.random.default_rng(seed), instants=64)
     normal = np.stack([wall[0] for wall in WALLS])
     walls = StaticPoints.from_walls(normal, np.array([wall[1] for wall in WALLS]))
-    filter = JointFilter(slots=24, suspect_clock=False)
-    start = {"start": user[0], "start_velocity": velocity}
-    alone = track(observations, STATION, filter, **start)
-    found = track(observations, STATION, filter, points=walls, **start)
+    start = {"start": user[0] + np.array([0.8, -0.6, 0.0]), "start_velocity": velocity}
+
+    def follow(slots, **given):
+        settings = JointFilter(slots=slots, suspect_clock=False, start_std=1.0)
+        return track(observations, STATION, settings, **start, **given)
 
     def error(tracks):
         wrong = np.asarray(tracks.record.user)[:, :2] - user[:, :2]
         return np.sqrt(np.mean(np.sum(wrong**2, axis=1)))
 
+    alone, found = follow(24), follow(16, points=walls)  # the map has eight slots of its own
     tracked = found.status == TrackStatus.TRACKED
     identity = np.asarray(found.record.identity)
     seen = [np.mean((tracked & (identity == k)).any(axis=1)) for k in range(1, 5)]
     assert min(seen) > 0.7  # a tenth is missed at random
-    assert error(found) < 0.8 * error(alone)
+    assert error(found) < 0.5 * error(alone)

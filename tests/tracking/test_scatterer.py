@@ -12,7 +12,7 @@ from echoscape.tracking.scatterer import compare_scatterers, place_point
 from tests.worlds.walls import STATION, observe, scattered_path
 
 POINTS = [np.array([2.0, -6.0, 4.0]), np.array([-22.0, 4.0, 2.5]), np.array([14.0, 12.0, 6.0])]
-SETTINGS = JointFilter(slots=32, suspect_clock=False)
+SETTINGS = JointFilter(slots=24, suspect_clock=False)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ Takes `Observations`, the station, and where the user starts.
 Gives a record of every instant.
 """
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -41,8 +43,11 @@ from echoscape.tracking.track_management import (
     update_existence,
 )
 
+BLOCK = 32
+"""Instants that one compiled program follows; those beyond the walk are padding."""
+_WIDTH = 16  # detections at an instant are padded to a multiple of it
 
-@eqx.filter_jit
+
 def run_joint(
     seen: Detections,
     time: Float[Array, " time"],
@@ -54,17 +59,49 @@ def run_joint(
     settings: JointFilter,
     points: KnownPoints | None = None,
 ) -> Record:
-    """Follow a user and the points through all instants."""
-    state = start_joint(station, position, velocity, time[0], settings)
-    if points is not None:
-        state = hold_points(state, points, settings)
+    """Follow a user and the points through all instants.
+
+    In blocks of equal length and width, so that neither another number of instants, nor a few
+    detections more, nor a map at the start compiles the filter anew.
+    """
+    count, width = seen.valid.shape
+    after, beside = -count % BLOCK, -width % _WIDTH
+    seen = jax.tree.map(lambda leaf: _padded(leaf, after, beside), seen)
+    seen = eqx.tree_at(lambda s: s.std, seen, jnp.where(seen.valid[..., None], seen.std, 1.0))
+    time = jnp.concatenate([time, time[-1] + 1.0 + jnp.arange(after)])
+    instants = (seen, time, _padded(known_position, after), _padded(known, after))
+    # whether a second filter doubts the clock is for `track` to decide
+    settings = dataclasses.replace(settings, suspect_clock=False)
+    state = _start(station, position, velocity, time[0], settings, points)
+    records = []
+    for low in range(0, count, BLOCK):
+        block = jax.tree.map(lambda leaf: leaf[low : low + BLOCK], instants)  # noqa: B023
+        state, record = _follow(state, block, station, settings)
+        records.append(record)
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *records)
+
+
+def _padded(values: Array, after: int, beside: int = 0) -> Array:
+    """Append empty instants, and empty detections to each."""
+    wide = [(0, after), (0, beside), *[(0, 0)] * (values.ndim - 2)]
+    return jnp.pad(values, wide[: values.ndim])
+
+
+@eqx.filter_jit
+def _start(station, position, velocity, time, settings, points) -> JointState:
+    state = start_joint(station, position, velocity, time, settings)
+    return state if points is None else hold_points(state, points, settings)
+
+
+@eqx.filter_jit
+def _follow(state: JointState, instants, station, settings) -> tuple[JointState, Record]:
+    """Follow one block of instants."""
 
     def step(state: JointState, instant):
         seen, now, place, is_known = instant
         return joint_step(state, seen, now, place, is_known, station, settings)
 
-    _, record = jax.lax.scan(step, state, (seen, time, known_position, known))
-    return record
+    return jax.lax.scan(step, state, instants)
 
 
 def joint_step(

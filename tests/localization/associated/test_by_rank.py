@@ -19,15 +19,14 @@ from echoscape.localization import (
     localize,
     prepare,
 )
-from echoscape.localization.associated.paired_likelihood import (
-    cell_weights,
-    log_likelihood,
-    ranked_paths,
-    target_sums,
-)
+from echoscape.localization.associated import paired_likelihood
+from echoscape.localization.associated.paired_likelihood import cell_weights, target_sums
 from echoscape.localization.bounds.fisher import map_bound
 from echoscape.localization.scores import score
 
+# one compilation each, not one for every operation
+log_likelihood = eqx.filter_jit(paired_likelihood.log_likelihood)
+ranked_paths = eqx.filter_jit(paired_likelihood.ranked_paths)
 C = 299_792_458.0
 STATION = np.array([50.0, 0.0, 0.0])
 SCATTERERS = np.array(
