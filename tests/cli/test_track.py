@@ -8,9 +8,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from echoscape.channel_map import save_maps
 from echoscape.cli import main
+from echoscape.cli.track import read_points
 from echoscape.reports import write_observations
 from echoscape.tracking.track_table import TRACKS, USER
+from tests.worlds.point_maps import SCATTERER, scatterer_map
 from tests.worlds.walls import STATION, observe
 
 
@@ -156,6 +159,7 @@ def test_a_forecast_goes_on_after_the_last_observation(tmp_path, capsys):
         (["--filter", "paper"], "needs the user's position at every instant, in m, but at 0 s"),
         (["--filter", "ukf", "--smooth"], "--smooth does not go with --filter ukf"),
         (["--filter", "ekf", "--start", "1,2,3"], "--start does not go with --filter ekf"),
+        (["--filter", "ekf", "--map", "city"], "--map does not go with --filter ekf"),
         (["--filter", "ekf", "--forecast", "3"], "--forecast does not go with --filter ekf"),
         (["--forecast", "-1"], "--forecast must be above zero and below 1e6, in s; got -1"),
         (["--particles", "1"], "--particles must lie between 2 and 1000000; got 1"),
@@ -171,6 +175,20 @@ def test_options_that_do_not_go_together_are_refused(tmp_path, capsys, arguments
     assert code == 2
     assert message in err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_map_of_another_station_is_refused(tmp_path, capsys):
+    observations, *_ = observe(np.random.default_rng(1), instants=3)
+    write_observations(observations, tmp_path / "seen.parquet")
+    save_maps(scatterer_map(), tmp_path / "map")
+    code, _, err = run(
+        capsys, "track", tmp_path / "seen.parquet", "--station", "51,2,0", "--start", "1,2,3",
+        "--out", tmp_path / "out", "--map", tmp_path / "map",
+    )  # fmt: skip
+    assert code == 2
+    assert "has no station within 1 m of --station; the nearest is mast at 50,0,0, 2.24 m" in err
+    found = read_points(tmp_path / "map", np.array([50.2, 0.0, 0.0]))
+    assert np.asarray(found.offset) == pytest.approx(SCATTERER[:, :2])
 
 
 def test_a_user_inside_a_building_is_refused(tmp_path, capsys):

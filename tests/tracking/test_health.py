@@ -95,9 +95,13 @@ def test_a_first_line_of_sight_that_moved_the_user_may_be_a_clock(when, clock, s
     later = (jnp.arange(COUNT) >= when)[:, None]
     user = jnp.where(later, jnp.array([8.0, 0.0, 0.0]), jnp.array([5.0, 0.0, 0.0]))
     record = eqx.tree_at(
-        lambda r: (r.user, r.relocated),
+        lambda r: (r.user, r.relocated, r.pending),
         record,
-        (jnp.concatenate([user, jnp.zeros((COUNT, 3))], axis=1), jnp.arange(COUNT) == when),
+        (
+            jnp.concatenate([user, jnp.zeros((COUNT, 3))], axis=1),
+            jnp.arange(COUNT) == when,
+            jnp.where(jnp.arange(COUNT) < when, 1, 0),
+        ),
     )
     suspect, _ = in_sight(clock=clock, clock_std=std)
     shift, doubtful = shift_in_doubt(record, suspect)

@@ -97,7 +97,7 @@ def test_what_a_map_says_of_a_point_is_kept():
     sure = KnownPoints(
         jnp.asarray(np.concatenate([image[1:] + off, np.zeros((3, 1))], axis=1)),
         jnp.asarray(np.tile(1e-6 * np.eye(4), (3, 1, 1))),
-        jnp.full(3, int(AnchorType.ONE_WALL)), -jnp.ones(3), jnp.ones(3),
+        jnp.full(3, int(AnchorType.ONE_WALL)), -jnp.ones(3), jnp.ones(3), jnp.zeros(3),
     )  # fmt: skip
     found = smooth(time, seen, record, user, sure)
     assert np.allclose(found.anchor[0, 1:], image[1:] + off, atol=0.01)

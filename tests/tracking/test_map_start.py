@@ -1,12 +1,14 @@
 """A map's points as a start: the station's images again, kept, recognised, and of use."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from echoscape.scene.static_points import StaticPoints
 from echoscape.tracking import JointFilter, TrackStatus, track
 from echoscape.tracking.anchor import AnchorType
-from echoscape.tracking.map_start import known_points
+from echoscape.tracking.map_start import MOST, known_points
 from tests.tracking.test_forecast import exact_tracks
 from tests.worlds.walls import STATION, WALLS, image_path, observe, sequences
 
@@ -22,6 +24,33 @@ def test_points_of_tracks_come_back_as_the_anchors_they_were():
         assert np.asarray(known.coordinate)[row, :3] == pytest.approx(image, abs=1e-9)
     assert set(np.asarray(known.kind).tolist()) == {int(AnchorType.EVEN), int(AnchorType.ODD)}
     assert (np.linalg.eigvalsh(np.asarray(known.covariance)) > 0).all()
+
+
+def test_the_station_is_no_point_of_a_map_and_visibility_is_the_odds_of_a_path():
+    normal = np.stack([wall[0] for wall in WALLS])
+    walls = StaticPoints.from_walls(normal, np.array([wall[1] for wall in WALLS]))
+    direct = StaticPoints(
+        kind=np.zeros(1, int), rotation=np.zeros(1), reflection=np.ones(1),
+        offset=np.array([[0.2, -0.1]]), vertical_reflection=np.ones(1), height_offset=np.zeros(1),
+    )  # fmt: skip
+    assert len(known_points(direct, STATION).kind) == 0
+    seen = dataclasses.replace(walls, visibility=np.array([0.7, 0.01, 0.99, 0.4]))
+    odds = np.asarray(known_points(seen, STATION).odds)
+    # seldom seen ones are not forgotten, and none is certain
+    assert odds == pytest.approx([np.log(7 / 3), -2.0, np.log(9), np.log(2 / 3)])
+    assert np.asarray(known_points(walls, STATION).odds) == pytest.approx(np.zeros(4))
+
+
+def test_of_a_large_map_the_most_visible_points_are_taken():
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(-np.pi, np.pi, MOST + 50)
+    normal = np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1)
+    walls = StaticPoints.from_walls(normal, rng.uniform(80, 200, len(angle)))
+    visibility = rng.permutation(len(angle)) / len(angle)
+    many = dataclasses.replace(walls, visibility=visibility)
+    found = known_points(many, STATION)
+    assert len(found.kind) == MOST
+    assert float(found.odds.min()) == pytest.approx(-1.386, abs=0.02)  # 50 of 250 are left out
 
 
 @pytest.mark.slow

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from echoscape.propagation.ray_cast import BoxTree
+    from echoscape.scene import StaticPoints
     from echoscape.tracking import Tracks
 
-
+SAME_STATION = 1.0
+"""A map's station is this near the one that is given [m]."""
 Filter = Literal["joint", "anchors", "paper", "bootstrap", "rao-blackwellised", "ekf", "ukf"]
 
 
@@ -38,6 +40,7 @@ def track(
     out: Path,
     start: Numbers | None = None,
     start_velocity: Numbers | None = None,
+    map: Path | None = None,
     mesh: Path | None = None,
     filter: Filter = "joint",
     motion: str | None = None,
@@ -62,6 +65,8 @@ def track(
         out: Folder for tracks.parquet, user.parquet, filter.json, tracks.png and tracks.pdf.
         start: Where the user is at first [m]; the file's first known position if not given.
         start_velocity: The user's first velocity, such as 0.2,1,0 [m/s].
+        map: Folder of maps; the points of the one of this station, with their errors and
+            visibility, are where the filter starts: it recognises, moves and adds to them.
         mesh: Walls as .npz (vertices, faces) or .obj; gives every path's first and last bounce.
         filter: Which filter follows: joint, over user and points; anchors, where the file knows
             the user's position at every instant; or, where it does, one of five over first and last
@@ -91,7 +96,8 @@ def track(
     use_double_precision()
     check_deviations(angle_std, delay_std)
     check_folder(out)
-    given = {"--start": start or start_velocity, "--motion": motion, "--unknown": unknown}
+    given: dict[str, object] = {"--start": start or start_velocity, "--motion": motion}
+    given |= {"--unknown": unknown, "--map": map}
     check_bounces(filter, smooth, lag, forecast, particles, given)
     method = choose_filter(filter, settings or JointFilter(), motion, unknown, particles)
     station_position = read_triple(station, "--station", "m")
@@ -103,6 +109,7 @@ def track(
     from echoscape.tracking import track as follow
     from echoscape.tracking import write_tracks, write_user
 
+    points = None if map is None else read_points(map, station_position)
     tree = None if mesh is None else read_tree(mesh, station_position)
     seen = read_observations(observations, angle_std, delay_std)
     if tree is not None:
@@ -114,7 +121,7 @@ def track(
 
         found = follow(
             seen, station_position, method, start=start_position, start_velocity=velocity,
-            smooth=smooth, lag=lag, tree=tree, key=jax.random.key(seed),
+            smooth=smooth, lag=lag, points=points, tree=tree, key=jax.random.key(seed),
         )  # fmt: skip
     later = None if forecast is None else go_on(found, forecast)
     from echoscape.plotting.fixes import save_figure
@@ -155,7 +162,7 @@ def check_bounces(
     lag: float | None,
     forecast: float | None,
     particles: int,
-    given: dict[str, str | None],
+    given: dict[str, object],
 ) -> None:
     """Refuse options that make no sense together, before the work and not after it."""
     from echoscape.checks import InputError
@@ -170,7 +177,7 @@ def check_bounces(
         raise InputError(f"--particles must lie between 2 and 1000000; got {particles}")
     if filter in ("joint", "anchors"):
         return
-    given |= {"--smooth": smooth or None, "--forecast": forecast}  # type: ignore[arg-type]
+    given |= {"--smooth": smooth or None, "--forecast": forecast}
     for option, value in given.items():
         if value is not None:
             raise InputError(
@@ -213,6 +220,25 @@ def go_on(found: "Tracks", seconds: float) -> "Tracks":
     step = float(np.median(np.diff(found.time))) if len(found.time) > 1 else seconds
     count = max(1, int(np.floor(seconds / step + 1e-9)))
     return forecast(found, found.time[-1] + step * np.arange(1, count + 1))
+
+
+def read_points(folder: Path, station: "np.ndarray") -> "StaticPoints":
+    """Read the static points of a station's map."""
+    import numpy as np
+
+    from echoscape.channel_map import load_maps
+    from echoscape.checks import InputError
+
+    maps = load_maps(folder)
+    off = {n: float(np.linalg.norm(m.station_position - station)) for n, m in maps.items()}
+    name = min(off, key=lambda n: off[n])
+    if off[name] > SAME_STATION:
+        place = ",".join(f"{value:g}" for value in np.asarray(maps[name].station_position))
+        raise InputError(
+            f"--map {folder} has no station within {SAME_STATION:g} m of --station; the nearest is "
+            f"{name} at {place}, {off[name]:.3g} m away"
+        )
+    return maps[name].static_points()
 
 
 def read_tree(path: Path, station: "np.ndarray") -> "BoxTree":

@@ -129,9 +129,12 @@ def shift_in_doubt(record: Record, suspect: Record) -> tuple[float, Bool[np.ndar
     """
     moved = np.flatnonzero(np.asarray(record.relocated))
     doubtful = np.zeros(len(record.user), bool)
-    if not len(moved) or moved[0] == 0 or sight_of(record)[: moved[0]].sum() >= PENDING_FEW:
+    if not len(moved) or moved[0] == 0:
         return 0.0, doubtful
     first = moved[0]
+    agreed = sight_of(record)[:first].sum()
+    if 2 * agreed >= (np.asarray(record.pending)[:first] > 0).sum():
+        return 0.0, doubtful  # it was in sight before, and where it was said to be
     user, station = np.asarray(record.user)[:, :3], np.asarray(record.anchor)[first, 0]
     before, after = (np.linalg.norm(user[k] - station) for k in (first - 1, first))
     shift = float(after - before)

@@ -1,8 +1,9 @@
 """Static points of a map as a start: what is known of the environment before anything is observed.
 
 A point of a map may or may not be visible from where the user is; so it takes a slot as one that
-was followed before and is not detected now, is recognised when its path appears, moves with what
-is observed then, and is never forgotten.
+was followed before and is not detected now, existing with the probability that the map saw its path
+at a place.  It is recognised when its path appears, moves with what is observed then, and is never
+forgotten.
 
 Takes `StaticPoints` in the site's frame and the station.
 Gives a `JointState` with these points in its first slots.
@@ -12,6 +13,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+from scipy.special import logit
 
 from echoscape.scene.static_points import PointKind, StaticPoints, rotation_matrix
 from echoscape.tracking.anchor import AnchorType
@@ -19,6 +21,10 @@ from echoscape.tracking.filters import JointFilter
 from echoscape.tracking.joint_state import JointState, set_coordinates
 from echoscape.tracking.track_management import ESTABLISHED
 
+MOST = 200
+"""Points of a map that are taken, the most visible ones."""
+_LEAST_ODDS = -2.0  # of a path's existence: a point seldom seen is not yet forgotten
+_NEAR = 1.0  # an image this near the station is the station [m]
 _UNKNOWN_STD = (0.5, 0.5, 0.5, np.radians(2.0))  # of points without covariance [m, m, m, rad]
 
 
@@ -35,18 +41,22 @@ class KnownPoints(eqx.Module):
     """-1 after an odd number of vertical walls."""
     vertical_reflection: Float[Array, " point"]
     """-1 after an odd number of reflections in level planes."""
+    odds: Float[Array, " point"]
+    """Log-odds that the path exists where the user is [nat]."""
 
 
 def known_points(points: StaticPoints, station: Float[np.ndarray, "3"]) -> KnownPoints:
     """Give the station's images, or scatterers, of a map's points.
 
     Points that were observed from one place only, and edges, are left out: how their paths change
-    with the user is not known here.
+    with the user is not known here; so is the station itself, which has a slot of its own.
     """
     keep = np.isin(points.kind, (int(PointKind.VIRTUAL_ANCHOR), int(PointKind.SCATTERER)))
     if points.valid is not None:
         keep = keep & np.asarray(points.valid)
     points = points[keep]
+    if points.visibility is not None and len(points) > MOST:
+        points = points[np.sort(np.argsort(-np.asarray(points.visibility), kind="stable")[:MOST])]
     scattered = np.asarray(points.kind) == PointKind.SCATTERER
     matrix = np.asarray(rotation_matrix(points))
     offset, flip = np.asarray(points.offset), np.asarray(points.vertical_reflection)
@@ -72,13 +82,13 @@ def known_points(points: StaticPoints, station: Float[np.ndarray, "3"]) -> Known
     covariance = slope @ spread @ np.swapaxes(slope, -1, -2) + 1e-6 * np.eye(4)
     mirrored = np.asarray(points.reflection) < 0
     kind = np.where(mirrored, int(AnchorType.ODD), int(AnchorType.EVEN))
-    return KnownPoints(
-        jnp.asarray(np.concatenate([position, rotation[:, None]], axis=1)),
-        jnp.asarray(covariance),
-        jnp.asarray(np.where(scattered, int(AnchorType.SCATTERER), kind)),
-        jnp.asarray(np.asarray(points.reflection, float)),
-        jnp.asarray(np.asarray(flip, float)),
-    )
+    kind = np.where(scattered, int(AnchorType.SCATTERER), kind)
+    seen = np.full(len(kind), 0.5) if points.visibility is None else np.asarray(points.visibility)
+    coordinate = np.concatenate([position, rotation[:, None]], axis=1)
+    odds = np.maximum(logit(np.clip(seen, 1e-3, 0.9)), _LEAST_ODDS)
+    parts = (coordinate, covariance, kind, np.asarray(points.reflection, float), flip, odds)
+    other = scattered | mirrored | (np.linalg.norm(position - station, axis=1) > _NEAR)
+    return KnownPoints(*(jnp.asarray(np.asarray(part)[other]) for part in parts))
 
 
 def hold_points(state: JointState, known: KnownPoints, settings: JointFilter) -> JointState:
@@ -113,7 +123,7 @@ def hold_points(state: JointState, known: KnownPoints, settings: JointFilter) ->
             where(wide(known.kind), slots.kind),
             reflection,
             where(wide(known.vertical_reflection, 1.0), slots.vertical_reflection),
-            where(0.0, slots.odds),
+            where(wide(known.odds), slots.odds),
             where(ESTABLISHED, slots.hits),
             where(jnp.arange(count), slots.identity),
             where(-jnp.inf, slots.founded),
