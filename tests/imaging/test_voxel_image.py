@@ -95,6 +95,15 @@ def test_a_misfit_that_is_no_number_has_diverged(misfit):
     assert bad.judge(ImageStatus.ITERATION_LIMIT) is ImageStatus.ITERATION_LIMIT
 
 
+def test_a_solver_that_settled_is_called_so_only_if_what_it_shows_is_sure():
+    unsure = dataclasses.replace(GOOD, least_log_odds=4.9)
+    assert GOOD.judge(ImageStatus.CONVERGED) is ImageStatus.CONVERGED
+    assert unsure.judge(ImageStatus.CONVERGED) is ImageStatus.UNSURE
+    # What is left over says more than what is doubtful among what was found.
+    worse = dataclasses.replace(unsure, misfit=2.0)
+    assert worse.judge(ImageStatus.CONVERGED) is ImageStatus.MISFIT
+
+
 def test_every_status_has_advice_of_its_own():
     assert len({status.advice for status in ImageStatus}) == len(ImageStatus)
 

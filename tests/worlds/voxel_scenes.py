@@ -28,13 +28,17 @@ def stations(grid, count, rows=3, columns=4):
     return np.stack(places)
 
 
-def scene(seed=3, *, grid=GRID, users=6, occupied=9, station_count=3, snr=100.0, **options):
+def scene(
+    seed=3, *, grid=GRID, users=6, occupied=9, station_count=3, snr=100.0, lower=None, **options
+):
     """Simulate a scene: snapshots and the truth behind them."""
     generator = np.random.default_rng(seed)
     index = random_voxels(grid, occupied, generator)
     coefficient = np.zeros(grid.voxels)
     coefficient[index] = generator.uniform(0.2, 1, occupied)
     where = random_users(grid, index, users, generator, margin=2.0)
+    if lower is not None:  # as seen in level ground so far below the grid
+        where[:, 2] = 2 * (grid.origin[2] - lower) - where[:, 2]
     antennas = options.pop("antennas", None)
     antennas = stations(grid, station_count) if antennas is None else antennas
     frequency = options.pop("frequency", FREQUENCY)

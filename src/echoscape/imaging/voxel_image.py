@@ -47,6 +47,9 @@ class ImageStatus(Status):
     UNEXPLAINED = 5
     """Little of what was received is explained; give the grid, users and antennas in one frame, in
     m, and the frequency in Hz."""
+    UNSURE = 6
+    """Something in the image may as well not be there; use more users, stations or subcarriers, or
+    send longer pilots."""
 
 
 class Certificate(eqx.Module):
@@ -89,6 +92,8 @@ class Certificate(eqx.Module):
             return ImageStatus.MISFIT
         if self.noise_known and self.misfit < self.lowest:
             return ImageStatus.OVERFITTED
+        if self.least_log_odds < self.needed_log_odds:
+            return ImageStatus.UNSURE
         return status
 
 

@@ -1,8 +1,12 @@
 """Links: sparse Bayesian statistics against dense covariances, and powers."""
 
+import itertools
+
 import numpy as np
+import pytest
 
 from echoscape.imaging.field.links import (
+    Segments,
     gram_of,
     learn_power,
     link_evidence,
@@ -74,10 +78,31 @@ def test_the_evidence_of_a_link_is_the_ratio_of_two_likelihoods():
     assert np.isclose(ratio[k, b, n], logs[0] - logs[1], rtol=1e-9)
 
 
-def test_a_point_is_there_with_every_link_open_or_closed():
-    evidence, prior = np.array([[[3.0]], [[-1.0]]]), np.array([[[0.9]], [[0.2]]])
-    wanted = np.log(0.1 + 0.9 * np.exp(3.0)) + np.log(0.8 + 0.2 * np.exp(-1.0))
-    assert np.isclose(point_evidence(evidence, prior)[0], wanted, rtol=1e-12)
+def patterns(users, stations):
+    return itertools.product(
+        itertools.product((False, True), repeat=users),
+        itertools.product((False, True), repeat=stations),
+    )
+
+
+@pytest.mark.parametrize(("users", "stations", "few"), [(3, 2, 6), (2, 4, 6), (3, 3, 2)])
+def test_a_point_is_there_with_every_segment_open_or_closed(monkeypatch, users, stations, few):
+    """Against the sum over all patterns of all segments, and the most probable of these."""
+    monkeypatch.setattr("echoscape.imaging.field.links._FEW", few)
+    generator = np.random.default_rng(users)
+    evidence = 3 * generator.standard_normal((users, stations, 1)) + 1.0
+    prior = Segments(*(generator.uniform(0.1, 0.9, (n, 1)) for n in (users, stations)))
+    logs, opens = [], []
+    for user, station in patterns(users, stations):
+        states = np.array([*user, *station])
+        share = np.concatenate([prior.user[:, 0], prior.station[:, 0]])
+        is_open = np.array(user)[:, None] & np.array(station)[None]
+        logs.append(np.log(np.where(states, share, 1 - share)).sum() + evidence[is_open, 0].sum())
+        opens.append(is_open)
+    found, is_open = point_evidence(evidence, prior)
+    # Where not all patterns are summed those far from the best are left out.
+    assert np.isclose(found[0], np.logaddexp.reduce(logs), rtol=1e-12 if few > stations else 0.1)
+    assert np.array_equal(is_open[..., 0], opens[int(np.argmax(logs))])
 
 
 def test_the_power_is_that_of_open_links_alone():

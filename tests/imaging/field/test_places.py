@@ -34,11 +34,11 @@ def test_hidden_links_are_those_of_the_rule_of_pairs():
         length = np.linalg.norm(at - view, axis=1)
         return np.any(behind & (nearer[None] < length[:, None] - 0.225), 1)
 
-    for k, user in enumerate(scene.user):
-        for b, station in enumerate(scene.station):
-            wanted = np.where(hidden(user) | hidden(station), OPEN_HIDDEN, OPEN_FREE)
-            assert np.array_equal(found[k, b], wanted)
-    assert 0 < np.mean(found == OPEN_HIDDEN) < 1
+    for views, each in ((scene.user, found.user), (scene.station, found.station)):
+        for view, said in zip(views, each, strict=True):
+            assert np.array_equal(said, np.where(hidden(view), OPEN_HIDDEN, OPEN_FREE))
+        assert 0 < np.mean(each == OPEN_HIDDEN) < 1
+    assert np.array_equal(found.link()[2, 1], found.user[2] * found.station[1])
 
 
 def test_the_best_place_is_next_to_the_only_point():

@@ -21,7 +21,6 @@ from echoscape.imaging.field.links import (
     learn_power,
     link_evidence,
     links_of,
-    point_evidence,
 )
 from echoscape.imaging.field.places import OPEN_FREE, OPEN_HIDDEN, hidden_from
 from echoscape.units import wavelength_of
@@ -97,6 +96,14 @@ def _prior(sheet: Sheet, blocker: np.ndarray, at: np.ndarray) -> np.ndarray:
     return np.where(hidden, OPEN_HIDDEN, OPEN_FREE)[:, None]
 
 
+def _evidence(score, precision, power, prior):
+    """Give the evidence of voxels, and the open segments; a segment is the same for all tones."""
+    each = np.sum(link_evidence(score, precision, power), 1, keepdims=True)
+    through, closed = np.log(prior) + each, np.log1p(-prior)
+    is_open = np.broadcast_to(through > closed, score.shape)
+    return np.sum(np.logaddexp(closed, through), axis=(0, 1)), is_open
+
+
 def _flip(sheet: Sheet, found: Voxels, links: Links, odds: np.ndarray) -> np.ndarray:
     """Open or close the segment of every station that pays most."""
     stations = sheet.samples.shape[2]
@@ -120,7 +127,6 @@ def settle(sheet: Sheet, found: Voxels, rounds: int = 4) -> Voxels:
         return nothing(sheet)._replace(noise=found.noise)
     at = sheet.centre[found.index]
     prior = _prior(sheet, at, at)
-    odds = np.log(prior) - np.log1p(-prior)
     hidden = hidden_from(sheet.scene.station, at, at, sheet.radius)
     by_station = np.where(hidden, OPEN_HIDDEN, OPEN_FREE)
     station_odds = np.log(by_station) - np.log1p(-by_station)
@@ -139,14 +145,13 @@ def settle(sheet: Sheet, found: Voxels, rounds: int = 4) -> Voxels:
         if number == rounds - 1:
             break
         power = learn_power(links.score, links.precision, prior, found.power)
-        evidence = np.sum(link_evidence(links.score, links.precision, power), 1, keepdims=True)
-        is_open = np.broadcast_to(odds + evidence > 0, found.user.shape)
+        _, is_open = _evidence(links.score, links.precision, power, prior)
         free = max(sheet.samples.size - links.fitted.sum(), 0.1 * sheet.samples.size)
         learnt = max(float(links.residual.sum() / free), sheet.floor)
         station = _flip(sheet, found, links, station_odds)
         found = found._replace(power=power, user=is_open, noise=learnt, station=station)
-    evidence = np.sum(link_evidence(links.score, links.precision, found.power), 1, keepdims=True)
-    log_odds = sheet.cost + point_evidence(evidence, prior)
+    evidence, _ = _evidence(links.score, links.precision, found.power, prior)
+    log_odds = sheet.cost + evidence
     states = np.where(found.user[:, :1], np.log(prior), np.log1p(-prior)).sum()
     states += np.where(found.station, np.log(by_station), np.log1p(-by_station)).sum()
     score = float(links.evidence.sum() + states + sheet.cost * len(at))
@@ -191,12 +196,11 @@ def _candidates(sheet: Sheet, found: Voxels):
     score = size * np.einsum("fns,kfs->kfn", conjugate, rows) / found.noise
     prior = _prior(sheet, blocker, sheet.centre)
     power = learn_power(score, precision, prior, None)
-    evidence = np.sum(link_evidence(score, precision, power), 1, keepdims=True)
-    log_odds = point_evidence(evidence, prior) + sheet.cost
+    evidence, is_open = _evidence(score, precision, power, prior)
+    log_odds = evidence + sheet.cost
     log_odds[found.index] = -np.inf
     log_odds[~np.any(seen, 0)] = -np.inf
-    is_open = evidence + np.log(prior) - np.log1p(-prior) > 0
-    return log_odds, power, np.broadcast_to(is_open, score.shape), seen
+    return log_odds, power, is_open, seen
 
 
 def search(sheet: Sheet, start: Voxels, most: int) -> Voxels:

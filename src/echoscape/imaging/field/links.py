@@ -185,9 +185,67 @@ def link_evidence(score: np.ndarray, precision: np.ndarray, power: np.ndarray) -
     return np.abs(score) ** 2 * power / (1 + gain) - np.log1p(gain)
 
 
-def point_evidence(evidence: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """Log Bayes factor of points being there, each link open with its prior or else closed."""
-    return np.sum(np.logaddexp(np.log1p(-prior), np.log(prior) + evidence), axis=(0, 1))
+class Segments(NamedTuple):
+    """Probabilities that the two segments of links are open."""
+
+    user: Float[np.ndarray, "user point"]
+    station: Float[np.ndarray, "station point"]
+
+    def link(self) -> Float[np.ndarray, "user station point"]:
+        """Give each link's probability of being open."""
+        return self.user[:, None] * self.station[None]
+
+
+def point_evidence(
+    evidence: Float[np.ndarray, "user station point"], prior: Segments
+) -> tuple[Float[np.ndarray, " point"], Bool[np.ndarray, "user station point"]]:
+    """Ask whether points are there, their segments open or closed by their priors.
+
+    A link is open when both its segments are, Eq. (2) of [multiview-imaging]: a point that only few
+    links show, in no such pattern, is not there.  The users' segments are summed over exactly,
+    given those of the stations; of these all patterns are where they are few, else those that
+    differ in one station from the best that single changes find.
+
+    Returns:
+        Log Bayes factors, and the links that are open in the most probable pattern.
+    """
+    stations, points = prior.station.shape
+    closed, free = np.log1p(-prior.user), np.log(prior.user)
+    log_open, log_closed = np.log(prior.station), np.log1p(-prior.station)
+
+    def scored(pattern):
+        """Score one pattern for every point, and say which users' segments are open in it."""
+        held = np.where(pattern, log_open, log_closed).sum(0)
+        through = free + np.einsum("kbn,bn->kn", evidence, pattern.astype(evidence.dtype))
+        return held + np.logaddexp(closed, through).sum(0), through > closed
+
+    start = np.ones((stations, points), bool)
+    best, user = scored(start)
+    total, chosen = best, start
+    if stations <= _FEW:
+        patterns = ~np.array(list(np.ndindex(*(2,) * stations)), bool)[1:]
+        for pattern in patterns:
+            changed = np.broadcast_to(pattern[:, None], start.shape)
+            score, seen = scored(changed)
+            total, better = np.logaddexp(total, score), score > best
+            chosen, user = np.where(better, changed, chosen), np.where(better, seen, user)
+            best = np.maximum(best, score)
+        return total, user[:, None] & chosen[None]
+    for _ in range(2):
+        for station in range(stations):
+            changed = chosen ^ (np.arange(stations) == station)[:, None]
+            score, seen = scored(changed)
+            better = score > best
+            chosen, user = np.where(better, changed, chosen), np.where(better, seen, user)
+            best = np.maximum(best, score)
+    total = best
+    for station in range(stations):
+        total = np.logaddexp(total, scored(chosen ^ (np.arange(stations) == station)[:, None])[0])
+    return total, user[:, None] & chosen[None]
+
+
+_FEW = 6
+"""Stations up to which all patterns of their segments are summed over."""
 
 
 def learn_power(

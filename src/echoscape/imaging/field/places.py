@@ -15,6 +15,7 @@ from echoscape.imaging.field.links import (
     Factors,
     Nuisance,
     Scene,
+    Segments,
     learn_power,
     link_evidence,
     point_evidence,
@@ -22,10 +23,10 @@ from echoscape.imaging.field.links import (
 from echoscape.scene.voxel_grid import VoxelGrid
 from echoscape.units import wavelength_of, wavenumber_of
 
-OPEN_FREE = 0.93
-"""Probability that a link is open where no point stands in it."""
+OPEN_FREE = 0.96
+"""Probability that a segment is open where no point stands in it."""
 OPEN_HIDDEN = 0.05
-"""Probability that a link is open where a point stands in it by Eqs. (3)-(5)."""
+"""Probability that a segment is open where a point stands in it by Eqs. (3)-(5)."""
 
 
 class Places:
@@ -82,11 +83,11 @@ def prior_open(
     blocker: Float[np.ndarray, "blocker 3"],
     at: Float[np.ndarray, "candidate 3"],
     radius: float,
-) -> Float[np.ndarray, "user station candidate"]:
-    """Give each link's probability of being open, by Eqs. (3)-(5) with the points as blockers."""
-    user = hidden_from(scene.user + nuisance.offset, blocker, at, radius)[:, None]
-    hidden = user | hidden_from(scene.station, blocker, at, radius)[None]
-    return np.where(hidden, OPEN_HIDDEN, OPEN_FREE)
+) -> Segments:
+    """Give each segment's probability of being open, by (3)-(5) with the points as blockers."""
+    views = scene.user + nuisance.offset, scene.station
+    hidden = (hidden_from(view, blocker, at, radius) for view in views)
+    return Segments(*(np.where(each, OPEN_HIDDEN, OPEN_FREE) for each in hidden))
 
 
 def screen(
@@ -132,5 +133,5 @@ def screen(
     samples = subcarriers * scene.antenna.shape[1]
     precision = samples * gain**2 / noise
     prior = prior_open(scene, cloud.nuisance, cloud.point, places.place, radius)
-    power = learn_power(score, precision, prior, None, 1)
-    return point_evidence(link_evidence(score, precision, power), prior)
+    power = learn_power(score, precision, prior.link(), None, 1)
+    return point_evidence(link_evidence(score, precision, power), prior)[0]

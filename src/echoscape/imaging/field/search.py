@@ -42,6 +42,7 @@ class Settings(NamedTuple):
     together: int
     floor: float
     """Least mean squared noise of a sample."""
+    least_share: float
 
 
 class Cloud(NamedTuple):
@@ -94,17 +95,20 @@ def settle(
     factors = factors_of(scene, cloud.nuisance, cloud.point)
     gram = gram_of(columns_of(factors), blocks_of(scene.channel))
     prior = prior_open(scene, cloud.nuisance, cloud.point, cloud.point, settings.radius)
-    odds = np.log(prior) - np.log1p(-prior)
     is_open, power, noise = cloud.is_open, cloud.power, cloud.noise
     for _ in range(rounds - 1):
         links = links_of(gram, is_open, power, noise)
-        power = learn_power(links.score, links.precision, prior, power)
-        is_open = odds + link_evidence(links.score, links.precision, power) > 0
+        power = learn_power(links.score, links.precision, prior.link(), power)
+        _, is_open = point_evidence(link_evidence(links.score, links.precision, power), prior)
         noise = _learn_noise(links, gram.samples, 3 * len(power), settings.floor)
     links = links_of(gram, is_open, power, noise)
     cost = np.log(settings.rate / (1 - settings.rate)) - settings.margin
-    log_odds = cost + point_evidence(link_evidence(links.score, links.precision, power), prior)
-    states = np.sum(np.where(is_open, np.log(prior), np.log1p(-prior)))
+    log_odds, _ = point_evidence(link_evidence(links.score, links.precision, power), prior)
+    log_odds = cost + log_odds
+    states = sum(
+        np.sum(np.where(is_open.any(axis), np.log(each), np.log1p(-each)))
+        for axis, each in ((1, prior.user), (0, prior.station))
+    )
     score = float(links.evidence.sum() + states + cost * len(power))
     cloud = cloud._replace(
         is_open=is_open, power=power, noise=noise, log_odds=log_odds, links=links, score=score
@@ -122,10 +126,15 @@ def _select(cloud: Cloud, stays: Bool[np.ndarray, " point"]) -> Cloud:
     )
 
 
+def least_log_odds(cloud: Cloud, settings: Settings) -> float:
+    """Give the log-odds that a point needs beside those that are there."""
+    return settings.least_share * float(np.max(cloud.log_odds, initial=0.0))
+
+
 def prune(scene: Scene, cloud: Cloud, settings: Settings) -> Cloud:
-    """Settle, and delete the least probable point until all are more probable than not."""
+    """Settle, and delete the least probable point until all are probable enough."""
     cloud, _ = settle(scene, cloud, settings)
-    while len(cloud.point) and cloud.log_odds.min() < 0:
+    while len(cloud.point) and cloud.log_odds.min() < least_log_odds(cloud, settings):
         stays = np.arange(len(cloud.point)) != np.argmin(cloud.log_odds)
         cloud, _ = settle(scene, _select(cloud, stays), settings, 3)
     return cloud
@@ -187,11 +196,10 @@ def _evaluate(scene, cloud, at, factors, settings) -> _Candidates:
     precision = np.maximum(own / noise - taken / noise**2, 1e-6 * own / noise)
     score = (conjugate @ left[..., None])[..., 0] / noise
     prior = prior_open(scene, cloud.nuisance, cloud.point, at, settings.radius)
-    power = learn_power(score, precision, prior, None)
-    evidence = link_evidence(score, precision, power)
+    power = learn_power(score, precision, prior.link(), None)
+    evidence, is_open = point_evidence(link_evidence(score, precision, power), prior)
     cost = np.log(settings.rate / (1 - settings.rate)) - settings.margin
-    is_open = evidence + np.log(prior) - np.log1p(-prior) > 0
-    return _Candidates(at, point_evidence(evidence, prior) + cost, power, is_open)
+    return _Candidates(at, evidence + cost, power, is_open)
 
 
 def _best(scene, cloud, factors, places, settings, barred) -> _Candidates:
@@ -227,9 +235,9 @@ def search(scene: Scene, start: Cloud, places: Places, settings: Settings, prior
     while len(cloud.point) < settings.points:
         factors = factors_of(scene, cloud.nuisance, cloud.point)
         found = _best(scene, cloud, factors, places, settings, barred)
-        if found.log_odds[0] <= 0:
+        if found.log_odds[0] <= least_log_odds(cloud, settings):
             break
-        pays = found.log_odds > max(0.0, 0.5 * found.log_odds[0])
+        pays = found.log_odds > 0.5 * found.log_odds[0]
         pays[settings.together :] = False
         at = places.inside(found.point[pays])
         added = cloud._replace(
@@ -247,3 +255,11 @@ def search(scene: Scene, start: Cloud, places: Places, settings: Settings, prior
             continue
         cloud = added
     return refine(scene, cloud, settings, priors, places, settings.steps + 1)
+
+
+def part_of(cloud: Cloud, share: float, generator: np.random.Generator) -> Cloud:
+    """Keep a random share of the points, the more probable ones rather than others."""
+    weight = np.clip(cloud.log_odds, 1.0, None)
+    count = max(1, round(share * len(cloud.point)))
+    stay = generator.choice(len(weight), count, replace=False, p=weight / weight.sum())
+    return _select(cloud, np.isin(np.arange(len(weight)), stay))

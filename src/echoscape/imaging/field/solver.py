@@ -12,7 +12,7 @@ from echoscape.checks import InputError
 from echoscape.imaging.field.links import Nuisance, Scene, factors_of
 from echoscape.imaging.field.places import Places, prior_open
 from echoscape.imaging.field.refine import Priors
-from echoscape.imaging.field.search import Cloud, Settings, empty, search
+from echoscape.imaging.field.search import Cloud, Settings, empty, part_of, search
 from echoscape.imaging.problem import estimate_channels
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.imaging.solver import Solver, limit_of
@@ -27,7 +27,9 @@ not there reach tens (tuned with `LARGEST_MODEL_ERROR` on worlds of their own)."
 LEAST_REPEAT = 0.15
 """Path lengths repeat after c over the spacing of subcarriers.  Ten users and four stations resolve
 repeats after a fifth of the region (F1 0.9), after a tenth no more (0.2)."""
-LARGEST_MODEL_ERROR = 10**-2.5
+RESTART_SHARE = 0.6
+"""Share of the points that a restart keeps."""
+LARGEST_MODEL_ERROR = 1e-3
 """A certified image leaves the noise within this share of the received power."""
 
 
@@ -44,8 +46,12 @@ class NoncoherentPoints(Solver):
     """Gauss-Newton steps after every addition; one only is too few for users off by decimetres."""
     together: int = 5
     """The most points added at once, each at least half as probable as the best."""
-    restarts: int = 3
-    """Restarts from no point, with users where they were found, while the misfit is too large."""
+    least_share: float = 0.005
+    """Share of the highest log-odds that a point must reach: waves by way of a mirror or of two
+    points that are 20 dB weaker make points of a third of a per cent."""
+    restarts: int = 6
+    """Restarts while the misfit is too large: from no point, with users where they were found, then
+    from random parts of the best."""
     least_noise: float = 0.1
     """The noise is learnt from the residual, but never below this share of the stated one."""
 
@@ -53,6 +59,8 @@ class NoncoherentPoints(Solver):
         for name in ("points", "steps", "together"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least one; got {getattr(self, name)}")
+        if not 0 <= self.least_share < 1:
+            raise ValueError(f"least_share must lie between 0 and 1; got {self.least_share}")
         if not 0 < self.occupied_share < 1:
             raise ValueError(f"occupied_share must lie between 0 and 1; got {self.occupied_share}")
 
@@ -89,20 +97,23 @@ class NoncoherentPoints(Solver):
             steps=self.steps,
             together=self.together,
             floor=1e-6 * power if noise is None else self.least_noise * noise,
+            least_share=self.least_share,
         )
         priors = Priors(0.35 * grid.edge, *snapshots.deviations())
         places = Places(scene, grid)
         best = search(scene, empty(scene), places, settings, priors)
+        generator, enough = np.random.default_rng(0), limit_of(scene.channel.size, 3.0)
         for number in range(self.restarts):
             if progress is not None:
                 progress(number + 1, self.restarts + 1, "points")
-            if noise is not None and best.noise.mean() < 1.1 * noise:
+            if noise is not None and best.noise.mean() < enough * noise:
                 break
-            again = search(scene, empty(scene, best.nuisance), places, settings, priors)
-            gain = again.score - best.score
-            best = again if gain > 0 else best
-            if gain < 1.0:
-                break
+            if number == 0 or len(best.point) < 2:
+                start = empty(scene, best.nuisance)
+            else:
+                start = part_of(best, RESTART_SHARE, generator)
+            again = search(scene, start, places, settings, priors)
+            best = again if again.score > best.score else best
         if progress is not None:
             progress(self.restarts + 1, self.restarts + 1, "points")
         return _assemble(self, scene, best, places, settings, snapshots, unit, noise)
@@ -166,8 +177,8 @@ def _assemble(solver, scene, cloud: Cloud, places, settings, snapshots, unit, no
     certain = 1 / (1 + np.exp(-np.clip(cloud.log_odds, -30, 30)))
     np.maximum.at(occupancy, voxel, certain)
     centre = grid.centres()
-    free = prior_open(scene, cloud.nuisance, cloud.point, centre, settings.radius) > 0.5
-    seen_user, seen_station = np.array(np.any(free, axis=1)), np.array(np.any(free, axis=0))
+    free = prior_open(scene, cloud.nuisance, cloud.point, centre, settings.radius)
+    seen_user, seen_station = free.user > 0.5, free.station > 0.5
     seen_user[:, voxel], seen_station[:, voxel] = cloud.is_open.any(1), cloud.is_open.any(0)
     unseen = np.array(~(seen_user.any(0) & seen_station.any(0)))
     unseen[voxel] = False
@@ -180,6 +191,8 @@ def _assemble(solver, scene, cloud: Cloud, places, settings, snapshots, unit, no
     if cloud.covariance is not None and len(cloud.covariance) == span + 4 * users:
         whole = cloud.covariance[:span, :span].reshape(-1, 3, len(cloud.point), 3)
         covariance = np.einsum("iaib->iab", whole)
+    full = len(cloud.point) >= settings.points
+    ended = ImageStatus.ITERATION_LIMIT if full else ImageStatus.CONVERGED
     certificate = Certificate(
         misfit=learnt / stated,
         limit=max(limit_of(scene.channel.size), 1 + LARGEST_MODEL_ERROR * power / stated),
@@ -188,8 +201,8 @@ def _assemble(solver, scene, cloud: Cloud, places, settings, snapshots, unit, no
         explained=float(np.clip(1 - residual / (power * scene.channel.size), 0, 1)),
         lowest=min(0.5, 1 - LARGEST_MODEL_ERROR * power / stated),
         needed_log_odds=LEAST_LOG_ODDS,
+        converged=not full,
     )
-    full = len(cloud.point) >= settings.points
     return VoxelImage(
         grid=grid,
         mean=mean.reshape(grid.shape),
@@ -199,7 +212,7 @@ def _assemble(solver, scene, cloud: Cloud, places, settings, snapshots, unit, no
         visibility=np.concatenate([seen_user, seen_station]).reshape(-1, *grid.shape),
         noise_variance=learnt * unit,
         iterations=len(cloud.point),
-        status=ImageStatus.ITERATION_LIMIT if full else ImageStatus.CONVERGED,
+        status=certificate.judge(ended),
         certificate=certificate,
         settings=solver.settings(),
         point_position=cloud.point,
