@@ -67,9 +67,8 @@ def state_evolution(denoiser, ratio, noise, iterations, key, samples=100_000):
     return jax.lax.scan(advance, start, None, iterations)[1]
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(jnp.float64, marks=pytest.mark.slow), jnp.complex128]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [jnp.float64, jnp.complex128])
 def test_the_error_falls_as_state_evolution_predicts(kind):
     prior = BernoulliGaussian(jnp.array(0.1), jnp.array(0.0, kind), jnp.array(1.0))
     predicted = state_evolution(prior, 0.5, 1e-3, 12, key=jax.random.key(5))

@@ -12,12 +12,13 @@ from echoscape.tracking import (
     JointFilter,
     TrackStatus,
     UserStatus,
+    anchor,
     joint_state,
     joint_update,
     track,
 )
 from echoscape.tracking.association import likeliest_pairs
-from echoscape.tracking.joint_state import SHARED, USER, local_coordinates
+from echoscape.tracking.joint_state import SHARED, USER
 from echoscape.tracking.joint_update import Detections, Match
 from tests.worlds.walls import STATION, image_path, observe, sequences
 
@@ -27,6 +28,8 @@ update_joint = eqx.filter_jit(joint_update.update_joint)
 predict_joint = eqx.filter_jit(joint_state.predict_joint)
 set_coordinates = eqx.filter_jit(joint_state.set_coordinates)
 start_joint = eqx.filter_jit(joint_state.start_joint)
+local_coordinates = eqx.filter_jit(joint_state.local_coordinates)
+predict_with_slope = jax.jit(jax.vmap(anchor.predict_with_slope, (0, 0, 0, 0, None, None)))
 
 
 @pytest.fixture(scope="module")
@@ -192,9 +195,7 @@ def test_an_update_equals_the_textbook(key):
         ),
     )
     local, _ = local_coordinates(state)
-    from echoscape.tracking.anchor import predict_with_slope
-
-    predicted, slope = jax.vmap(predict_with_slope, (0, 0, 0, 0, None, None))(
+    predicted, slope = predict_with_slope(
         local,
         state.slots.kind,
         state.slots.reflection,

@@ -101,7 +101,7 @@ def test_tentative_tracks_are_present_by_their_odds(walk):
 def test_a_point_shares_the_error_of_the_user_from_whom_it_was_placed():
     settings = JointFilter(slots=8)
     user = np.array([-14.0, -21.0, 1.3])
-    state = joint_state.start_joint(
+    state = eqx.filter_jit(joint_state.start_joint)(
         jnp.asarray(STATION), jnp.asarray(user), jnp.zeros(3), jnp.array(0.0), settings
     )
     state = eqx.tree_at(
@@ -131,10 +131,11 @@ def test_a_point_shares_the_error_of_the_user_from_whom_it_was_placed():
     at = joint_state.USER + joint_state.PER_SLOT * 3
     cross = after.covariance[at : at + 3, :3]
 
+    @jax.jit
     def place(user):
         return place_point(
-            jnp.asarray(measured), jnp.asarray(std), jnp.asarray(user), jnp.eye(3),
-            jnp.asarray(STATION), settings,
+            jnp.asarray(measured), jnp.asarray(std), user, jnp.eye(3), jnp.asarray(STATION),
+            settings,
         )[0]  # fmt: skip
 
     step = 1e-4 * np.eye(3)

@@ -68,6 +68,7 @@ def test_an_undeclared_clock_is_noticed_and_named(echoes):
     assert "heading_bias" not in fix.learnt
 
 
+@pytest.mark.slow
 def test_a_declared_clock_is_estimated_with_its_uncertainty(echoes, clean):
     fix = localize(off(echoes, clock=CLOCK), MAP, method=Unassociated(unknown=("clock",)))
     std = fix.learnt["clock_bias_std"]
@@ -86,6 +87,7 @@ def test_a_declared_clock_is_estimated_with_its_uncertainty(echoes, clean):
     assert np.trace(gained) > 0.0
 
 
+@pytest.mark.slow
 def test_a_declared_heading_is_estimated(echoes, clean):
     fix = localize(off(echoes, heading=HEADING), MAP, method=Unassociated(unknown="heading"))
     assert fix.learnt["heading_bias"] == pytest.approx(HEADING, abs=4e-3)

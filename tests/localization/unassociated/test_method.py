@@ -102,6 +102,7 @@ def test_one_by_one_equals_together_and_chunks_do_not_matter(street, key):
     assert np.array_equal(whole.best, again.best)
 
 
+@pytest.mark.slow
 def test_the_height_is_found_when_a_range_is_given(street, key):
     reports = mirrors.street_reports(count=3, seed=22)
     place = reports.position.copy()

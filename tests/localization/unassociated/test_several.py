@@ -30,6 +30,7 @@ def echoes():
     return dataclasses.replace(made.echoes, estimates=dataclasses.replace(wide, valid=valid))
 
 
+@pytest.mark.slow
 def test_a_set_of_two_targets_is_called_so_and_no_other(echoes):
     fix = localize(echoes, MAP)
     assert fix.status[1] == FixStatus.SEVERAL
@@ -38,6 +39,7 @@ def test_a_set_of_two_targets_is_called_so_and_no_other(echoes):
     assert nearest < 0.5
 
 
+@pytest.mark.slow
 def test_both_are_located_where_two_are_allowed(echoes):
     fix = localize(echoes, MAP, method=Unassociated(targets=2))
     assert fix.target.tolist() == [0, 2, 3, 4, 6, 8, 10]
