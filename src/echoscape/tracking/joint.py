@@ -4,8 +4,6 @@ Takes `Observations`, the station, and where the user starts.
 Gives a record of every instant.
 """
 
-import dataclasses
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -70,8 +68,6 @@ def run_joint(
     seen = eqx.tree_at(lambda s: s.std, seen, jnp.where(seen.valid[..., None], seen.std, 1.0))
     time = jnp.concatenate([time, time[-1] + 1.0 + jnp.arange(after)])
     instants = (seen, time, _padded(known_position, after), _padded(known, after))
-    # whether a second filter doubts the clock is for `track` to decide
-    settings = dataclasses.replace(settings, suspect_clock=False)
     state = _start(station, position, velocity, time[0], settings, points)
     records = []
     for low in range(0, count, BLOCK):

@@ -209,7 +209,11 @@ def _named(filter: TrackingFilter | str) -> TrackingFilter:
 
 
 def _as_arrays(settings: JointFilter) -> JointFilter:
-    """Let every number be data, so that changing one compiles nothing anew."""
+    """Let every number be data, so that changing one compiles nothing anew.
+
+    Whether a second filter is to suspect the clock is no matter of the first.
+    """
+    settings = dataclasses.replace(settings, suspect_clock=False)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf), settings)
 
 
