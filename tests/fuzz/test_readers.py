@@ -18,7 +18,10 @@ from scipy.io import savemat
 
 from echoscape.cli import application, main
 from echoscape.files import write_npz
+from echoscape.reports.exporting.sigmf import write_sigmf
 from tests.fuzz import mutations
+from tests.reports.importing import test_aodt, test_layouts
+from tests.worlds.direct_paths import make_reports
 
 CASES = int(os.environ.get("ECHOSCAPE_FUZZ", "12"))
 _SLOWEST = 10.0  # a case that takes longer hangs [s]
@@ -89,6 +92,12 @@ def traced(route):
     return table | ({"t": np.arange(4.0), "vel": np.ones((users, 3))} if route else {})
 
 
+FOLDERS = {
+    "aodt": lambda town, folder: test_aodt.write(folder, polarised=True),
+    "insite": test_layouts.write_insite,
+    "deepmimo": test_layouts.write_deepmimo,
+    "deepmimo_3": test_layouts.write_deepmimo_3,
+}
 OBJ = b"v 0 0 0\nv 9 0 0\nv 9 0 9\nv 0 9 0\nf 1 2 3\nf 1/1 2/2 4/3\n"
 
 
@@ -141,6 +150,13 @@ def folder(tmp_path_factory):
     )
     (place / "rssi.csv").write_text("x,y,rssi_1,rssi_2\n" + "1,2,-60,-70\n" * 6)
     (place / "radios.csv").write_text("id,x,y,z\n1,0,0,1\n2,5,5,1\n")
+    town = make_reports(11, 6, 0.8, 2, 2)
+    for name, write in FOLDERS.items():
+        (place / name).mkdir()
+        write(town, place / name)
+    (place / "sigmf").mkdir()
+    samples = importlib.import_module("echoscape.reports.sample_file").read_samples
+    write_sigmf(samples(place / "samples.npz"), place / "sigmf" / "a", 28e9)
     (place / "budget.toml").write_text("transmit_power_dbm = 30.0\n")
     assert main(["map", "fit", f"{place}/reports.csv", "--model", "nearest",
                  "--out", f"{place}/map", "-q"]) == 0  # fmt: skip
@@ -159,7 +175,34 @@ def read_by(module, name):
     return read
 
 
+def read_folder(layout):
+    """Import a folder of which one file was spoiled."""
+
+    def read(path):
+        reports = importlib.import_module("echoscape.reports")
+        reports.import_reports(path.parent, layout).findings()
+
+    return read
+
+
 READERS = {
+    **{
+        f"aodt/{name}.parquet": read_folder("aodt")
+        for name in ("raypaths", "cirs", "rus", "ues", "panels", "patterns")
+    },
+    **{
+        f"insite/town.{kind}.t001_01.r002.p2m": read_folder("wireless-insite")
+        for kind in ("paths", "pl")
+    },
+    "insite/town.txrx": read_folder("wireless-insite"),
+    **{
+        f"deepmimo/{name}_t001_tx000_r000.npz": read_folder("deepmimo")
+        for name in ("aod_az", "delay", "rx_pos")
+    },
+    "deepmimo/params.json": read_folder("deepmimo"),
+    "deepmimo_3/BS1_UE_0-9.mat": read_folder("deepmimo"),
+    "sigmf/a.sigmf-meta": read_by("reports.importing.sigmf", "read_sigmf"),
+    "sigmf/a.sigmf-data": read_by("reports.importing.sigmf", "read_sigmf"),
     "reports.parquet": read_by("reports", "read_reports"),
     "reports.csv": read_by("reports", "read_reports"),
     "echoes.parquet": read_by("reports", "read_echoes"),
@@ -271,6 +314,7 @@ def test_a_command_on_a_spoiled_file_ends_with_0_or_2(folder, name, capsys):
     assert not problems, "\n".join(problems[:10])
 
 
+@pytest.mark.filterwarnings("ignore:.*repeat another path:UserWarning")  # a campaign of two paths
 def test_every_reader_reads_its_good_file(folder):
     for name, read in READERS.items():
         read(folder / name)

@@ -82,18 +82,37 @@ def _version_4(folder: Path, names: list[str]) -> list[Link]:
             continue
         code = f"t{found[1]}_tx{found[2]}_r{found[3]}"
         arrays = {key: _array(folder, key, code) for key in (*_KEYS, "rx_pos", "tx_pos")}
-        place = np.asarray(arrays["tx_pos"], np.float64).reshape(-1, 3)
+        place = _places(arrays["tx_pos"], f"{folder}: tx_pos_{code}")
         at = int(found[2]) if len(place) > 1 else 0
         if at >= len(place):
             raise InputError(f"{folder}: tx_pos_{code} has {len(place)} places, not one for {code}")
         links.append({
-            **{key: np.atleast_2d(np.asarray(arrays[key], np.float64)) for key in _KEYS},
-            "rx_pos": np.asarray(arrays["rx_pos"], np.float64).reshape(-1, 3),
+            **{key: _numbers(arrays[key], f"{folder}: {key}_{code}") for key in _KEYS},
+            "rx_pos": _places(arrays["rx_pos"], f"{folder}: rx_pos_{code}"),
             "tx_pos": place[at], "set": int(found[3]), "station": f"tx-{int(found[1])}-{at}"
             if len({_NAME.match(n)[1] for n in names if _NAME.match(n)}) > 1  # type: ignore[index]
             else f"tx-{int(found[2])}",
         })  # fmt: skip
     return links
+
+
+def _numbers(values: Any, what: str) -> np.ndarray:
+    """Take an array of real numbers, one row a receiver, or refuse it."""
+    found = np.atleast_2d(np.asarray(values))
+    if found.dtype.kind not in "fiub" or found.ndim != 2:
+        raise InputError(
+            f"{what} must be real numbers, one row a receiver; got shape {np.shape(values)} of "
+            f"{found.dtype}; write it again"
+        )
+    return found.astype(np.float64)
+
+
+def _places(values: Any, what: str) -> np.ndarray:
+    """Take places, one row each, or refuse them."""
+    found = _numbers(values, what)
+    if not found.size or found.size % 3:
+        raise InputError(f"{what} must be x, y, z [m] of each; got shape {np.shape(values)}")
+    return found.reshape(-1, 3)
 
 
 def _transmitters(folder: Path) -> set[int]:
@@ -121,7 +140,10 @@ def _array(folder: Path, key: str, code: str) -> np.ndarray:
             with open_npz(file, "an array of a DeepMIMO scenario") as stored:
                 return stored[key if key in stored else next(iter(stored), key)]
         if suffix == "mat":
-            return load_matlab(file, "an array of a DeepMIMO scenario")[key]
+            content = load_matlab(file, "an array of a DeepMIMO scenario")
+            if key not in content:
+                raise InputError(f"{file} has no array {key!r}; write it again")
+            return content[key]
         try:
             return np.load(file, allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
@@ -151,8 +173,10 @@ def _version_3(folder: Path, names: list[str], options: ImportOptions) -> list[L
         cells = [cells] if isinstance(cells, dict) else list(np.ravel(np.asarray(cells, object)))
         links.append({
             **_ragged(cells, float(np.ravel(sent)[0])),
-            "rx_pos": np.atleast_2d(np.asarray(content["rx_locs"], np.float64))[:, :3],
-            "tx_pos": np.ravel(np.asarray(content["tx_loc"], np.float64))[:3],
+            "rx_pos": _places(_numbers(content["rx_locs"], f"{folder / name}: rx_locs")[:, :3],
+                              f"{folder / name}: rx_locs"),
+            "tx_pos": _places(_numbers(content["tx_loc"], f"{folder / name}: tx_loc").ravel()[:3],
+                              f"{folder / name}: tx_loc")[0],
             "set": int((re.findall(r"_(\d+)-", name) or ["0"])[0]), "station": f"bs-{match[1]}",
         })  # fmt: skip
     return links
@@ -175,12 +199,17 @@ def _ragged(cells: list[Any], sent: float) -> dict[str, np.ndarray]:
         cell = cell if isinstance(cell, dict) else {}
         for key, names in fields.items():
             value = next((cell[name] for name in names if name in cell), np.zeros(0))
-            lists[key].append(np.ravel(np.asarray(value, np.float64)))
+            lists[key].append(_numbers(value, f"the path list {names[0]}").ravel())
     width = max([1, *(len(each) for each in lists["delay"])])
     found = {}
     for key, rows in lists.items():
         found[key] = np.full((len(rows), width), np.nan)
         for k, row in enumerate(rows):
+            if len(row) > width:
+                raise InputError(
+                    f"channel {k} has {len(row)} of {fields[key][0]} for {len(lists['delay'][k])} "
+                    "delays; write it again"
+                )
             found[key][k, : len(row)] = row
     found["power"] = found["power"] - sent
     return found

@@ -174,7 +174,8 @@ def _places(file: Path) -> dict[int, np.ndarray]:
     for line in _lines(beside):
         try:
             words = line.split()
-            found[int(words[0])] = np.array([float(word) for word in words[1:4]])
+            x, y, z = (float(word) for word in words[1:4])
+            found[int(words[0])] = np.array([x, y, z])
         except (ValueError, IndexError):
             raise InputError(
                 f"{beside} needs lines of a number and x, y, z [m]; got {line.strip()[:40]!r}"
