@@ -13,6 +13,7 @@ from echoscape.cli import main
 from echoscape.reports import read_echoes, read_fixes, write_reports
 from echoscape.sample import load_sample
 from tests.worlds.direct_paths import FAULTS, make_reports
+from tests.worlds.station_faults import faulty_reports
 
 ERRORS = ("--angle-std", "0.02", "--delay-std", "2e-9")
 
@@ -56,6 +57,26 @@ def here(made, tmp_path):
     """The same in a folder of one's own, which nothing else is in."""
     shutil.copytree(made, tmp_path / "w")
     return tmp_path / "w"
+
+
+def test_a_map_of_a_faulty_station_keeps_what_was_found(tmp_path, capsys):
+    write_reports(faulty_reports(1, users=60, sight=0.5), tmp_path / "r.csv")
+    words = ("map", "fit", tmp_path / "r.csv", "--out", tmp_path / "m", "--quiet", "--unknown")
+    code, printed, error = run(capsys, *words, "station-clock,station-heading")
+    assert code == 0
+    assert "yaw +3." in printed
+    assert "turned" not in error
+    (kept,) = load_manifest(tmp_path / "m").calibration.values()
+    assert abs(kept["clock"] - 20e-9) < 1e-9
+    assert abs(kept["yaw"] - np.radians(3)) < 4 * kept["yaw_std"]
+    fitted = next(iter(load_maps(tmp_path / "m").values()))
+    direct = np.hypot(*np.asarray(fitted.static_points().offset).T) + np.abs(
+        np.asarray(fitted.static_points().rotation)
+    )
+    assert direct.min() < 0.5  # the line of sight is the identity again
+    code, _, error = run(capsys, *words, "station-mood")
+    assert code != 0
+    assert "station-mood" in error
 
 
 def files(folder):

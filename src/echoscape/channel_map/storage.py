@@ -90,6 +90,8 @@ class Manifest(pydantic.BaseModel, extra="forbid", frozen=True):
     """`data_hash` of the reports."""
     scores: dict[str, Any] = {}
     """Scores on held-out reports."""
+    calibration: dict[str, dict[str, Any]] = {}
+    """Station to what was estimated of its clock and mounting, and taken off its reports."""
     content_sha256: str | None = None
     """Hash of all the above; none in folders of earlier versions."""
 
@@ -115,6 +117,7 @@ def save_maps(
     seed: int | None = None,
     data_sha256: str | None = None,
     scores: Mapping[str, Any] | None = None,
+    calibration: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> pathlib.Path:
     """Write maps to a folder, or replace the maps in it, in one step.
 
@@ -125,6 +128,7 @@ def save_maps(
         seed: Seed of the fit.
         data_sha256: `data_hash` of the reports.
         scores: Scores on held-out reports; numbers, text, lists or mappings.
+        calibration: What was estimated of each station's clock and mounting.
 
     Raises:
         InputError: The folder exists and holds something else than maps.
@@ -147,6 +151,7 @@ def save_maps(
         seed=seed,
         data_sha256=data_sha256,
         scores=dict(scores or {}),
+        calibration={name: dict(each) for name, each in (calibration or {}).items()},
     )
     about = manifest.model_dump(mode="json")
     about["content_sha256"] = _content_hash(about)

@@ -91,6 +91,7 @@ def fit(
     set_: Settings = (),
     site: Path | None = None,
     delays: Literal["absolute", "excess"] = "absolute",
+    unknown: str | None = None,
     score: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -104,6 +105,8 @@ def fit(
         set_: A setting of the model as name=value; may be given several times.
         site: TOML file that places the stations where the reports do not.
         delays: Whether delays are absolute, or in excess of the line of sight, which is then added.
+        unknown: What is estimated of each station and taken off its reports, with commas between:
+            station-clock, station-heading (yaw, pitch and roll of the array).
         score: Also fit without a fifth of the area, evaluate there, and store the scores.
         seed: Seed of everything random.
         quiet: Show no progress.
@@ -112,12 +115,16 @@ def fit(
     import jax
 
     from echoscape.channel_map import data_hash, fit_maps, save_maps
+    from echoscape.channel_map.calibration import calibrate_stations
     from echoscape.channel_map.fitting import held_out_scores, model_settings
     from echoscape.reports import read_reports
 
     check_map_folder(out)
     chosen = _read_model(model, set_)
-    learnt = _checked(read_reports(reports, read_site(site)), delays)
+    names = [name.strip() for name in (unknown or "").split(",") if name.strip()]
+    learnt, bias = calibrate_stations(read_reports(reports, read_site(site)), names)
+    learnt = _checked(learnt, delays)
+    calibration = {name: each.stated() for name, each in bias.items()}
     key = jax.random.key(seed)
     with progress("fitting", quiet) as report:
         maps = fit_maps(learnt, chosen, key=key, progress=report)
@@ -131,12 +138,38 @@ def fit(
         seed=seed,
         data_sha256=data_hash(learnt),
         scores=scores,
+        calibration=calibration,
     )
     for name in sorted(set(learnt.station) - set(maps)):
         print_warning(f"station {name!r} has no map: its reports hold no path")
     print_line(f"{out}: {chosen.name} map of {', '.join(_learnt_from(learnt, maps))}")
+    for name, each in calibration.items():
+        _print_calibration(name, each)
     for name, found in scores.items():
         print_line(f"held-out fifth of {name}: {found['explained']:.1%} of the paths explained")
+
+
+def _print_calibration(station: str, found: "Mapping[str, Any]") -> None:
+    """State what was estimated of a station, and what could not be."""
+    import math
+
+    parts = []
+    for name, unit, factor in (
+        ("clock", "ns", 1e9),
+        *((axis, "deg", 180 / math.pi) for axis in ("yaw", "pitch", "roll")),
+    ):
+        std = found[f"{name}_std"]
+        if std is None:
+            print_warning(
+                f"the {name} of station {station!r} is not observable without direct paths and is "
+                "left as stated: a fault of it does not matter to this station's own echoes"
+            )
+        elif std > 0:
+            parts.append(f"{name} {found[name] * factor:+.2f} +- {std * factor:.2f} {unit}")
+    source = (
+        f"{found['direct_paths']} direct paths" if found["direct_paths"] else "heights of paths"
+    )
+    print_line(f"station {station}: {', '.join(parts)}, from {source}; taken off its reports")
 
 
 def _checked(reports: "Reports", delays: str) -> "Reports":

@@ -41,6 +41,8 @@ class Cause(enum.StrEnum):
     """Delays count from each report's first path or from the straight line."""
     DELAY_OFFSET = "delay offset"
     """All delays are late or early by one amount."""
+    STATION_BIAS = "station bias"
+    """Clock and mounting of a station shift all its paths alike."""
     SHORT = "shorter than the straight line"
     """Single paths are shorter than light allows."""
     AMPLITUDE = "amplitudes for powers"

@@ -22,6 +22,7 @@ import numpy as np
 from echoscape.reports.direction_cures import AS_STATED, Hypothesis, describe
 from echoscape.reports.direction_hypotheses import rank_hypotheses
 from echoscape.reports.finding import Cause, Finding
+from echoscape.reports.first_arrivals import SURE
 from echoscape.reports.length_checks import (
     check_doubles,
     check_first_lengths,
@@ -33,6 +34,7 @@ from echoscape.reports.length_checks import (
     surely,
 )
 from echoscape.reports.report import Reports
+from echoscape.reports.station_calibration import shared_bias
 from echoscape.reports.straight_line import StraightLine, straight_lines
 from echoscape.units import wrap_angle
 
@@ -89,7 +91,7 @@ def _check_station(line: StraightLine) -> list[Finding]:
     best, direct = rank_hypotheses(line)
     if best is None:
         stray = _straying(line)
-        return ([stray] if stray else []) + check_first_lengths(line)
+        return ([stray] if stray else check_first_lengths(line)) or _shared(line)
     found = []
     stray = _straying(line)
     straight, share = line.computed_length, 0.5
@@ -102,7 +104,14 @@ def _check_station(line: StraightLine) -> list[Finding]:
         found.append(describe(best, line, int(direct.any(axis=1).sum())))
     else:
         found += [stray] if stray else _turned(line, direct)
-    return found + check_lengths(line, direct) + check_powers(line, direct)
+    found += check_lengths(line, direct) + check_powers(line, direct)
+    return found if found or direct.any(axis=1).mean() > SURE else _shared(line)
+
+
+def _shared(line: StraightLine) -> list[Finding]:
+    """Find a clock and a mounting that make many first arrivals direct which are not as stated."""
+    shared = shared_bias(line)
+    return [] if shared is None else [Finding(Cause.STATION_BIAS, shared, line.station)]
 
 
 def _turned(line: StraightLine, direct: np.ndarray) -> list[Finding]:

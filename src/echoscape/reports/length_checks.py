@@ -81,7 +81,7 @@ def check_lengths(line: StraightLine, direct: Mask) -> list[Finding]:
         Cause.DELAY_OFFSET,
         f"the lengths of {len(off)} direct path{'s' if len(off) > 1 else ''} differ from the "
         f"distance by {middle:+.2f} m ({delay_of(middle) * 1e9:+.1f} ns) alike: check "
-        "the clock, subtract this from every delay",
+        "the clock, subtract this from every delay, or fit the map with --unknown station-clock",
         line.station,
         f"offset {middle:.2f}",
     )]  # fmt: skip

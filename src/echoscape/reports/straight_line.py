@@ -95,6 +95,22 @@ class StraightLine:
     ends: tuple[PathEnd, PathEnd]
     """Departure and arrival."""
 
+    def of_reports(self, rows: np.ndarray) -> "StraightLine":
+        """Keep some reports.
+
+        Args:
+            rows: Their rows.
+        """
+        fixed = ("station", "name", "station_position", "ends")
+
+        def pick(item, **changed):
+            names = [f.name for f in dataclasses.fields(item) if f.name not in fixed]
+            picked = {name: getattr(item, name)[rows] for name in names}
+            return dataclasses.replace(item, **picked, **changed)
+
+        one, other = self.ends
+        return pick(self, ends=(pick(one), pick(other)))
+
     @property
     def excess(self) -> Number:
         """Length beyond the straight line [m]."""
