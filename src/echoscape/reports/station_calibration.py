@@ -74,7 +74,7 @@ def shared_bias(line: StraightLine) -> str | None:
         return None
     std = np.sqrt(np.diag(found.covariance))
     matters = np.abs(found.values) > np.maximum(_CERTAIN * std, _MATTERS)
-    if not matters.any():
+    if not matters[:2].any():  # a tilt alone may be that of paths by way of the ground
         return None
     signs = []
     if matters[0]:
