@@ -8,7 +8,7 @@ import pytest
 from echoscape.scene.static_points import StaticPoints
 from echoscape.tracking import JointFilter, TrackStatus, track
 from echoscape.tracking.anchor import AnchorType
-from echoscape.tracking.map_start import MOST, known_points
+from echoscape.tracking.map_start import MOST, known_points, points_to_hold
 from tests.tracking.test_forecast import exact_tracks
 from tests.worlds.walls import STATION, WALLS, image_path, observe, sequences
 
@@ -33,7 +33,9 @@ def test_the_station_is_no_point_of_a_map_and_visibility_is_the_odds_of_a_path()
         kind=np.zeros(1, int), rotation=np.zeros(1), reflection=np.ones(1),
         offset=np.array([[0.2, -0.1]]), vertical_reflection=np.ones(1), height_offset=np.zeros(1),
     )  # fmt: skip
-    assert len(known_points(direct, STATION).kind) == 0
+    assert len(points_to_hold(direct, STATION).kind) == 0
+    assert len(points_to_hold(walls, STATION).kind) == 4
+    assert len(known_points(direct, STATION).kind) == 1
     seen = dataclasses.replace(walls, visibility=np.array([0.7, 0.01, 0.99, 0.4]))
     odds = np.asarray(known_points(seen, STATION).odds)
     # seldom seen ones are not forgotten, and none is certain
@@ -48,7 +50,7 @@ def test_of_a_large_map_the_most_visible_points_are_taken():
     walls = StaticPoints.from_walls(normal, rng.uniform(80, 200, len(angle)))
     visibility = rng.permutation(len(angle)) / len(angle)
     many = dataclasses.replace(walls, visibility=visibility)
-    found = known_points(many, STATION)
+    found = points_to_hold(many, STATION)
     assert len(found.kind) == MOST
     assert float(found.odds.min()) == pytest.approx(-1.386, abs=0.02)  # 50 of 250 are left out
 

@@ -10,6 +10,7 @@ Gives a `JointState` with these points in its first slots.
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -49,14 +50,12 @@ def known_points(points: StaticPoints, station: Float[np.ndarray, "3"]) -> Known
     """Give the station's images, or scatterers, of a map's points.
 
     Points that were observed from one place only, and edges, are left out: how their paths change
-    with the user is not known here; so is the station itself, which has a slot of its own.
+    with the user is not known here.
     """
     keep = np.isin(points.kind, (int(PointKind.VIRTUAL_ANCHOR), int(PointKind.SCATTERER)))
     if points.valid is not None:
         keep = keep & np.asarray(points.valid)
     points = points[keep]
-    if points.visibility is not None and len(points) > MOST:
-        points = points[np.sort(np.argsort(-np.asarray(points.visibility), kind="stable")[:MOST])]
     scattered = np.asarray(points.kind) == PointKind.SCATTERER
     matrix = np.asarray(rotation_matrix(points))
     offset, flip = np.asarray(points.offset), np.asarray(points.vertical_reflection)
@@ -87,8 +86,22 @@ def known_points(points: StaticPoints, station: Float[np.ndarray, "3"]) -> Known
     coordinate = np.concatenate([position, rotation[:, None]], axis=1)
     odds = np.maximum(logit(np.clip(seen, 1e-3, 0.9)), _LEAST_ODDS)
     parts = (coordinate, covariance, kind, np.asarray(points.reflection, float), flip, odds)
-    other = scattered | mirrored | (np.linalg.norm(position - station, axis=1) > _NEAR)
-    return KnownPoints(*(jnp.asarray(np.asarray(part)[other]) for part in parts))
+    return KnownPoints(*(jnp.asarray(part) for part in parts))
+
+
+def points_to_hold(points: StaticPoints, station: Float[np.ndarray, "3"]) -> KnownPoints:
+    """Pick what a filter starts with: the most visible points, without the station itself.
+
+    The station has a slot of its own; `MOST` bounds the filter's time and memory.
+    """
+    known = known_points(points, station)
+    away = np.linalg.norm(np.asarray(known.coordinate)[:, :3] - station, axis=1) > _NEAR
+    rank = np.where(
+        (np.asarray(known.kind) == AnchorType.EVEN) & ~away, -np.inf, np.asarray(known.odds)
+    )
+    best = np.sort(np.argsort(-rank, kind="stable")[:MOST])
+    best = best[np.isfinite(rank[best])]
+    return jax.tree.map(lambda leaf: leaf[best], known)
 
 
 def hold_points(state: JointState, known: KnownPoints, settings: JointFilter) -> JointState:

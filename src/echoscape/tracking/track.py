@@ -23,7 +23,7 @@ from echoscape.tracking.health import FEWEST_IN_SIGHT, sight_of, user_status
 from echoscape.tracking.joint import run_joint
 from echoscape.tracking.joint_smoother import smooth_jointly
 from echoscape.tracking.joint_update import Detections
-from echoscape.tracking.map_start import known_points
+from echoscape.tracking.map_start import points_to_hold
 from echoscape.tracking.record import Record
 from echoscape.tracking.smoother import smooth_user
 from echoscape.tracking.tracks import Tracks, track_status
@@ -116,7 +116,9 @@ def track(
         start_velocity = np.zeros(3)
         unknown = settings.start_velocity_unknown
         settings = dataclasses.replace(settings, start_velocity_std=unknown)
-    known = None if points is None else known_points(points, np.asarray(station, float))
+    known = None if points is None else points_to_hold(points, np.asarray(station, float))
+    if known is not None and not len(known.kind):
+        known = None
     if known is not None:
         # the map's own slots, beside those for what it lacks
         chunk = settings.chunk
