@@ -33,6 +33,13 @@ def exact(user):
     return rows
 
 
+def spreads(user):
+    """What amplitudes fall with: the length of paths by way of walls, both legs to a scatterer."""
+    length = [row[0][0] for row in exact(user)]
+    length[-1] = np.linalg.norm(SCATTERER - user) * np.linalg.norm(SCATTERER - STATION)
+    return np.array(length)
+
+
 def traced(jones, instants=12):
     """Trace a straight walk; the third path is missing at first."""
     rng = np.random.default_rng(4)
@@ -40,13 +47,14 @@ def traced(jones, instants=12):
     velocity = np.array([0.9, 0.5, 0.0])
     position = np.array([-9.0, -17.0, 1.3]) + time[:, None] * velocity
     change = rng.normal(size=(5, 2, 2)) + 1j * rng.normal(size=(5, 2, 2))
-    rows, count = [], []
+    rows, count, spread = [], [], []
     for k in range(instants):
         found = [(p, *row) for p, row in enumerate(exact(position[k])) if p != 2 or k > 3]
         rows += [found[i] for i in rng.permutation(len(found))]
+        spread += [spreads(position[k])[row[0]] for row in rows[-len(found) :]]
         count.append(len(found))
     measured = np.array([row[1] for row in rows])
-    amplitude = change[[row[0] for row in rows]] / measured[:, :1, None]
+    amplitude = change[[row[0] for row in rows]] / np.array(spread)[:, None, None]
     table = {
         "t": time, "pos": position, "vel": np.tile(velocity, (instants, 1)), "tx_pos": STATION,
         "offset": np.concatenate([[0], np.cumsum(count)]),
@@ -83,7 +91,7 @@ def test_coefficients_are_the_tracers_at_and_between_its_instants(tmp_path, caps
         assert np.allclose(np.sort(made["delay"][k]), late[order], atol=1e-15)
         if 1.5 < when < 2.0:
             continue  # the third path is on its way
-        scale = np.exp(-2j * np.pi * CARRIER * late) / (late * SPEED_OF_LIGHT)
+        scale = np.exp(-2j * np.pi * CARRIER * late) / spreads(user)
         wanted = change * scale[:, None, None]
         wanted[2] *= when >= 2.0
         wanted = wanted if jones else wanted[:, :1, :1]

@@ -30,3 +30,19 @@ def test_walls_make_the_paths_of_mirrors():
         ]  # fmt: skip
         assert np.asarray(seen) == pytest.approx(exact, abs=1e-9)
         assert state.power[k] * exact[0] ** 2 == pytest.approx((k + 1) * 1e-6)
+
+
+def test_a_scatterer_sends_out_a_wave_of_its_own():
+    place = np.array([[20.0, -14.0, 5.0]])
+    points = StaticPoints.scatterers(place, log_gain=np.log([3e-4]))
+    rays = rays_from_points(points, STATION, (0.0, 1.0))
+    for user in ([18.0, -13.0, 4.0], [-60.0, 33.0, 1.5]):
+        state = evolve(rays, jnp.asarray(user), jnp.zeros(3), jnp.array(0.5))
+        first, second = (np.linalg.norm(place[0] - end) for end in (STATION, user))
+        assert state.length[0] == pytest.approx(first + second)
+        assert state.power[0] == pytest.approx(3e-4 / (first * second) ** 2)
+    # nearer than a hand's breadth the law no longer holds
+    inside = [evolve(rays, jnp.asarray(place[0] + [d, 0, 0]), jnp.zeros(3), jnp.array(0.5)).power[0]
+              for d in (0.01, 0.05, 0.2)]  # fmt: skip
+    assert inside[0] == pytest.approx(inside[1])
+    assert inside[1] == pytest.approx(4 * inside[2])

@@ -56,3 +56,14 @@ def test_a_station_never_seen_has_to_be_told(tmp_path):
     np.testing.assert_array_equal(rays_from_tracks(unseen, TIME, station=place).station, place)
     with pytest.raises(InputError, match="2 m from track 0"):
         rays_from_tracks(path, TIME, station=place + np.array([0, 2, 0]))
+
+
+@pytest.mark.parametrize(("kind", "law"), [("anchor", 90.0**2), ("scatterer", None)])
+def test_the_gain_is_what_brings_the_measured_power_back(tmp_path, kind, law):
+    path = write(tmp_path / "tracks.csv", ["tracked"] * 30)
+    path.write_text(path.read_text().replace("1,anchor,-20,35,8", f"1,{kind},-20,35,8"))
+    rays = rays_from_tracks(path, TIME)
+    length = 3e-7 * 299_792_458.0
+    first = np.linalg.norm(np.array([-20.0, 35, 8]) - [3, 4, 10])
+    law = length**2 if law else (first * (length - first)) ** 2
+    assert 10 ** (np.asarray(rays.gain_db)[:, 1] / 10) == pytest.approx(4e-9 * law, rel=1e-9)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import KDTree
 
-from echoscape.channel_model.ray import Motion, RaySet
+from echoscape.channel_model.ray import Motion, RaySet, spreading
 from echoscape.checks import InputError
 from echoscape.propagation.traced_route import TracedRoute
 from echoscape.units import wrap_angle
@@ -86,7 +86,8 @@ def rays_from_paths(route: TracedRoute, between: tuple[float, float] | None = No
     diffuse = mean(scattered.astype(float)) > 0.5
 
     grid = (len(route.time), number)
-    raw = 10 * np.log10(pick(size) * length**2)
+    legs = np.linalg.norm(where - route.station, axis=1)[ray], np.linalg.norm(out, axis=1)
+    raw = 10 * np.log10(pick(size) * np.asarray(spreading(length, *legs, diffuse[ray])))
     gain_db = _fill(raw, instant, ray, grid)
     presence = np.zeros(grid)
     presence[instant, ray] = 1.0

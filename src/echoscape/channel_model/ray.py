@@ -2,8 +2,9 @@
 
 Between two observations nothing needs to be interpolated but the user's place: delays, angles and
 Doppler follow from it and from points that stand still, exactly and at any rate.  The power of a
-ray follows its spreading, ``1 / length^2``, times a gain that is interpolated on the decibel
-scale, and a presence between 0 and 1 that rises and falls smoothly at birth and death.
+ray follows its spreading, ``1 / length^2`` by way of walls and ``1 / (d1 d2)^2`` over the two legs
+to a scatterer, times a gain that is interpolated on the decibel scale, and a presence between 0 and
+1 that rises and falls smoothly at birth and death.
 
 Takes a `RaySet`, a `Motion` and times.
 Gives `RayState`.
@@ -12,11 +13,16 @@ Gives `RayState`.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from echoscape.scene import distance
 from echoscape.tracking.anchor import AnchorType, predict_path
 from echoscape.units import delay_of
+
+NEAREST = 0.1
+"""Below this distance from a scatterer its power rises no more [m]."""
+AnyArray = jax.Array | np.ndarray
 
 
 class RaySet(eqx.Module):
@@ -37,7 +43,8 @@ class RaySet(eqx.Module):
     time: Float[Array, " instant"]
     """When gains and presence are given, rising [s]."""
     gain_db: Float[Array, "instant ray"]
-    """Power gain times squared length, in decibels [dB m^2]."""
+    """Power gain times squared length, in decibels [dB m^2]; of a scatterer, times the squares of
+    both legs [dB m^4]."""
     presence: Float[Array, "instant ray"]
     """How much of the ray's amplitude is there, 0 to 1."""
     jones: Complex[Array, "instant ray pol pol"] | None = None
@@ -101,6 +108,27 @@ def move(motion: Motion, time: Float[Array, ""]) -> tuple[Float[Array, "3"], Flo
     return place + beyond * speed, speed
 
 
+def spreading(
+    length: Float[AnyArray, "*ray"],
+    first: Float[AnyArray, "*ray"],
+    second: Float[AnyArray, "*ray"],
+    scattered: Bool[AnyArray, "*ray"],
+) -> Float[AnyArray, "*ray"]:
+    """Tell what a ray's power falls with: squared length, or the squares of two legs.
+
+    A wall mirrors a spherical wave, which goes on spreading; a scatterer sends out one of its own.
+
+    Args:
+        length: Of the whole path [m].
+        first: From the station to the point [m].
+        second: From the point to the user [m].
+        scattered: Whether the point is a scatterer.
+    """
+    nearest = NEAREST
+    legs = jnp.maximum(first, nearest) * jnp.maximum(second, nearest)
+    return jnp.where(scattered, legs, length) ** 2
+
+
 def evolve(
     rays: RaySet,
     position: Float[Array, "3"],
@@ -128,7 +156,8 @@ def evolve(
     speed = toward @ velocity / jnp.maximum(distance(toward), 1e-9)
     gain_db, presence = _between(rays, time)
     length = measured[:, 0]
-    power = presence**2 * 10 ** (0.1 * gain_db) / length**2
+    legs = distance(rays.point - rays.station[None]), distance(toward)
+    power = presence**2 * 10 ** (0.1 * gain_db) / spreading(length, *legs, rays.scattered)
     return RayState(length, *measured[:, 1:].T, speed=speed, power=power)
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
-from echoscape.channel_model.ray import Motion, RaySet
+from echoscape.channel_model.ray import Motion, RaySet, spreading
 from echoscape.checks import InputError
 from echoscape.reports.columns import Columns
 from echoscape.reports.files import read_table
@@ -103,7 +103,10 @@ def rays_from_tracks(
     end = np.array([rows[-1] for rows, _ in kept])
     gain_db, presence = (np.zeros((len(time), len(kept))) for _ in range(2))
     for k, (rows, seen) in enumerate(kept):
-        raw = 10 * np.log10(power[seen] * length_of(delay[seen]) ** 2)
+        length = length_of(delay[seen])
+        first = np.full(len(seen), np.linalg.norm(point[rows[-1]] - standing))
+        spread = spreading(length, first, length - first, kind[seen] == "scatterer")
+        raw = 10 * np.log10(power[seen] * np.asarray(spread))
         gain_db[:, k] = np.interp(time, when[seen], _smooth(when[seen], raw))
         presence[:, k] = _present(time, float(when[rows[0]]), float(when[rows[-1]]))
     return RaySet(
