@@ -63,7 +63,7 @@ COMPILE := uv pip compile pyproject.toml --quiet --universal --python-version 3.
 lock:
 	$(COMPILE) --output-file requirements.lock
 	$(COMPILE) --constraint requirements.lock --extra test --extra lint --extra docs \
-	  --extra postgres \
+	  --extra postgres --extra service \
 	  --output-file requirements-dev.lock
 	@! grep -nE '://|^-|file:' requirements.lock requirements-dev.lock
 

@@ -29,6 +29,7 @@ from echoscape.cli import (
     sample,
     samples,
     score,
+    serve,
     store,
 )
 from echoscape.cli.console import print_problem, print_warning
@@ -71,6 +72,7 @@ app.command(pilots.app)
 app.command(image.image)
 app.command(score.score)
 app.command(store.app)
+app.command(serve.serve)
 app.command(methods.methods)
 app.command(doctor.doctor)
 

@@ -79,14 +79,14 @@ def unpack(cells: Sequence[bytes]) -> Paths:
     if (heads["version"] != _VERSION).any():
         raise InputError("a row's paths are not packed as this version packs them")
     counts = heads["count"].astype(np.int64)
-    valid = np.arange(counts.max(initial=0)) < counts[:, None]
+    valid = np.arange(int(counts.max(initial=0))) < counts[:, None]
     values = np.zeros((*valid.shape, width))
     for mask in np.unique(heads["varying"]).tolist():
         varying = (mask >> np.arange(width)) & 1 == 1
         fixed, free = int((~varying).sum()), int(varying.sum())
         rows = np.flatnonzero(heads["varying"] == mask)
         numbers = fixed + counts[rows] * free
-        bodies = [cells[i][size:] for i in rows]
+        bodies = [cells[i][size:] for i in rows.tolist()]
         if any(len(body) != 8 * number for body, number in zip(bodies, numbers.tolist())):
             raise InputError(_CUT)
         body = np.frombuffer(b"".join(bodies), "<f8")

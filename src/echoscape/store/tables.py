@@ -132,5 +132,28 @@ FILES = sa.Table(
 )  # fmt: skip
 """Snapshots, tracks and images, whole; without content the file stays where `name` says."""
 
+TOKENS = sa.Table(
+    "tokens", METADATA,
+    sa.Column("id", sa.Integer(), primary_key=True),
+    sa.Column("name", sa.String(256), nullable=False, unique=True),
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("scopes", sa.String(64), nullable=False),
+    sa.Column("made", sa.String(32), nullable=False),
+)  # fmt: skip
+"""Who may use the service for what; of a token only its SHA-256 is kept."""
+
+JOBS = sa.Table(
+    "jobs", METADATA,
+    sa.Column("id", sa.Integer(), primary_key=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("request", sa.Text(), nullable=False),
+    sa.Column("result", sa.Text(), nullable=True),
+    sa.Column("attempts", sa.Integer(), nullable=False),
+    sa.Column("made", sa.String(32), nullable=False),
+    sa.Column("ended", sa.String(32), nullable=True),
+)  # fmt: skip
+"""Work that takes longer than an answer may: waiting, running, done or failed."""
+
 APPENDED = (REPORTS, ECHOES, OBSERVATIONS, FIXES)
 """The tables whose rows carry a key and a checksum."""

@@ -1,0 +1,84 @@
+"""`echoscape serve`: a store that answers over HTTP.
+
+Takes the address of a store.
+Gives a service on this machine until it is stopped.
+"""
+
+import importlib.util
+import socket
+
+from echoscape.cli.console import compiled_folder, print_line, print_warning
+
+
+def serve(
+    *,
+    store: str = "sqlite:///site.db",
+    host: str = "127.0.0.1",
+    port: int = 8750,
+    origin: str = "site",
+    new_token: bool = False,
+) -> None:
+    """Serve a store: take reports and echoes, give maps and fixes, until Ctrl-C.
+
+    The first start makes the store and prints a token, which cannot be had again; give it as
+    `Authorization: Bearer TOKEN`.  What the interface offers is described at /v1/openapi.json.
+
+    Args:
+        store: Address of the store, as for `echoscape store`.
+        host: Address to listen at; this machine alone by default.
+        port: Port; 0 for any that is free.
+        origin: What coordinates count from, as fixes name it.
+        new_token: Make a new token in place of the one named `admin`.
+    """
+    from echoscape.checks import InputError
+
+    if importlib.util.find_spec("fastapi") is None or importlib.util.find_spec("uvicorn") is None:
+        raise InputError("serving needs the extra `service`: pip install 'echoscape[service]'")
+    import os
+
+    import sqlalchemy as sa
+    import uvicorn
+
+    from echoscape.service import make_application
+    from echoscape.store import Store
+    from echoscape.store.tables import TOKENS
+    from echoscape.store.tokens import make_token
+
+    opened = Store.create(store)
+    listening = _listen(host, port)
+    at = f"http://{host}:{listening.getsockname()[1]}"
+    with opened.reading() as connection:
+        known = connection.scalar(sa.select(sa.func.count()).select_from(TOKENS))
+    print_line(f"{opened} at {at}/v1/health")
+    if new_token or not known:
+        print_line(f"token, shown this once: {make_token(opened, 'admin', ['admin'])}")
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        print_warning(
+            "other machines can reach this service, and what they send is not encrypted; put it "
+            "behind a proxy that is"
+        )
+    folder = compiled_folder()
+    if folder is not None:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    settings = uvicorn.Config(
+        make_application(opened, store, origin=origin), log_level="warning", server_header=False,
+        timeout_graceful_shutdown=5,
+    )  # fmt: skip
+    uvicorn.Server(settings).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    from echoscape.checks import InputError
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise InputError(
+            f"cannot listen at {host}:{port}: {error.strerror}; choose another --port, or 0 for "
+            "any that is free"
+        ) from error
+    return listening

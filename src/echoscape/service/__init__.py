@@ -1,0 +1,14 @@
+"""The service: a store that answers over HTTP, with workers that compute.
+
+Takes a `Store`.
+Gives an application for an ASGI server; needs the extra ``service``.
+"""
+
+from echoscape.service.application import make_application
+from echoscape.service.guard import Limits
+
+__all__ = ["Limits", "make_application"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

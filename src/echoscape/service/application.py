@@ -1,0 +1,436 @@
+"""The interface over HTTP: data in, maps, fixes and jobs out.
+
+    POST /v1/reports, /v1/echoes      scope ingest; JSON, Parquet or an Arrow stream
+    GET  /v1/reports                  scope read; JSON, Parquet or an Arrow stream
+    POST /v1/locate                   scope read; fixes of one or a few targets, at once
+    GET  /v1/maps, POST /v1/jobs, GET /v1/jobs/NUMBER, GET /v1/fixes, /v1/events, /v1/metrics
+    GET  /v1/health, /v1/openapi.json open to all
+
+Answering and computing are apart: computing happens in two processes, one for fixes that somebody
+waits for and one for jobs.  Errors are ``application/problem+json`` (RFC 9457).
+
+Takes a `Store` and `Limits`.
+Gives an application for any ASGI server.
+"""
+
+import asyncio
+import contextlib
+import io
+import json
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from echoscape import __version__
+from echoscape.checks import InputError
+from echoscape.reports.table import echoes_from_table, reports_from_table, table_from_reports
+from echoscape.service.documents import answers, body_of
+from echoscape.service.guard import Guard, Limits
+from echoscape.service.messages import (
+    Added,
+    EchoBatch,
+    Fixes,
+    JobRequest,
+    ReportBatch,
+    fixes_of,
+)
+from echoscape.service.worker import Worker, WorkerDied
+from echoscape.store import (
+    Store,
+    add_echoes,
+    add_reports,
+    count_rows,
+    find_fixes,
+    find_reports,
+    list_maps,
+)
+from echoscape.store.jobs import add_job, begin_job, end_job, find_job, resume_jobs
+
+PARQUET = "application/vnd.apache.parquet"
+ARROW = "application/vnd.apache.arrow.stream"
+_log = logging.getLogger("echoscape.service")
+_Name = Annotated[str | None, Query(min_length=1, max_length=256)]
+_Number = Annotated[float | None, Query(allow_inf_nan=False)]
+
+
+class Service:
+    """The store, its guard and its workers, while the application runs."""
+
+    def __init__(self, store: Store, url: str, limits: Limits, origin: str):
+        """Prepare a service.
+
+        Args:
+            store: Open store.
+            url: Its address, for the workers.
+            limits: How much is taken.
+            origin: What coordinates count from, as fixes name it.
+        """
+        self.store, self.url, self.limits, self.origin = store, url, limits, origin
+        self.guard = Guard(store, limits)
+        self.counts: dict[str, int] = {}
+        self.listeners: set[asyncio.Queue] = set()
+        self._work = threading.Event()
+        self._ending = threading.Event()
+
+    def start(self) -> None:
+        """Start the workers, and go on with the jobs of the last run."""
+        self.quick, self.patient = Worker(self.url), Worker(self.url, 3600.0)
+        resume_jobs(self.store)
+        self._work.set()
+        self._jobs = threading.Thread(target=self._run_jobs, name="jobs", daemon=True)
+        self._jobs.start()
+
+    def stop(self) -> None:
+        """End the workers; a job that runs goes on at the next start."""
+        self._ending.set()
+        self._work.set()
+        self.quick.close()
+        self.patient.close()
+        self._jobs.join(10.0)
+        self.store.close()
+
+    def wake(self) -> None:
+        """Tell that a job waits."""
+        self._work.set()
+
+    def count(self, name: str, more: int = 1) -> None:
+        """Count for the metrics."""
+        self.counts[name] = self.counts.get(name, 0) + more
+
+    def tell(self, fixes: Fixes) -> None:
+        """Send fixes to all who listen; those who do not keep up lose the oldest."""
+        text = fixes.model_dump_json()
+        for queue in list(self.listeners):
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(text)
+
+    def _warm(self, names: Iterable[str]) -> None:
+        for name in names:
+            try:
+                self.quick.ask("warm", {"map": name})
+            except Exception:
+                if not self._ending.is_set():
+                    _log.exception("map %s could not be prepared", name)
+
+    def _run_jobs(self) -> None:
+        self._warm(dict.fromkeys(v.name for v in reversed(list_maps(self.store))))
+        while not self._ending.is_set():
+            job = begin_job(self.store)
+            if job is None:
+                self._work.wait(1.0)
+                self._work.clear()
+                continue
+            try:
+                request = {"time": time.time(), **job.request}
+                result = self.patient.ask(job.kind, request)
+                end_job(self.store, job.number, "done", result)
+                if job.kind == "fit":
+                    self._warm([result["map"]])
+            except InputError as error:
+                end_job(self.store, job.number, "failed", str(error))
+            except WorkerDied:
+                if not self._ending.is_set():
+                    resume_jobs(self.store)
+            except Exception as error:
+                _log.exception("job %d failed", job.number)
+                end_job(self.store, job.number, "failed", f"{type(error).__name__}: {error}")
+
+
+def make_application(
+    store: Store, url: str, limits: Limits | None = None, origin: str = "site"
+) -> FastAPI:
+    """Make the application.
+
+    Args:
+        store: Open store.
+        url: Its address, for the workers.
+        limits: How much is taken; sensible values by default.
+        origin: What coordinates count from, as fixes name it.
+    """
+    service = Service(store, url, limits or Limits(), origin)
+
+    @contextlib.asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(service.start)
+        yield
+        await run_in_threadpool(service.stop)
+
+    app = FastAPI(
+        title="Echoscape", version=__version__, lifespan=running, docs_url=None, redoc_url=None,
+        openapi_url="/v1/openapi.json", redirect_slashes=False,
+    )  # fmt: skip
+    app.state.service = service
+    _explain(app)
+    _ingest(app, service)
+    _ask(app, service)
+    _watch(app, service)
+    return app
+
+
+def _explain(app: FastAPI) -> None:
+    """Answer errors as problems, in one sentence each."""
+
+    def problem(status: int, sentence: str, headers: Any = None) -> Response:
+        content = {"type": "about:blank", "status": status, "detail": sentence}
+        return JSONResponse(content, status, headers, "application/problem+json")
+
+    @app.exception_handler(StarletteHTTPException)
+    async def _(_: Request, error: StarletteHTTPException) -> Response:
+        return problem(error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    @app.exception_handler(ValidationError)
+    async def _(_: Request, error: Any) -> Response:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return problem(422, f"{place or 'the request'}: {first['msg']}")
+
+    @app.exception_handler(InputError)
+    async def _(_: Request, error: InputError) -> Response:
+        return problem(422, str(error))
+
+    @app.exception_handler(WorkerDied)
+    async def _(_: Request, error: WorkerDied) -> Response:
+        return problem(503, f"{error}; send the request again", {"Retry-After": "2"})
+
+    @app.exception_handler(Exception)
+    async def _(request: Request, error: Exception) -> Response:
+        _log.exception("fault at %s", request.url.path, exc_info=error)
+        return problem(500, "a fault of the service; its log says more")
+
+
+def _ingest(app: FastAPI, service: Service) -> None:
+    def keep(
+        add: Callable[..., Any], kind: str, make: Callable[..., Any]
+    ) -> Callable[[pa.Table, str], Added]:
+        def kept(table: pa.Table, source: str) -> Added:
+            rows = make(table, source=source)
+            latest = float(rows.time.max())
+            if latest > time.time() + service.limits.ahead:
+                raise InputError(
+                    f"a time of {latest:.3f} s lies in the future; are the sender's clock and the "
+                    "unit, seconds since 1970, right?"
+                )
+            added = add(service.store, rows, source)
+            service.count(f"{kind}_added", added.new)
+            service.count(f"{kind}_repeated", added.repeated)
+            return Added(new=added.new, repeated=added.repeated)
+
+        return kept
+
+    @app.post(
+        "/v1/reports", response_model=Added, responses=answers(413, 415, 408),
+        openapi_extra=body_of(ReportBatch, PARQUET, ARROW), tags=["data"],
+    )  # fmt: skip
+    async def post_reports(request: Request, source: _Name = None) -> Added:
+        """Keep a batch of reports, as a whole or not at all."""
+        await service.guard.allow(request, "ingest")
+        table, origin = await _table(service, request, ReportBatch, source)
+        kept = keep(add_reports, "reports", reports_from_table)
+        return await run_in_threadpool(kept, table, origin)
+
+    @app.post(
+        "/v1/echoes", response_model=Added, responses=answers(413, 415, 408),
+        openapi_extra=body_of(EchoBatch, PARQUET, ARROW), tags=["data"],
+    )  # fmt: skip
+    async def post_echoes(request: Request, source: _Name = None) -> Added:
+        """Keep a batch of echoes, as a whole or not at all."""
+        await service.guard.allow(request, "ingest")
+        table, origin = await _table(service, request, EchoBatch, source)
+        kept = keep(add_echoes, "echoes", echoes_from_table)
+        return await run_in_threadpool(kept, table, origin)
+
+
+async def _table(
+    service: Service, request: Request, message: Any, source: str | None
+) -> tuple[pa.Table, str]:
+    """Read a body as a table, and who sent it."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in ("application/json", PARQUET, ARROW):
+        raise HTTPException(415, f"send application/json, {PARQUET} or {ARROW}")
+    body = await service.guard.body(request)
+    return await run_in_threadpool(_parsed, kind, body, message, source)
+
+
+def _parsed(kind: str, body: bytes, message: Any, source: str | None) -> tuple[pa.Table, str]:
+    if kind == "application/json":
+        batch = message.model_validate_json(body)
+        return batch.table(), batch.source
+    if source is None:
+        raise InputError("say where the table comes from: ?source=NAME")
+    try:
+        if kind == PARQUET:
+            file = pq.ParquetFile(io.BytesIO(body), page_checksum_verification=True)
+            if file.metadata.num_rows * file.metadata.num_columns > 50_000_000:
+                raise InputError("a table has at most 50 million cells; send it in parts")
+            return file.read(), source
+        with pa.ipc.open_stream(body) as stream:
+            return stream.read_all(), source
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"the body is damaged: {str(error).splitlines()[0]}") from error
+
+
+def _ask(app: FastAPI, service: Service) -> None:
+    @app.get(
+        "/v1/reports", responses=answers(404) | {200: {"content": {PARQUET: {}, ARROW: {}}}},
+        response_class=Response, tags=["data"],
+    )  # fmt: skip
+    async def get_reports(
+        request: Request,
+        station: _Name = None,
+        source: _Name = None,
+        since: _Number = None,
+        until: _Number = None,
+        west: _Number = None,
+        south: _Number = None,
+        east: _Number = None,
+        north: _Number = None,
+        limit: Annotated[int, Query(ge=1, le=100_000)] = 1000,
+        form: Literal["parquet", "arrow"] = "parquet",
+    ) -> Response:
+        """Find reports by station, source, time and area, as a table."""
+        await service.guard.allow(request, "read")
+        edges = (west, south, east, north)
+        if any(edge is None for edge in edges) and edges != (None,) * 4:
+            raise InputError("an area needs west, south, east and north [m]")
+        low = -float("inf") if since is None else since
+        high = float("inf") if until is None else until
+        table = await run_in_threadpool(
+            lambda: table_from_reports(
+                find_reports(
+                    service.store, station=station, source=source, time=(low, high),
+                    area=None if west is None else [e for e in edges if e is not None],
+                    limit=limit,
+                )
+            )
+        )  # fmt: skip
+        out = io.BytesIO()
+        if form == "parquet":
+            pq.write_table(table, out, write_page_checksum=True)
+        else:
+            with pa.ipc.new_stream(out, table.schema) as stream:
+                stream.write_table(table)
+        return Response(out.getvalue(), media_type=PARQUET if form == "parquet" else ARROW)
+
+    @app.post(
+        "/v1/locate", response_model=Fixes, responses=answers(413, 415, 408, 503),
+        openapi_extra=body_of(EchoBatch, PARQUET, ARROW), tags=["fixes"],
+    )  # fmt: skip
+    async def locate(
+        request: Request,
+        map: Annotated[str, Query(min_length=1, max_length=256)],
+        height: _Number = None,
+    ) -> Fixes:
+        """Locate the targets of a few sets of echoes, and keep the fixes."""
+        await service.guard.allow(request, "read")
+        table, _ = await _table(service, request, EchoBatch, "locate")
+        out = io.BytesIO()
+        with pa.ipc.new_stream(out, table.schema) as stream:
+            stream.write_table(table)
+        when = time.time()
+        asked = {"echoes": out.getvalue(), "map": map, "height": height, "time": when}
+        answer = await run_in_threadpool(service.quick.ask, "locate", asked)
+        fixes = fixes_of(answer, when, service.origin)
+        service.count("fixes", len(fixes.fixes))
+        service.tell(fixes)
+        return fixes
+
+    @app.get("/v1/maps", responses=answers(), tags=["maps"])
+    async def maps(request: Request) -> list[dict[str, Any]]:
+        """List the versions of all maps, with what each was learnt from."""
+        await service.guard.allow(request, "read")
+        every = await run_in_threadpool(list_maps, service.store)
+        return [
+            {
+                "name": v.name, "version": v.version, "made": v.made, "reports": v.report_count,
+                "manifest": json.loads(v.manifest),
+            }
+            for v in every
+        ]  # fmt: skip
+
+    @app.get("/v1/fixes", responses=answers(), tags=["fixes"])
+    async def fixes(
+        request: Request, since: _Number = None, until: _Number = None
+    ) -> list[dict[str, Any]]:
+        """List fixes of a span of time."""
+        await service.guard.allow(request, "read")
+        low = -float("inf") if since is None else since
+        high = float("inf") if until is None else until
+        columns = await run_in_threadpool(find_fixes, service.store, time=(low, high))
+        rows = zip(*(columns[name].tolist() for name in columns))
+        return [{n: None if v != v else v for n, v in zip(columns, row)} for row in rows]
+
+    @app.post("/v1/jobs", status_code=202, responses=answers(), tags=["jobs"])
+    async def post_job(request: Request, job: JobRequest) -> dict[str, Any]:
+        """Learn a map from the store's reports, or locate all echoes that it holds."""
+        await service.guard.allow(request, "admin")
+        asked = job.model_dump(exclude={"kind"}, exclude_none=True)
+        made = await run_in_threadpool(add_job, service.store, job.kind, asked)
+        service.wake()
+        return {"number": made.number, "state": made.state}
+
+    @app.get("/v1/jobs/{number}", responses=answers(404), tags=["jobs"])
+    async def get_job(request: Request, number: int) -> dict[str, Any]:
+        """Tell how a job stands, and what came of it."""
+        await service.guard.allow(request, "read")
+        job = None
+        if abs(number) < 2**31:
+            job = await run_in_threadpool(find_job, service.store, number)
+        if job is None:
+            raise HTTPException(404, f"there is no job {number}")
+        return {
+            "number": job.number, "kind": job.kind, "state": job.state, "request": job.request,
+            "result": job.result, "attempts": job.attempts,
+        }  # fmt: skip
+
+
+def _watch(app: FastAPI, service: Service) -> None:
+    @app.get("/v1/health", tags=["service"])
+    async def health() -> dict[str, Any]:
+        """Tell whether the store answers and the workers live; open to all."""
+        await run_in_threadpool(list_maps, service.store)
+        return {"status": "ok", "version": __version__, "busy": service.quick.busy}
+
+    @app.get("/v1/metrics", responses=answers(), response_class=Response, tags=["service"])
+    async def metrics(request: Request) -> Response:
+        """Count for Prometheus."""
+        await service.guard.allow(request, "read")
+        rows = await run_in_threadpool(count_rows, service.store)
+        lines = ["# TYPE echoscape_rows gauge"]
+        lines += [f'echoscape_rows{{table="{name}"}} {count}' for name, count in rows.items()]
+        for name, count in sorted(service.counts.items()):
+            lines += [f"# TYPE echoscape_{name}_total counter", f"echoscape_{name}_total {count}"]
+        return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+    @app.get("/v1/events", responses=answers(), response_class=StreamingResponse, tags=["fixes"])
+    async def events(request: Request) -> Response:
+        """Send every fix as it is made (server-sent events)."""
+        await service.guard.allow(request, "read")
+        queue: asyncio.Queue[str] = asyncio.Queue(100)
+        service.listeners.add(queue)
+
+        async def stream() -> AsyncIterator[str]:
+            try:
+                yield ": listening\n\n"
+                while not service._ending.is_set():
+                    try:
+                        text = await asyncio.wait_for(queue.get(), 1.0)
+                        yield f"event: fixes\ndata: {text}\n\n"
+                    except TimeoutError:
+                        yield ": still here\n\n"
+            finally:
+                service.listeners.discard(queue)
+
+        return StreamingResponse(stream(), media_type="text/event-stream")

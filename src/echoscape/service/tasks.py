@@ -1,0 +1,156 @@
+"""What a worker computes: fixes from echoes and a map, and a map from reports.
+
+Takes a store's address and a request of plain values and bytes.
+Gives plain values.
+"""
+
+import functools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from echoscape.checks import InputError
+from echoscape.store import (
+    Store,
+    add_fixes,
+    add_map,
+    find_echoes,
+    find_reports,
+    list_maps,
+    take_map,
+)
+
+
+def locate(url: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Locate the targets of a table of echoes.
+
+    Args:
+        url: Of the store.
+        request: `echoes`, an Arrow stream with the columns of echoes, or `source` and `station` of
+            echoes that the store holds; `map`, its name; `height` [m] or None; `time` [s], when
+            the echoes were measured.
+
+    Returns:
+        Columns of fixes, and the version of the map.
+    """
+    from echoscape.localization.fix import fix_columns
+    from echoscape.localization.localize import localize
+    from echoscape.reports.table import echoes_from_table
+
+    store = _store(url)
+    versions = [v for v in list_maps(store) if v.name == request["map"]]
+    if not versions:
+        known = ", ".join(sorted({v.name for v in list_maps(store)})) or "none"
+        raise InputError(f"the store has no map {request['map']!r}; it has {known}")
+    version = versions[-1]
+    if "echoes" in request:
+        with pa.ipc.open_stream(request["echoes"]) as stream:
+            echoes = echoes_from_table(stream.read_all(), source="echoes")
+    else:
+        echoes = find_echoes(store, source=request.get("source"), station=request.get("station"))
+    place = (url, version.name, version.version)
+    fix = localize(echoes, _prepared(*place, request.get("height"), _Layout(echoes)))
+    columns = fix_columns(fix, echoes.station, "unassociated")
+    add_fixes(store, columns, "service", float(request["time"]), version.number)
+    plain = {name: np.asarray(values).tolist() for name, values in columns.items()}
+    return {"fixes": plain, "map": version.name, "version": version.version}
+
+
+def fit(url: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Learn a map from the reports of a store, and keep it as the next version of its name.
+
+    Args:
+        url: Of the store.
+        request: `map`, its name; `model`, its kind; `station`, `source`, `since` and `until` [s],
+            which reports; all of them where not given.
+    """
+    import jax
+
+    from echoscape.channel_map import fit_maps, save_maps
+    from echoscape.channel_map.fitting import model_named, model_settings
+
+    store = _store(url)
+    ends = request.get("since"), request.get("until")
+    span = None
+    if ends != (None, None):
+        span = (-np.inf if ends[0] is None else ends[0], np.inf if ends[1] is None else ends[1])
+    reports = find_reports(
+        store, station=request.get("station"), source=request.get("source"), time=span
+    )
+    model = model_named(request.get("model") or "virtual-anchors")
+    maps = fit_maps(reports, model, key=jax.random.key(0))
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "map"
+        save_maps(maps, out, settings=model_settings(model), seed=0)
+        kept = add_map(
+            store, out, request["map"], report_count=len(reports),
+            last_report=int(reports.report.max()),
+        )  # fmt: skip
+    return {"map": kept.name, "version": kept.version, "reports": len(reports)}
+
+
+def warm(url: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Compile what locating one target needs, so that the first who asks does not wait for it.
+
+    Args:
+        url: Of the store.
+        request: `map`, its name; the newest version is taken.
+    """
+    from echoscape.localization.localize import localize
+    from echoscape.reports.echo import Echoes
+
+    newest = [v for v in list_maps(_store(url)) if v.name == request["map"]][-1]
+    station = next(iter(_maps(url, newest.name, newest.version)))
+    turn = np.linspace(-3.0, 3.0, _USUAL)[None]
+    echoes = Echoes.from_arrays(
+        departure_azimuth=turn, arrival_azimuth=turn[:, ::-1], departure_zenith=1.5 + 0.02 * turn,
+        arrival_zenith=1.6 - 0.01 * turn, length=np.linspace(150.0, 400.0, _USUAL)[None],
+        length_std=0.5, power=np.full((1, _USUAL), 1e-13), departure_azimuth_std=0.02,
+        arrival_azimuth_std=0.02, departure_zenith_std=0.02, arrival_zenith_std=0.02,
+        station=station,
+    )  # fmt: skip
+    localize(echoes, _prepared(url, newest.name, newest.version, None, _Layout(echoes)))
+    return {"map": newest.name, "version": newest.version}
+
+
+_USUAL = 8  # echoes of a target
+TASKS = {"locate": locate, "fit": fit, "warm": warm}
+"""What a worker can be asked for, by name."""
+
+
+@functools.lru_cache(maxsize=4)
+def _store(url: str) -> Store:
+    return Store.open(url)
+
+
+class _Layout:
+    """Echoes as a key: which stations sent and received them is what a prepared grid depends on."""
+
+    def __init__(self, echoes: Any):
+        self.echoes = echoes
+        self.ways = tuple(echoes.ways())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Layout) and self.ways == other.ways
+
+    def __hash__(self) -> int:
+        return hash(self.ways)
+
+
+@functools.lru_cache(maxsize=8)
+def _prepared(url: str, name: str, version: int, height: Any, layout: _Layout) -> Any:
+    from echoscape.localization.localize import prepare
+
+    return prepare(_maps(url, name, version), layout.echoes, height=height)
+
+
+@functools.lru_cache(maxsize=4)
+def _maps(url: str, name: str, version: int) -> Any:
+    from echoscape.channel_map import load_maps
+
+    with tempfile.TemporaryDirectory() as folder:
+        take_map(_store(url), name, Path(folder) / "map", version)
+        return load_maps(Path(folder) / "map")
