@@ -66,7 +66,7 @@ def reports_from_table(table: pa.Table, site: Site | None = None, source: str = 
     columns.refuse(position_std < 0, "position_std", "must not be negative", position_std)
     bounds = np.zeros((0, 3)) if site is None else np.asarray(site.bounds)
     places = np.concatenate([position, station_position, bounds])
-    extent = float(np.linalg.norm(np.ptp(places, axis=0)))
+    extent = math.hypot(*np.ptp(places, axis=0).tolist())
     longest = min(max(delay_of(50 * extent), _SHORTEST_LIMIT), LONGEST_DELAY)
     cells = path_cells(columns, longest)
     needed = ("departure_azimuth", "departure_zenith", "delay", "power")

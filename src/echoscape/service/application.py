@@ -372,10 +372,14 @@ def _ask(app: FastAPI, service: Service) -> None:
         rows = zip(*(columns[name].tolist() for name in columns))
         return [{n: None if v != v else v for n, v in zip(columns, row)} for row in rows]
 
-    @app.post("/v1/jobs", status_code=202, responses=answers(), tags=["jobs"])
-    async def post_job(request: Request, job: JobRequest) -> dict[str, Any]:
+    @app.post(
+        "/v1/jobs", status_code=202, responses=answers(408, 413),
+        openapi_extra=body_of(JobRequest), tags=["jobs"],
+    )  # fmt: skip
+    async def post_job(request: Request) -> dict[str, Any]:
         """Learn a map from the store's reports, or locate all echoes that it holds."""
         await service.guard.allow(request, "admin")
+        job = JobRequest.model_validate_json(await service.guard.body(request))
         asked = job.model_dump(exclude={"kind"}, exclude_none=True)
         made = await run_in_threadpool(add_job, service.store, job.kind, asked)
         service.wake()
