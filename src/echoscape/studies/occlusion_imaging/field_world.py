@@ -47,6 +47,44 @@ standard deviation along each axis, stated as such), clocks in s; a `noise_facto
 the noise out."""
 
 
+_WIDE: dict[str, Any] = {"tones": 8, "off_grid": 0.5, "link_phase": True}
+_BODY: dict[str, Any] = {"tones": 8, "link_phase": True}
+POINTS: dict[str, dict[str, Any]] = {
+    "one tone, users exact": {},
+    "one tone, users 1 mm": {"user_error": 1e-3},
+    "one tone, users' phases": {"user_phase": True},
+    "one tone, users' phases, 1 cm": {"user_phase": True, "user_error": 0.01},
+    "one tone, users' phases, 3 cm": {"user_phase": True, "user_error": 0.03},
+    "one tone, users' gains 6 dB, phases, 1 cm": {
+        "user_gain_db": 6.0, "user_phase": True, "user_error": 0.01,
+    },
+    "8 tones, users 1 cm": {**_WIDE, "user_error": 0.01},
+    "8 tones, users 10 cm": {**_WIDE, "user_error": 0.1},
+    "8 tones, users 30 cm": {**_WIDE, "user_error": 0.3},
+    "8 tones, users 1 m": {**_WIDE, "user_error": 1.0},
+    "8 tones, users' clocks 1 ns": {**_WIDE, "clock_error": 1e-9},
+    "8 tones, stations' phases, users 1 cm": {
+        **_WIDE, "station_phase": True, "user_error": 0.01,
+    },
+    "8 tones, mirror -20 dB, users 10 cm": {**_WIDE, "mirror_db": -20.0, "user_error": 0.1},
+    "8 tones, noise told -10 dB, users 10 cm": {
+        **_WIDE, "noise_factor": 0.1, "user_error": 0.1,
+    },
+    "8 tones, noise told +10 dB, users 10 cm": {
+        **_WIDE, "noise_factor": 10.0, "user_error": 0.1,
+    },
+    "8 tones, noise not told, users 10 cm": {**_WIDE, "noise_factor": None, "user_error": 0.1},
+    "8 tones, boxes": {**_BODY, "body": "box"},
+    "8 tones, walls": {**_BODY, "body": "wall"},
+    "8 tones, hollow boxes": {**_BODY, "body": "hollow"},
+    "8 tones, 16 x 16 x 8, 40 points, users 10 cm": {
+        **_WIDE, "shape": [16, 16, 8], "users": 12, "stations": 5, "scatterers": 40,
+        "user_error": 0.1,
+    },
+}  # fmt: skip
+"""Points of the study, each by how it differs from `FIELD`."""
+
+
 class FieldWorld(NamedTuple):
     """A scene, what was received and stated of it, and what is true."""
 
