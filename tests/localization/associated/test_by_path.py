@@ -211,7 +211,8 @@ def _errors(layout, fix):
     return np.linalg.norm(fix.best - layout.targets.position, axis=1)
 
 
-@pytest.mark.parametrize("ranks", ["soft", pytest.param("none", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", ["soft", "none"])
 def test_targets_of_the_square_are_found_to_the_bound(square, ranks):
     layout, _ = square
     echoes = echoes_of(layout.targets, angle_std=0.1, delay_std=5e-9, seed=3)
