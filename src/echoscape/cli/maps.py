@@ -230,6 +230,26 @@ def evaluate(
         print_table(f"{folder}, station {name}", _rows(each))
 
 
+@app.command
+def walls(folder: Path, /, *, out: Path) -> None:
+    """Write the walls that single reflections of a map show, with extents.
+
+    Heights are those of reflections that were reported: a wall is at least so high.
+
+    Args:
+        folder: Folder of maps of virtual anchors.
+        out: File to write: lines with heights as .geojson, rectangles as .ply.
+    """
+    use_double_precision()
+    from echoscape.channel_map import load_maps
+    from echoscape.channel_map.walls import find_walls, write_walls
+
+    found = {name: find_walls(each) for name, each in load_maps(folder).items()}
+    write_walls(found, out)
+    for name, each in found.items():
+        print_line(f"{out}: {len(each.low)} walls of {name}")
+
+
 @app.command(name="leave-one-out")
 def leave_one_out(
     reports: Path,
