@@ -11,7 +11,7 @@ import pytest
 
 from echoscape.channel_model import ChannelRealization, frequency_response, rays_from_paths
 from echoscape.channel_model.coefficient import image_lengths
-from echoscape.channel_model.ray import jones_at
+from echoscape.channel_model.ray import evolve, jones_at
 from echoscape.checks import InputError
 from echoscape.propagation import sionna_rt
 from echoscape.propagation.traced_route import read_traced_route, traced_table
@@ -97,7 +97,8 @@ def test_the_channel_of_its_paths_is_its_own_frequency_response(traced):
     here, now = jnp.asarray(traced.position[k]), jnp.asarray(traced.time[k])
     length = image_lengths(rays, here, *(jnp.asarray(e) for e in elements))
     centre = image_lengths(rays, here, jnp.zeros((1, 3)), jnp.zeros((1, 3)))[0, 0]
-    size = rays.presence[k] * 10 ** (rays.gain_db[k] / 20) / centre * jones_at(rays, now)[:, 0, 0]
+    state = evolve(rays, here, jnp.zeros(3), now)
+    size = jnp.sqrt(state.power) * jones_at(rays, now)[:, 0, 0]
     wave = size[None, None] * jnp.exp(-2j * jnp.pi * length / wavelength)
     channel = ChannelRealization(wave[None], centre[None] / SPEED_OF_LIGHT, now[None], CARRIER)
     ours = np.asarray(frequency_response(channel, jnp.asarray(offset)))[0]
