@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
+from echoscape.cli.calibration import print_calibration
 from echoscape.cli.console import (
     Json,
     Quiet,
@@ -144,32 +145,9 @@ def fit(
         print_warning(f"station {name!r} has no map: its reports hold no path")
     print_line(f"{out}: {chosen.name} map of {', '.join(_learnt_from(learnt, maps))}")
     for name, each in calibration.items():
-        _print_calibration(name, each)
+        print_calibration(name, each)
     for name, found in scores.items():
         print_line(f"held-out fifth of {name}: {found['explained']:.1%} of the paths explained")
-
-
-def _print_calibration(station: str, found: "Mapping[str, Any]") -> None:
-    """State what was estimated of a station, and what could not be."""
-    import math
-
-    parts = []
-    for name, unit, factor in (
-        ("clock", "ns", 1e9),
-        *((axis, "deg", 180 / math.pi) for axis in ("yaw", "pitch", "roll")),
-    ):
-        std = found[f"{name}_std"]
-        if std is None:
-            print_warning(
-                f"the {name} of station {station!r} is not observable without direct paths and is "
-                "left as stated: a fault of it does not matter to this station's own echoes"
-            )
-        elif std > 0:
-            parts.append(f"{name} {found[name] * factor:+.2f} +- {std * factor:.2f} {unit}")
-    source = (
-        f"{found['direct_paths']} direct paths" if found["direct_paths"] else "heights of paths"
-    )
-    print_line(f"station {station}: {', '.join(parts)}, from {source}; taken off its reports")
 
 
 def _checked(reports: "Reports", delays: str) -> "Reports":
