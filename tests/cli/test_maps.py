@@ -305,3 +305,19 @@ def test_reports_without_any_path_give_no_map(capsys, here):
     assert code == 2
     assert "hold no path at all" in err
     assert not (here / "m").exists()
+
+
+def test_what_maps_know_is_shown_and_drawn(here, capsys):
+    code, printed, error = run(capsys, "map", "show", here / "anchors", "--figure", here / "a.png")
+    assert code == 0, error
+    assert "virtual anchors" in printed
+    assert "of a report" in printed
+    assert (here / "a.png").read_bytes().startswith(b"\x89PNG")
+    code, printed, _ = run(capsys, "map", "show", here / "near", "--json")
+    assert code == 0
+    (found,) = json.loads(printed).values()
+    assert found["static points"] == "none: this model holds no points"
+    assert found["calibration"] is None
+    code, _, error = run(capsys, "map", "show", here / "near", "--figure", here / "a.txt")
+    assert code == 2
+    assert "must end in .png" in error

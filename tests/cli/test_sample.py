@@ -1,18 +1,22 @@
 """Samples by command: a site's echoes sampled, estimated, located both ways, and refusals."""
 
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from echoscape.checks import InputError
 from echoscape.cli import main
 from echoscape.estimation import PathEstimates
 from echoscape.propagation import scatter
 from echoscape.reports import Reports, read_echoes, read_fixes, write_reports
 from echoscape.reports.sample_file import read_samples
 from echoscape.scene import Site
+from echoscape.signals import Waveform, sample_scene
+from echoscape.signals.scene_echoes import fitting_spacing
 
 SITE = """
 carrier_frequency = 28e9
@@ -125,6 +129,18 @@ def test_what_cannot_be_sampled_is_one_sentence(folder, tmp_path, capsys, words,
     assert message in err
     assert err.count("\n") <= 3
     assert not (tmp_path / "s.npz").exists()
+
+
+def test_the_spacing_fits_the_site_by_itself():
+    place = np.array([[400.0, 20.0, 1.5]])
+    site = Site.from_toml(pathlib.Path(__file__).parents[2] / "examples/data/site.toml")
+    wide = fitting_spacing(site, place * [0.01, 0.01, 1], 100_000)
+    assert wide == site.bandwidth / 100_000
+    narrow = fitting_spacing(site, place, 8)
+    made = sample_scene(site, Waveform(8, narrow, 1), place, key=jax.random.key(0), snr_db=20.0)
+    assert made.waveform.unambiguous_delay == pytest.approx(1 / narrow)
+    with pytest.raises(InputError, match="delays repeat after"):
+        sample_scene(site, Waveform(8, 3 * narrow, 1), place, key=jax.random.key(0), snr_db=20.0)
 
 
 def test_an_array_without_extent_is_refused_in_the_file(folder, tmp_path, capsys):

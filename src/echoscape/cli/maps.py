@@ -22,6 +22,7 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
+from echoscape.cli.map_show import show
 from echoscape.cli.options import check_map_folder, check_stations, check_table
 from echoscape.cli.reports import read_site
 
@@ -226,6 +227,9 @@ def walls(folder: Path, /, *, out: Path) -> None:
     write_walls(found, out)
     for name, each in found.items():
         print_line(f"{out}: {len(each.low)} walls of {name}")
+
+
+app.command(show)
 
 
 @app.command(name="leave-one-out")

@@ -59,8 +59,8 @@ def sample(
             given.
         receiver: Another station that receives.
         subcarriers: Subcarriers that carry pilots.
-        spacing: Distance between those subcarriers [Hz]; the site's bandwidth over their number
-            if not given.
+        spacing: Distance between those subcarriers [Hz]; if not given, the site's bandwidth over
+            their number, or less where echoes of the site would fold.
         symbols: Symbols averaged, where the noise comes from the power.
         snr: Integrated signal-to-noise ratio of the mean echo [dB]; from the power if not given.
         power: Transmitted power, 30 if not given [dBm].
@@ -86,6 +86,7 @@ def sample(
     from echoscape.reports.target_table import read_targets
     from echoscape.scene import Site
     from echoscape.signals import Waveform, sample_scene
+    from echoscape.signals.scene_echoes import fitting_spacing
 
     check_archive(out)
     if snr is not None and (power is not None or noise_figure is not None):
@@ -98,7 +99,13 @@ def sample(
     number, place = read_targets(targets)
     sender = 0 if station is None else world.station_index(station)
     listener = sender if receiver is None else world.station_index(receiver)
-    each = world.bandwidth / subcarriers if spacing is None else spacing
+    each = (
+        spacing
+        if spacing is not None
+        else fitting_spacing(world, place, subcarriers, sender, listener)
+    )
+    if spacing is None and not json:
+        print_line(f"pilots every {1e-3 * each:.6g} kHz: the longest echo of this site fits")
     made = sample_scene(
         world,
         Waveform(subcarriers, each, symbols),

@@ -24,7 +24,7 @@ from echoscape.signals.echo_channel import echo_channel, point_channel, point_re
 from echoscape.signals.echo_snapshot import EchoSnapshots
 from echoscape.signals.noise import noise_for_ratio, thermal_noise
 from echoscape.signals.waveform import Waveform, check_delays
-from echoscape.units import from_db
+from echoscape.units import delay_of, from_db
 
 
 @eqx.filter_jit
@@ -81,6 +81,34 @@ def empty_scene(
         turn = jnp.exp(2j * math.pi * jax.random.uniform(second, shape[:2]))
         total = total + math.sqrt(from_db(coupling_db)) * turn[..., None]
     return total
+
+
+def fitting_spacing(
+    site: Site,
+    target: Float[np.ndarray, "target 3"],
+    subcarriers: int,
+    transmit: int = 0,
+    receive: int | None = None,
+) -> float:
+    """Choose the widest spacing of pilots at which no echo folds, up to the site's bandwidth [Hz].
+
+    Args:
+        site: Stations and scatterers.
+        target: Where the targets are [m].
+        subcarriers: Subcarriers that carry pilots.
+        transmit: Index of the station that sends.
+        receive: Index of the station that receives; the same if not given.
+    """
+    points = np.asarray(site.scatterer_position, float).reshape(-1, 1, 3)
+    place = np.asarray(target, float)
+    legs = []
+    for station in (transmit, transmit if receive is None else receive):
+        at = np.asarray(site.station_position[station], float)
+        straight = np.linalg.norm(place - at, axis=-1)
+        bounced = np.linalg.norm(points - at, axis=-1) + np.linalg.norm(place - points, axis=-1)
+        legs.append(max(straight.max(initial=0.0), bounced.max(initial=0.0)))
+    whole = site.bandwidth / subcarriers
+    return min(whole, 1 / (1.1 * float(delay_of(sum(legs)))) if sum(legs) > 0 else whole)
 
 
 def sample_scene(
