@@ -5,7 +5,6 @@ Gives a table, and figures.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from echoscape.cli.calibration import print_calibration
 from echoscape.cli.console import (
@@ -14,9 +13,6 @@ from echoscape.cli.console import (
     print_table,
     use_double_precision,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def show(folder: Path, /, *, figure: Path | None = None, json: Json = False) -> None:
