@@ -30,7 +30,7 @@ def reports(count, rng, first):
         station_position=(510.0, 480.0, 25.0), departure_azimuth=rng.uniform(-3, 3, shape),
         departure_azimuth_std=0.02, power=10 ** rng.uniform(-13, -8, shape),
         length=rng.uniform(1500, 1700, shape), length_std=0.3,
-        time=first + np.arange(count) * 0.1, report=first + np.arange(count),
+        time=0.1 * (first + np.arange(count)), report=first + np.arange(count),
     )  # fmt: skip
 
 

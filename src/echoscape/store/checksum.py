@@ -5,6 +5,7 @@ Gives a number.
 """
 
 import math
+import operator
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -23,19 +24,23 @@ def checksum_of(table: sa.Table) -> Callable[[Sequence], int]:
     columns = list(table.columns)[1:-1]
     whole = [i for i, c in enumerate(columns) if isinstance(c.type, sa.Integer)]
     real = [i for i, c in enumerate(columns) if isinstance(c.type, sa.Double)]
-    other = [i for i in range(len(columns)) if i not in whole and i not in real]
-    sizes = struct.Struct(f"<{len(whole)}q{len(real)}d{len(other)}q")
+    rest = [i for i in range(len(columns)) if i not in whole and i not in real]
+    sizes = struct.Struct(f"<{len(whole)}q{len(real)}d{len(rest)}q")
+    numbers_of = operator.itemgetter(*whole, *real)
 
     def checksum(cells: Sequence) -> int:
-        rest = [
-            cell.encode() if isinstance(cell, str) else bytes(cell)
-            for cell in (cells[i] for i in other)
-        ]
-        head = sizes.pack(
-            *[_NO_INTEGER if cells[i] is None else cells[i] for i in whole],
-            *[math.nan if cells[i] is None else cells[i] for i in real],
-            *map(len, rest),
-        )
-        return zlib.crc32(b"".join((head, *rest)))
+        numbers = numbers_of(cells)
+        if None in numbers:
+            empty = [_NO_INTEGER] * len(whole) + [math.nan] * len(real)
+            numbers = [e if n is None else n for n, e in zip(numbers, empty)]
+        others = [cells[i] if type(cells[i]) is bytes else _as_bytes(cells[i]) for i in rest]
+        total = zlib.crc32(sizes.pack(*numbers, *map(len, others)))
+        for other in others:
+            total = zlib.crc32(other, total)
+        return total
 
     return checksum
+
+
+def _as_bytes(cell: object) -> bytes:
+    return cell.encode() if isinstance(cell, str) else bytes(cell)  # pyright: ignore[reportArgumentType]
