@@ -109,7 +109,7 @@ def find_walls(channel_map: ChannelMap) -> Walls:
     if not rows:
         raise InputError(
             f"the map of {channel_map.station!r} holds no single reflection in an upright wall "
-            f"that {_FEWEST} reports share: no wall can be told"
+            f"that {_FEWEST} reports share: they show no wall"
         )
     start, end, low, high, count = (np.array(column) for column in zip(*rows))
     return Walls(start, end, low, high, count)

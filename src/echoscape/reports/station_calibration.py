@@ -54,7 +54,7 @@ def estimate_station_bias(reports: Reports, station: str, unknown: tuple[str, ..
         return found
     asked = " and ".join(name for name in STATION_UNKNOWNS if name in unknown)
     raise InputError(
-        f"{asked} of station {line.station!r} cannot be estimated: no first arrival can be told to "
+        f"{asked} of station {line.station!r} cannot be estimated: no first arrival is known to "
         "run straight, and heights tell nothing (they need zeniths of some 100 paths to users well "
         "above or below the station); add reports in its sight"
     )

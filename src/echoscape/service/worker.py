@@ -1,6 +1,6 @@
 """A process of its own that computes, so that answering never waits for computing.
 
-A worker that dies is started again; whoever waited for it is told so.  Requests and answers are
+A worker that dies is started again; who waited for it gets an error.  Requests and answers are
 plain values over a pipe between parent and child.
 
 Takes the name of a task and a request.

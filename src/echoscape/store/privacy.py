@@ -18,7 +18,7 @@ class Privacy(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=Fal
     """What to forget; nothing by default."""
 
     anonymous: bool = False
-    """Keep no report's own number: who sent it cannot be told, nor which reports came together."""
+    """Keep no report's own number: neither its sender nor what came with it is known then."""
     round_to: float = pydantic.Field(default=0.0, ge=0.0)
     """Squares of the ground, at whose centre a user is kept; 0 for exact places [m]."""
     jitter_std: float = pydantic.Field(default=0.0, ge=0.0)

@@ -37,7 +37,7 @@ class Writer:
         Args:
             store: Where to.
             source: Where the reports come from.
-            waiting: How many batches may wait; a sender beyond that is told to come back.
+            waiting: How many batches may wait; one more is refused.
         """
         self._store, self._source = store, source
         self._queue: queue.Queue[tuple[Reports, Future] | None] = queue.Queue(waiting)

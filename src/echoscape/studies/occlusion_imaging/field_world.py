@@ -67,13 +67,13 @@ POINTS: dict[str, dict[str, Any]] = {
         **_WIDE, "station_phase": True, "user_error": 0.01,
     },
     "8 tones, mirror -20 dB, users 10 cm": {**_WIDE, "mirror_db": -20.0, "user_error": 0.1},
-    "8 tones, noise told -10 dB, users 10 cm": {
+    "8 tones, noise stated -10 dB, users 10 cm": {
         **_WIDE, "noise_factor": 0.1, "user_error": 0.1,
     },
-    "8 tones, noise told +10 dB, users 10 cm": {
+    "8 tones, noise stated +10 dB, users 10 cm": {
         **_WIDE, "noise_factor": 10.0, "user_error": 0.1,
     },
-    "8 tones, noise not told, users 10 cm": {**_WIDE, "noise_factor": None, "user_error": 0.1},
+    "8 tones, noise not stated, users 10 cm": {**_WIDE, "noise_factor": None, "user_error": 0.1},
     "8 tones, boxes": {**_BODY, "body": "box"},
     "8 tones, walls": {**_BODY, "body": "wall"},
     "8 tones, hollow boxes": {**_BODY, "body": "hollow"},
