@@ -1,7 +1,9 @@
 """The interface: who may do what, what goes in comes out, and errors are one sentence."""
 
+import dataclasses
 import io
 import json
+import sys
 import time
 
 import jax
@@ -12,6 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from echoscape.channel_map import fit_maps
+from echoscape.checks import InputError
 from echoscape.localization import localize
 from echoscape.reports.echo_making import make_echoes
 from echoscape.reports.table import table_from_echoes, table_from_reports
@@ -19,6 +22,7 @@ from echoscape.sample import load_sample
 from echoscape.service import Limits, make_application
 from echoscape.service.application import ARROW, PARQUET
 from echoscape.service.messages import Place, location_of
+from echoscape.service.worker import Worker, WorkerDied
 from echoscape.store import Store, count_rows, find_reports
 from echoscape.store.jobs import add_job, begin_job, find_job, resume_jobs
 from echoscape.store.tokens import make_token, revoke_token, scopes_of
@@ -235,6 +239,50 @@ def test_the_interface_describes_itself(client):
     for path in ("/docs", "/redoc", "/v2/maps", "/v1/maps/"):
         assert client.call("GET", path).status_code == 404
     problem(client.call("GET", "/v1/jobs/12345678901234567890"), 404, "no job")
+
+
+def test_jobs_refuse_what_would_have_no_effect(client):
+    for kind, stray in (("fit", {"height": 1.5}), ("locate", {"model": "scatterers"})):
+        asked = {"kind": kind, "map": "city"} | stray
+        problem(client.call("POST", "/v1/jobs", json=asked), 422, f"takes no {next(iter(stray))}")
+
+
+def test_jobs_locate_echoes_of_their_span_alone(tmp_path, monkeypatch):
+    """Of four targets at 0 to 3 s, two lie in the span."""
+    from types import SimpleNamespace
+
+    from echoscape.localization import localize as module
+    from echoscape.service import tasks
+    from echoscape.store import add_echoes
+
+    url = str(tmp_path / "a.db")
+    _, targets, _ = load_sample()
+    made = make_echoes(targets, jax.random.key(3), angle_std=0.02, delay_std=2e-9).echoes[:4]
+    times = np.arange(4.0)
+    add_echoes(Store.create(url), dataclasses.replace(made, time=times), "radar")
+    seen = []
+
+    def stop(echoes, prepared):
+        seen.extend(echoes.time.tolist())
+        raise InputError("far enough")
+
+    version = SimpleNamespace(name="city", version=1)
+    monkeypatch.setattr(tasks, "list_maps", lambda store: [version])
+    monkeypatch.setattr(tasks, "_prepared", lambda *place: None)
+    monkeypatch.setattr(sys.modules[module.__module__], "localize", stop)
+    with pytest.raises(InputError, match="far enough"):
+        tasks.locate(url, {"map": "city", "since": 0.5, "until": 2.5, "time": 0.0})
+    assert seen == [1.0, 2.0]
+
+
+def test_a_closed_worker_is_not_started_again(tmp_path):
+    url = str(tmp_path / "a.db")
+    Store.create(url)
+    worker = Worker(url)
+    worker.close()
+    with pytest.raises(WorkerDied, match="being stopped"):
+        worker.ask("warm", {"map": "city"})
+    assert not worker._process.is_alive()
 
 
 @pytest.mark.slow

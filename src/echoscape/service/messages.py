@@ -123,6 +123,13 @@ class JobRequest(_Message):
     until: Number | None = None
     height: Number | None = None
 
+    @pydantic.model_validator(mode="after")
+    def _refuse_what_has_no_effect(self) -> "JobRequest":
+        stray = {"fit": "height", "locate": "model"}[self.kind]
+        if getattr(self, stray) is not None:
+            raise ValueError(f"a job of kind {self.kind!r} takes no {stray}; leave it out")
+        return self
+
 
 class Ellipse(_Message):
     """Of 67 % confidence; `orientationMajor` clockwise from north, which is +y [degree]."""

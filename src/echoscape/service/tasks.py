@@ -29,9 +29,9 @@ def locate(url: str, request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         url: Of the store.
-        request: `echoes`, an Arrow stream with the columns of echoes, or `source` and `station` of
-            echoes that the store holds; `map`, its name; `height` [m] or None; `time` [s], when
-            the echoes were measured.
+        request: `echoes`, an Arrow stream with the columns of echoes, or `source`, `station`,
+            `since` and `until` [s] of echoes that the store holds; `map`, its name; `height` [m]
+            or None; `time` [s], when the echoes were measured.
 
     Returns:
         Columns of fixes, and the version of the map.
@@ -50,7 +50,10 @@ def locate(url: str, request: dict[str, Any]) -> dict[str, Any]:
         with pa.ipc.open_stream(request["echoes"]) as stream:
             echoes = echoes_from_table(stream.read_all(), source="echoes")
     else:
-        echoes = find_echoes(store, source=request.get("source"), station=request.get("station"))
+        echoes = find_echoes(
+            store, source=request.get("source"), station=request.get("station"),
+            time=_span(request),
+        )  # fmt: skip
     place = (url, version.name, version.version)
     fix = localize(echoes, _prepared(*place, request.get("height"), _Layout(echoes)))
     columns = fix_columns(fix, echoes.station, "unassociated")
@@ -73,12 +76,8 @@ def fit(url: str, request: dict[str, Any]) -> dict[str, Any]:
     from echoscape.channel_map.fitting import model_named, model_settings
 
     store = _store(url)
-    ends = request.get("since"), request.get("until")
-    span = None
-    if ends != (None, None):
-        span = (-np.inf if ends[0] is None else ends[0], np.inf if ends[1] is None else ends[1])
     reports = find_reports(
-        store, station=request.get("station"), source=request.get("source"), time=span
+        store, station=request.get("station"), source=request.get("source"), time=_span(request)
     )
     model = model_named(request.get("model") or "virtual-anchors")
     maps = fit_maps(reports, model, key=jax.random.key(0))
@@ -124,6 +123,12 @@ TASKS = {"locate": locate, "fit": fit, "warm": warm}
 @functools.lru_cache(maxsize=4)
 def _store(url: str) -> Store:
     return Store.open(url)
+
+
+def _span(request: dict[str, Any]) -> tuple[float, float]:
+    """Read from when to when the rows of a request are; without ends, all of them [s]."""
+    since, until = request.get("since"), request.get("until")
+    return (-np.inf if since is None else since, np.inf if until is None else until)
 
 
 class _Layout:

@@ -32,6 +32,7 @@ class Worker:
         self._url, self._patience = url, patience
         self._context = multiprocessing.get_context("spawn")  # JAX does not survive a fork
         self._lock = threading.Lock()
+        self._closed = False
         self._start()
 
     def ask(self, task: str, request: dict[str, Any]) -> Any:
@@ -48,6 +49,8 @@ class Worker:
                     raise WorkerDied(f"no answer within {self._patience:.0f} s")
                 kind, answer = self._pipe.recv()
             except (EOFError, OSError, WorkerDied) as error:
+                if self._closed:
+                    raise WorkerDied("the service is being stopped") from error
                 self._stop()
                 self._start()
                 reason = str(error) if isinstance(error, WorkerDied) else "it ended"
@@ -69,8 +72,11 @@ class Worker:
         return self._lock.locked()
 
     def close(self) -> None:
-        """End the process."""
-        self._stop()
+        """End the process, and whoever waits for it."""
+        self._closed = True
+        self._process.kill()
+        with self._lock:
+            self._stop()
 
     def _start(self) -> None:
         self._pipe, theirs = self._context.Pipe()

@@ -85,7 +85,7 @@ class UserFreeVoxels(Solver):
         """
         if is_complex:
             raise InputError(
-                "users' offsets can be estimated with real coefficients only, for complex ones have the "
+                "users' offsets need real coefficients, for complex ones have the "
                 "same effect on phases: use --coefficients real, or another solver"
             )
         radius = 0.5 * grid.edge if radius is None else radius
