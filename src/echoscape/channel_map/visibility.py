@@ -65,27 +65,28 @@ class VisibilityModel(NamedTuple):
 class _Pairs(NamedTuple):
     """Places with a point each, and its ranks in the neighbouring reports; distances in metres."""
 
-    across: Float[np.ndarray, "pair neighbour"]
-    along: Float[np.ndarray, "pair neighbour"]
-    rank: Int[np.ndarray, "pair neighbour"]
+    across: Float[AnyArray, "pair neighbour"]
+    along: Float[AnyArray, "pair neighbour"]
+    rank: Int[AnyArray, "pair neighbour"]
 
 
-def _pair_up(target, anchor, around, place, rank, source) -> _Pairs:
+def _look_up(target, anchor, around, place, rank, source):
+    """Gather what `_measure` needs of each pair; single precision, from the target on."""
+    ray = (target - source[anchor]).astype(np.float32)
+    away = (place[around] - target[:, None]).astype(np.float32)
+    return ray, away, np.minimum(rank[around, anchor[:, None]], _RANKS - 1)
+
+
+def _measure(ray, away, rank) -> _Pairs:
     """Measure the distance of each neighbour across and along the ray from each source."""
-    origin = np.nan_to_num(source[anchor])
-    ray, other = target - origin, place[around] - origin[:, None]
-    reach = np.maximum(np.linalg.norm(ray, axis=1), 1e-6)[:, None]
-    across = np.abs(ray[:, None, 0] * other[..., 1] - ray[:, None, 1] * other[..., 0]) / reach
-    along = np.abs(np.linalg.norm(other, axis=-1) - reach)
-    # The source of a path observed at one place only is unknown.
-    same = np.sqrt(0.5) * np.linalg.norm(place[around] - target[:, None], axis=-1)
-    unknown = np.isnan(source[anchor, :1])
-    ranks = np.minimum(rank[around, anchor[:, None]], _RANKS - 1)
-    small = lambda leaf: leaf.astype(np.float32)  # noqa: E731
+    unknown = jnp.isnan(ray[:, :1])  # the source of a path observed at one place only
+    ray = jnp.where(unknown, 1.0, ray)
+    reach = jnp.maximum(jnp.sqrt(jnp.sum(ray**2, axis=1)), 1e-6)[:, None]
+    across = jnp.abs(ray[:, None, 0] * away[..., 1] - ray[:, None, 1] * away[..., 0]) / reach
+    other = jnp.sqrt(jnp.sum((ray[:, None] + away) ** 2, axis=-1))
+    same = jnp.sqrt(0.5 * jnp.sum(away**2, axis=-1))
     return _Pairs(
-        small(np.where(unknown, same, across)),
-        small(np.where(unknown, same, along)),
-        ranks,
+        jnp.where(unknown, same, across), jnp.where(unknown, same, jnp.abs(other - reach)), rank
     )
 
 
@@ -102,7 +103,10 @@ def _predict(model: VisibilityModel, pairs: _Pairs):
     return jnp.sum(weight * jax.nn.sigmoid(odds), axis=-1)
 
 
-_predict_all = jax.jit(_predict)
+@jax.jit
+def _measure_and_predict(model: VisibilityModel, *looked_up):
+    small = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), model)
+    return _predict(small, _measure(*looked_up))
 
 
 def learn_visibility(
@@ -132,7 +136,7 @@ def learn_visibility(
         return start
     some = np.linspace(0, len(report) - 1, min(len(report), _LEARNT_FROM)).astype(int)
     report, anchor = report[some], anchor[some]
-    pairs = _pair_up(place[report], anchor, near[report], place, rank, source)
+    pairs = jax.jit(_measure)(*_look_up(place[report], anchor, near[report], place, rank, source))
     hit = jnp.asarray(rank[report, anchor] < reported_paths)
     begin, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, float), start))
 
@@ -186,9 +190,9 @@ def visibility_raster(
     for first in range(0, len(row), part):
         # As many at a time as compile once.
         some = np.minimum(np.arange(first, first + part), len(row) - 1)
-        pairs = _pair_up(cells[row[some]], anchor[some], near[row[some]], place, rank, source)
+        pairs = _look_up(cells[row[some]], anchor[some], near[row[some]], place, rank, source)
         kept = min(part, len(row) - first)
-        predicted[first : first + kept] = np.asarray(_predict_all(model, pairs))[:kept]
+        predicted[first : first + kept] = np.asarray(_measure_and_predict(model, *pairs))[:kept]
     slots = min(slots, rank.shape[1])
     slot = np.zeros((len(cells), slots), dtype=np.int32)
     probability = np.zeros((len(cells), slots), dtype=np.float32)
