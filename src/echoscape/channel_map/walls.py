@@ -116,7 +116,9 @@ def find_walls(channel_map: ChannelMap) -> Walls:
 
 
 def _reported(channel_map: VirtualAnchorMap):
-    """List reports and the points that they probably hold."""
+    """List reports and the points that they hold, or probably hold in maps without a state."""
+    if channel_map.state is not None:
+        return np.asarray(channel_map.state.report), np.asarray(channel_map.state.point)
     station = np.asarray(channel_map.station_position)[:2]
     place = np.asarray(channel_map.report_position)[:, :2] - station
     cell = np.round((place - np.asarray(channel_map.corner)) / channel_map.step).astype(int)

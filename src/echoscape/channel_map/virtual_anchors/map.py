@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from echoscape.channel_map.prior import ChannelMap, PathPrior
 from echoscape.channel_map.storage import storable, upgraded
+from echoscape.channel_map.updating.state import MapState
 from echoscape.channel_map.virtual_anchors.table import PointError
 from echoscape.estimation import AnyArray
 from echoscape.scene import PointKind, StaticPoints, rotation_matrix, translate
@@ -126,6 +127,12 @@ class VirtualAnchorMap(ChannelMap):
     """Name of the base station."""
     step: float = eqx.field(static=True)
     """Side of a cell [m]."""
+    state: MapState | None = None
+    """What later reports are added to; none in maps that were made otherwise."""
+
+    def predictor(self) -> "VirtualAnchorMap":
+        """Give a map that predicts the same, without what updates need."""
+        return dataclasses.replace(self, station="", state=None)
 
     def around(self, position: Float[Array, "3"]) -> LocalVirtualAnchors:
         """Pick the anchors of the cell that a position [m] is in."""

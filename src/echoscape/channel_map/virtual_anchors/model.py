@@ -14,6 +14,12 @@ import numpy as np
 import pydantic
 
 from echoscape.channel_map.model import MapModel, numpy_generator
+from echoscape.channel_map.updating.state import MapState, digests, held_points, select_paths
+from echoscape.channel_map.updating.statistics import (
+    gather_statistics,
+    join_statistics,
+    no_statistics,
+)
 from echoscape.channel_map.virtual_anchors.map import VirtualAnchorMap
 from echoscape.channel_map.virtual_anchors.search import (
     FittedPoint,
@@ -85,8 +91,9 @@ class VirtualAnchors(MapModel):
         trusted = ~wrong
         source = np.asarray(image_of_station(points, origin))[:, :2] - origin[:2]
         surveyed = place[trusted, :2], rank[trusted], source
+        visibility = learn_visibility(*surveyed, self.reported_paths, self.neighbours)
         raster = visibility_raster(
-            learn_visibility(*surveyed, self.reported_paths, self.neighbours),
+            visibility,
             *surveyed,
             step=self.cell,
             margin=self.margin,
@@ -103,7 +110,25 @@ class VirtualAnchors(MapModel):
             station_position=origin,
             station=reports.station[0],
             step=raster.step,
+            state=self._state(reports, paths, anchors, free, place, rank, trusted, visibility),
         )
+
+    def _state(self, reports, paths, anchors, free, place, rank, trusted, visibility) -> MapState:
+        """Keep what an update needs; reports that are not trusted only by their digests."""
+        report, point, order = held_points(rank[trusted])
+        number = np.cumsum(trusted) - 1
+        pool = select_paths(paths, free)
+        pool = pool._replace(report=number[pool.report])
+        sums = [gather_statistics(paths, anchor) for anchor in anchors]
+        none = np.zeros(rank.shape[1])
+        return MapState(
+            statistics=join_statistics(sums or [no_statistics()]),
+            report=report, point=point, rank=order, place=place[trusted],
+            time=np.asarray(reports.time, float)[trusted], digest=digests(reports),
+            silence=none, missed=none, pool=tuple(pool), visibility=tuple(visibility),
+            min_paths=self.min_paths, reported_paths=self.reported_paths,
+            neighbours=self.neighbours, slots=self.slots, margin=self.margin,
+        )  # fmt: skip
 
     def _search(self, reports, place, key, known: StaticPoints | None):
         """Search with the smallest model error that explains enough, or with larger ones that say

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
 from echoscape.channel_map.storage import storable
+from echoscape.channel_map.updating.statistics import PointStatistics, gather_statistics
 from echoscape.channel_map.virtual_anchors.search import (
     FittedPoint,
     fit_isometry,
@@ -31,6 +32,8 @@ from echoscape.units import wrap_angle
 _PAIR_REACH = 25.0  # farther apart two paths alike by chance are too many [m]
 _TURN_VARIANCE = 4e-4  # of a turn taken over from another path [rad^2]
 _GATE = 3.5  # standard deviations
+LEAST_RANK = 90
+"""Ranks beyond it are kept as this one."""
 _SMALLEST = 0.1**2  # variance of an anchor's point, however many follow it [m^2]
 
 
@@ -67,28 +70,70 @@ def tabulate(
     Returns:
         The points, the errors of their predictions, and the rank of each point in each report.
     """
-    count = len(time)
-    listed = [anchor.member for anchor in anchors]
-    rows: list[tuple] = [_row_of_anchor(paths, anchor) for anchor in anchors]
-    turned = free & paths.has_arrival
-    for k in np.flatnonzero(turned):
+    around = [paths.report[anchor.member] for anchor in anchors]
+    pool, listed = rows_of_pool(paths, np.flatnonzero(free), anchors, around)
+    rows = [_row_of_anchor(paths, anchor) for anchor in anchors] + pool
+    listed = [anchor.member for anchor in anchors] + listed
+    rank = np.full((len(time), len(rows)), NOT_REPORTED, dtype=np.int8)
+    for row, member in enumerate(listed):
+        rank[paths.report[member], row] = np.minimum(paths.rank[member], LEAST_RANK)
+    reported = rank < NOT_REPORTED
+    confirmed = np.where(reported, time[:, None], -np.inf).max(axis=0)
+    points, error = join_rows(rows, station, reported.mean(axis=0), confirmed)
+    return points, error, rank
+
+
+def rows_of_pool(
+    paths: UnfoldedPaths,
+    free: Int[np.ndarray, " free"],
+    anchors: list[FittedPoint],
+    around: list[np.ndarray],
+) -> tuple[list[tuple], list[np.ndarray]]:
+    """Describe paths that follow no anchor, each as a point of its own or two that it may follow.
+
+    Args:
+        paths: Paths, in the station's frame.
+        free: Those that follow none.
+        anchors: The anchors, whatever paths they are of.
+        around: Reports that hold each anchor.
+
+    Returns:
+        Rows for `join_rows`, and the paths of each.
+    """
+    rows: list[tuple] = []
+    listed: list[np.ndarray] = []
+    turned = paths.has_arrival[free]
+    for k in free[turned]:
         rows.append(_row_of_path(paths, k))
         listed.append(np.array([k]))
-    unknown = np.flatnonzero(free & ~turned)
+    unknown = free[~turned]
     explained: set[int] = set()  # by the guess of another path
-    for k, guesses in zip(unknown, _guess_turns(paths, anchors, unknown)):
+    for k, guesses in zip(unknown, _guess_turns(paths, anchors, around, unknown)):
         if k in explained:
             continue
         explained.update(*(guess.member for guess in guesses))
         rows += [_row_of_anchor(paths, guess) for guess in guesses] or [_row_of_path(paths, k)]
         listed += [guess.member for guess in guesses] or [np.array([k])]
-    rank = np.full((count, len(rows)), NOT_REPORTED, dtype=np.int8)
-    for row, member in enumerate(listed):
-        rank[paths.report[member], row] = np.minimum(paths.rank[member], 90)
+    return rows, listed
+
+
+def join_rows(
+    rows: list[tuple],
+    station: Float[np.ndarray, "3"],
+    visibility: Float[np.ndarray, " point"],
+    confirmed: Float[np.ndarray, " point"],
+) -> tuple[StaticPoints, PointError]:
+    """Make static points of rows that count from the station.
+
+    Args:
+        rows: Of anchors and of the pool.
+        station: Where the station is [m].
+        visibility: Share of the reports that hold each.
+        confirmed: When each was last reported [s].
+    """
     kind, rotation, reflection, offset, vertical, height, centre, *error, gain, gain_std = (
         np.array(column, dtype=float) for column in zip(*rows)
     )
-    reported = rank < NOT_REPORTED
     points = StaticPoints(
         kind=kind.astype(int),
         rotation=rotation,
@@ -98,22 +143,22 @@ def tabulate(
         height_offset=height,
         log_gain=gain,
         log_gain_std=gain_std,
-        visibility=reported.mean(axis=0),
-        confirmed=np.where(reported, time[:, None], -np.inf).max(axis=0),
+        visibility=visibility,
+        confirmed=confirmed,
     )
     station = np.asarray(station, dtype=float)
-    return translate(points, -station), PointError(centre + station[:2], *error), rank
+    return translate(points, -station), PointError(centre + station[:2], *error)
 
 
 def _guess_turns(
-    paths: UnfoldedPaths, anchors: list[FittedPoint], loose
+    paths: UnfoldedPaths, anchors: list[FittedPoint], holders: list[np.ndarray], loose
 ) -> list[list[FittedPoint]]:
     """Guess the isometries that paths met once or twice may follow; none where nothing tells."""
     if not len(loose):
         return []
     around = {int(report): list[FittedPoint]() for report in paths.report[loose]}
-    for anchor in anchors:
-        for report in paths.report[anchor.member] if anchor.reflection else ():
+    for anchor, holder in zip(anchors, holders):
+        for report in holder if anchor.reflection else ():
             if report in around:
                 around[report].append(anchor)
     place, point, height = paths.place[loose], paths.point[loose], paths.height_std[loose]
@@ -149,51 +194,49 @@ def _guess_turns(
 
 
 def _row_of_anchor(paths: UnfoldedPaths, anchor: FittedPoint):
-    m = anchor.member
-    weight = 1.0 / (paths.along_std[m] * paths.across_std[m])
-    total = weight.sum()
-    centre = weight @ paths.place[m, :2] / total
-    square = misfit(paths, m, anchor.reflection, anchor.rotation, anchor.offset)
-    excess = max(1.0, float(square.sum()) / max(2 * len(m) - 3, 1))
-    lever = float(weight @ np.sum((paths.place[m, :2] - centre) ** 2, axis=1))
-    turn = min(excess / lever, 0.5) if lever > 0 else _TURN_VARIANCE
-    sign, height = _height_rule(paths, m)
-    gain, gain_std = _gain(paths.log_gain[m])
+    return row_of_statistics(gather_statistics(paths, anchor), anchor, paths.model_error)
+
+
+def row_of_statistics(one: PointStatistics, anchor: FittedPoint, model_error: float) -> tuple:
+    """Describe an anchor by what its paths say together.
+
+    Args:
+        one: Of this anchor alone.
+        anchor: Where it is; its members are not looked at.
+        model_error: Of the search [m].
+    """
+    total, *placed, squared = one.plain[0]
+    centre = np.array(placed) / total
+    excess = max(1.0, float(one.misfit[0]) / max(2 * one.count[0] - 3, 1))
+    lever = float(squared - total * (centre @ centre))
+    turn = min(excess / lever, 0.5) if lever > 1e-9 * squared else _TURN_VARIANCE
+    sign, height = _height_rule(one.height[0], float(one.lowest[0]), float(one.highest[0]))
+    gain, gain_std = _gain(*one.gain[0])
     if anchor.reflection:
         own = PointKind.VIRTUAL_ANCHOR, anchor.rotation, anchor.reflection, anchor.offset
         return (*own, sign, height, centre, _SMALLEST + excess / total, turn, 0.0, gain, gain_std)
-    variance = _jitter_variance(paths, anchor) + excess / total
+    variance = _jitter_variance(one, model_error) + excess / total
     own = PointKind.EDGE, 0.0, 1.0, anchor.offset
     return (*own, sign, height, centre, variance, 0.0, 0.0, gain, gain_std)
 
 
-def _jitter_variance(paths: UnfoldedPaths, anchor: FittedPoint) -> float:
+def _jitter_variance(one: PointStatistics, model_error: float) -> float:
     """Estimate the variance of a scatterer's place from report to report, in each axis [m^2].
 
     It is what reports' own errors leave unexplained; the model error of the search stands in for
     two more followers.
     """
-    m = anchor.member
-    reach, leg = np.linalg.norm(anchor.offset), paths.place[m, :2] - anchor.offset
-    out, rest = anchor.offset / reach, np.linalg.norm(leg, axis=1)
-    length = np.sum(paths.point[m, :2] * paths.outward[m], axis=1)
-    turn = paths.outward[m, 1] * out[0] - paths.outward[m, 0] * out[1]
-    error = paths.model_error**2
-    residual = np.stack([length - reach - rest, length * turn]) ** 2
-    allowed = np.stack([paths.along_std[m], paths.across_std[m]]) ** 2
-    pull = np.stack([np.sum((out - leg / np.maximum(rest, 1e-3)[:, None]) ** 2, axis=1),
-                     (length / reach) ** 2])  # fmt: skip
-    weight = 1.0 / allowed
-    seen = np.sum(weight * (residual - (allowed - error)))
-    pulled = np.sum(weight * pull) * (1.0 - 1.0 / len(m))
-    more = 2.0 * float(np.mean(np.sum(weight * pull, axis=0)))
-    return max(_SMALLEST, (seen + more * error) / (pulled + more))
+    seen, pulled = one.jitter[0]
+    more = 2.0 * pulled / one.count[0]
+    pulled = pulled * (1.0 - 1.0 / one.count[0])
+    return max(_SMALLEST, (seen + more * model_error**2) / (pulled + more))
 
 
 def _row_of_path(paths: UnfoldedPaths, k):
     """Describe a path known at one place: turned as its arrival says, or not moving at all."""
-    sign, height = _height_rule(paths, np.array([k]))
-    gain, _ = _gain(paths.log_gain[k : k + 1])
+    alone = gather_statistics(paths, FittedPoint(1, 0.0, np.zeros(2), np.array([k])))
+    sign, height = _height_rule(alone.height[0], paths.place[k, 2], paths.place[k, 2])
+    gain, _ = _gain(*alone.gain[0])
     place = paths.place[k, :2]
     variance = paths.along_std[k] * paths.across_std[k]
     if paths.has_arrival[k]:
@@ -205,25 +248,23 @@ def _row_of_path(paths: UnfoldedPaths, k):
     return (*own, sign, height, place, variance, 0.0, 0.5, gain, 0.5)
 
 
-def _height_rule(paths: UnfoldedPaths, member):
+def _height_rule(sums, lowest: float, highest: float):
     """Tell how the unfolded height follows the user's: same sense, or mirrored by the ground."""
-    weight = 1.0 / paths.height_std[member] ** 2
-    point, place = paths.point[member, 2], paths.place[member, 2]
-    same = weight @ (point - place) / weight.sum()
-    mirrored = weight @ (point + place) / weight.sum()
-    cost_same = weight @ (point - place - same) ** 2
-    cost_mirrored = weight @ (point + place - mirrored) ** 2
-    if np.ptp(place) > 0.5 and abs(cost_same - cost_mirrored) > 1.0:
+    total, difference, difference_squared, mirrored_sum, mirrored_squared = sums
+    same, mirrored = difference / total, mirrored_sum / total
+    cost_same = difference_squared - same * difference
+    cost_mirrored = mirrored_squared - mirrored * mirrored_sum
+    if highest - lowest > 0.5 and abs(cost_same - cost_mirrored) > 1.0:
         upright = cost_same < cost_mirrored
     else:  # all users at one height: a path without ground bounce has its users' height
-        upright = abs(same) <= 3.0 / np.sqrt(weight.sum()) + 0.3
+        upright = abs(same) <= 3.0 / np.sqrt(total) + 0.3
     return (1.0, float(same)) if upright else (-1.0, float(mirrored))
 
 
-def _gain(log_gain):
+def _gain(count, total, squared):
     """Average log gains; wide if there are few, useless (but finite) if there are none."""
-    known = log_gain[np.isfinite(log_gain)]
-    if not len(known):
+    if not count:
         return -40.0, 20.0
-    spread = np.sqrt((0.5**2 + known.var() * len(known)) / len(known))
-    return float(known.mean()), float(np.clip(spread, 0.12, 3.0))
+    mean = total / count
+    spread = np.sqrt((0.5**2 + max(squared - total * mean, 0.0)) / count)
+    return float(mean), float(np.clip(spread, 0.12, 3.0))
