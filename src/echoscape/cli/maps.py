@@ -22,6 +22,7 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
+from echoscape.cli.left_out import left_out_rows
 from echoscape.cli.map_show import show
 from echoscape.cli.options import check_map_folder, check_stations, check_table
 from echoscape.cli.reports import read_site
@@ -123,8 +124,7 @@ def fit(
 
     check_map_folder(out)
     chosen = _read_model(model, set_)
-    names = [name.strip() for name in (unknown or "").split(",") if name.strip()]
-    learnt, bias = calibrate_stations(read_reports(reports, read_site(site)), names)
+    learnt, bias = calibrate_stations(read_reports(reports, read_site(site)), _names(unknown))
     learnt = _checked(learnt, delays)
     calibration = {name: each.stated() for name, each in bias.items()}
     key = jax.random.key(seed)
@@ -149,6 +149,11 @@ def fit(
         print_calibration(name, each)
     for name, found in scores.items():
         print_line(f"held-out fifth of {name}: {found['explained']:.1%} of the paths explained")
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    """Split names with commas between."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 def _checked(reports: "Reports", delays: str) -> "Reports":
@@ -240,6 +245,7 @@ def leave_one_out(
     out: Path,
     model: str = "extrapolated",
     without_arrival: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    unknown: str | None = None,
     site: Path | None = None,
     figure: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     seed: Seed = 0,
@@ -249,14 +255,17 @@ def leave_one_out(
     """Locate every pose of a campaign by a map of all the others.
 
     A pose is located by what its station measured, angles and delays, never by its own arrival
-    angles or powers.  Beside the map stand the report that matches best, and geometry alone: the
-    shortest path taken for the straight line.
+    angles or powers.  What the pose does not know of itself is estimated with its place; arrival
+    angles then count as far as they tell the heading.  Beside the map stand the report that matches
+    best and, where the clock is known, the shortest path taken for the straight line.
 
     Args:
         reports: Reports as .parquet or .csv.
         out: File of fixes to write, .parquet or .csv.
         model: Kind of map, as for `echoscape map fit`.
         without_arrival: Use the other reports' arrival angles no more than the pose's own.
+        unknown: What each pose does not know of itself, with commas between: user-clock,
+            user-heading.
         site: TOML file that places the station where the reports do not.
         figure: Also draw the fixes, as PNG and PDF beside the file.
         seed: Seed of everything random.
@@ -274,8 +283,9 @@ def leave_one_out(
     campaign = read_reports(reports, read_site(site))
     with progress("leaving out", quiet) as report:
         found = leave(
-            campaign, model=chosen, use_arrival=not without_arrival, seed=seed, progress=report
-        )
+            campaign, model=chosen, use_arrival=not without_arrival, unknown=_names(unknown),
+            seed=seed, progress=report,
+        )  # fmt: skip
     if figure:
         from echoscape.plotting.campaign import draw_left_out
         from echoscape.plotting.fixes import save_figure
@@ -286,29 +296,11 @@ def leave_one_out(
     if json:
         print_json(summary)
     else:
-        print_table(str(out), _left_out_rows(summary))
+        print_table(str(out), left_out_rows(summary))
     if figure:
         for path in save_figure(drawing, out):
             if not json:
                 print_line(path)
-
-
-def _left_out_rows(summary: "Mapping[str, Any]") -> dict[str, str]:
-    rows = {"poses": str(summary["poses"])}
-    for kind in ("obstructed", "in sight"):
-        rows[kind] = f"{summary[kind]['poses']} poses"
-        for name, error in summary[kind].items():
-            if name != "poses":
-                rows[f"{kind}, {name}"] = (
-                    f"{error['median']:.2f} m median, {error['p90']:.2f} m at 90 %, "
-                    f"{error['rms']:.2f} m rms"
-                )
-    learnt = summary["learnt"]
-    rows["learnt"] = (
-        f"{learnt['azimuth_std']:.3f} rad and {learnt['length_std']:.2f} m errors, "
-        f"{learnt['unshared_paths']:.1f} paths a pose that no other has"
-    )
-    return rows
 
 
 @app.command(name="signal-strength")

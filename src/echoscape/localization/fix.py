@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float, Int
 from echoscape.checks import InputError
 
 BIAS_COLUMNS = ("clock_bias", "clock_bias_std", "heading_bias", "heading_bias_std")
-"""What the echoes of all targets are off the map by, where it was estimated [s], [rad]."""
+"""What the echoes of all targets, or a user's own paths, are off the map by, where it was
+estimated [s], [rad]."""
 
 
 class FixStatus(enum.IntEnum):
@@ -60,6 +61,9 @@ class Fix(eqx.Module):
     learnt: dict[str, float] | None = eqx.field(default=None, kw_only=True)
     """What was learnt from all targets together, by name of the method's setting; None where
     nothing was.  Given to the method, a part of the targets gets the same fixes."""
+    own: dict[str, Float[np.ndarray, " target"]] | None = eqx.field(default=None, kw_only=True)
+    """What was estimated of each user's own clock [s] and heading [rad], by `BIAS_COLUMNS`; None
+    where nothing was."""
 
     @property
     def best(self) -> Float[np.ndarray, "target 3"]:
@@ -112,6 +116,7 @@ def fix_columns(fix: Fix, station: Sequence[str], method: str) -> dict[str, np.n
             for name in BIAS_COLUMNS
             if fix.learnt is not None and name in fix.learnt
         },
+        **{name: value[row] for name, value in (fix.own or {}).items()},
     }
 
 

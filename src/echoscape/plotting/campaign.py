@@ -38,7 +38,7 @@ def draw_left_out(
         mask = found.obstructed if found.obstructed.any() else ~found.obstructed
         kind = "obstructed poses" if found.obstructed.any() else "poses in sight"
         for (name, error), color in zip(
-            found.distances().items(), ("#0072B2", "#E69F00", "#999999"), strict=True
+            found.distances().items(), ("#0072B2", "#E69F00", "#999999"), strict=False
         ):
             values = np.sort(error[mask])
             share = np.arange(1, len(values) + 1) / max(len(values), 1)

@@ -12,7 +12,7 @@ import pytest
 from echoscape.channel_map import Extrapolated, fit_map
 from echoscape.checks import InputError
 from echoscape.cli import main
-from echoscape.cli.maps import _left_out_rows
+from echoscape.cli.left_out import left_out_rows
 from echoscape.estimation import PathEstimates
 from echoscape.localization import FixStatus, UserPaths, localize
 from echoscape.localization.user.cross_validation import is_obstructed, leave_one_out, summarize
@@ -176,7 +176,7 @@ def test_the_command_prints_and_draws(tmp_path, capsys):
     words += ["--figure", "--json", "--quiet"]
     assert main([str(word) for word in words]) == 0
     told = json.loads(capsys.readouterr().out)
-    rows = _left_out_rows(told)
+    rows = left_out_rows(told)
     for kind in ("obstructed", "in sight"):
         assert rows[f"{kind}, map"].startswith(f"{told[kind]['map']['median']:.2f} m median")
     assert told["obstructed"]["poses"] == 5

@@ -1,8 +1,9 @@
 """A campaign judged by itself: every pose is located from the reports of all others.
 
 For each pose a map is learnt without it, errors and all, and the pose is located from the angles
-and delays that the station measured.  Beside it stand two things one can do without a
-map: take the report that matches best, or take the shortest path for the straight line.
+and delays that the station measured; its own clock and heading may be unknown.  Beside it stand
+two things one can do without a map: take the report that matches best, or take the shortest path
+for the straight line.
 
 Takes `Reports` of one station.
 Gives `LeaveOneOutResult`: a `Fix`, and the truth.
@@ -19,9 +20,10 @@ from echoscape.channel_map.extrapolated.map import Errors, Extrapolated, Extrapo
 from echoscape.channel_map.fitting import fit_map, model_named
 from echoscape.channel_map.model import MapModel
 from echoscape.channel_map.station_reports import reports_of_station
-from echoscape.checks import InputError
+from echoscape.checks import InputError, unknown_name
 from echoscape.localization.fix import Fix, FixStatus
 from echoscape.localization.localize import localize
+from echoscape.localization.user.own_bias import UNKNOWNS
 from echoscape.localization.user.positioning import UserPaths, score_positions, spacing_of
 from echoscape.progress import Progress
 from echoscape.reports import Reports
@@ -42,14 +44,17 @@ class LeaveOneOutResult(eqx.Module):
     """Whether it has no direct path."""
     nearest: Float[np.ndarray, "pose 3"]
     """The other report that matches its paths best [m]."""
-    straight: Float[np.ndarray, "pose 3"]
-    """The end of its shortest path, taken for the straight line [m]."""
+    straight: Float[np.ndarray, "pose 3"] | None
+    """The end of its shortest path, taken for the straight line [m]; None if its clock is unknown,
+    so that no length is."""
     errors: Errors
     """The reports' own errors, as learnt from them."""
 
     def distances(self) -> dict[str, Float[np.ndarray, " pose"]]:
         """Measure the horizontal error of each method at each pose [m]."""
-        found = {"map": self.fix.best, "nearest report": self.nearest, "geometry": self.straight}
+        found = {"map": self.fix.best, "nearest report": self.nearest}
+        if self.straight is not None:
+            found["geometry"] = self.straight
         return {
             name: np.linalg.norm(position[:, :2] - self.position[:, :2], axis=1)
             for name, position in found.items()
@@ -62,6 +67,7 @@ def leave_one_out(
     station: str | None = None,
     model: MapModel | str = "extrapolated",
     use_arrival: bool = True,
+    unknown: tuple[str, ...] = (),
     seed: int = 0,
     progress: Progress | None = None,
 ) -> LeaveOneOutResult:
@@ -71,13 +77,19 @@ def leave_one_out(
         reports: Reports of one or several stations.
         station: Which station; may be left out if there is only one.
         model: Which map.
-        use_arrival: Whether the other reports' arrival angles count; the pose's own never do.
+        use_arrival: Whether the other reports' arrival angles count; the pose's own do only where
+            its heading is unknown.
+        unknown: What each pose does not know of itself, of `own_bias.UNKNOWNS`; the others do.
         seed: Seed of the fits.
         progress: Called with poses done and all poses.
 
     Raises:
-        InputError: There are fewer than three reports with a path.
+        InputError: There are fewer than three reports with a path, or no arrival azimuths that tell
+            a heading.
     """
+    for name in unknown:
+        if name not in UNKNOWNS:
+            raise unknown_name("unknown", name, UNKNOWNS)
     reports = reports_of_station(reports, station)
     if not use_arrival:
         reports = _without_arrival(reports)
@@ -101,6 +113,7 @@ def leave_one_out(
             azimuth_std=float(learnt.azimuth),
             length_std=float(learnt.length),
             unknown_paths=float(learnt.unshared),
+            unknown=unknown,  # pyright: ignore[reportArgumentType]
         )
         pose = reports[np.arange(count) == k]
         height = float(reports.position[k, 2])
@@ -122,7 +135,7 @@ def leave_one_out(
         position=np.asarray(reports.position, float),
         obstructed=is_obstructed(reports, errors),
         nearest=nearest,
-        straight=_straight(reports),
+        straight=None if "user-clock" in unknown else _straight(reports),
         errors=errors,
     )
 
@@ -150,7 +163,11 @@ def is_obstructed(reports: Reports, errors: Errors) -> Bool[np.ndarray, " report
 
 
 def summarize(found: LeaveOneOutResult) -> dict[str, Any]:
-    """Count and measure: median, 90th percentile and RMS of every method [m], by kind of pose."""
+    """Count and measure: median, 90th percentile and RMS of every method [m], by kind of pose.
+
+    The estimates of each pose's clock [s] and heading [rad] likewise: how far they are from what
+    the campaign states.
+    """
     summary: dict[str, Any] = {"poses": len(found.obstructed)}
     located = found.fix.status != FixStatus.NO_ECHO
     for kind, mask in (("obstructed", found.obstructed), ("in sight", ~found.obstructed)):
@@ -163,6 +180,13 @@ def summarize(found: LeaveOneOutResult) -> dict[str, Any]:
                 "p90": float(np.quantile(error, 0.9, method="higher")),
                 "rms": float(np.sqrt(np.mean(error**2))),
             }
+    for name, value in (found.fix.own or {}).items():
+        if not name.endswith("_std"):
+            off = np.abs(value[located])
+            summary[name] = {
+                "median": float(np.median(off)), "p90": float(np.quantile(off, 0.9)),
+                "rms": float(np.sqrt(np.mean(off**2))),
+            }  # fmt: skip
     summary["learnt"] = {
         "azimuth_std": float(found.errors.azimuth),
         "length_std": float(found.errors.length),

@@ -3,14 +3,15 @@
 A user of unknown position is found like a target, only simpler: each of its paths is one of the
 map's at the position, or one that the map does not know (a multi-Bernoulli likelihood).  Every cell
 of a grid as fine as the reports' spacing is scored, and the posterior over the grid is returned:
-its modes with their covariance and their share.
+its modes with their covariance and their share.  A clock or a heading that the user does not know
+is estimated with it (`own_bias`).
 
 Takes `PathEstimates` or `Reports` of users and a `ChannelMap`.
 Gives a `Batch` for `run`.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -34,20 +35,23 @@ from echoscape.localization.localizer import (
     only_map,
     station_map,
 )
+from echoscape.localization.user.own_bias import UNKNOWNS, OwnBias, score_with_bias
 from echoscape.reports import Reports
-from echoscape.units import wrap_angle
+from echoscape.units import delay_of, wrap_angle
 
 _MOST_CELLS = 60_000
+_CELLS_TOGETHER = 512
 _UNMEASURED = 2.5  # standard deviation of an angle that was not measured [rad]
 _MODES = 4  # modes of a posterior that are listed
+_MODE_REACH = 7.0  # cells about its peak that are one mode
 _LEAST_SHARE = 0.01  # of the posterior that a further mode holds
 
 
 class UserPaths(Localizer):
     """Locate users from their own paths' departure angles and lengths.
 
-    Arrival angles and powers are not used.  Lengths that are not given follow from the reports'
-    spacing.
+    Powers are not used, and arrival azimuths only where the heading is unknown.  Lengths that are
+    not given follow from the reports' spacing.
     """
 
     name: ClassVar[str] = "user-paths"
@@ -64,6 +68,9 @@ class UserPaths(Localizer):
     """Smallest standard deviation of a length [m]; smaller stated ones are raised to it."""
     unknown_paths: float = pydantic.Field(default=0.5, gt=0)
     """Expected number of paths that the map does not know."""
+    unknown: tuple[Literal["user-clock", "user-heading"], ...] = ()
+    """What each user does not know of itself: its clock, one length more on all its paths; its
+    heading, one angle more on all its arrival azimuths, which count then."""
     ambiguous_below: AmbiguousBelow = 0.9
     chunk: Chunk = 256
 
@@ -95,20 +102,24 @@ class UserPaths(Localizer):
                 "paths of users need the axes [user, path]; got an array of "
                 f"{np.ndim(measurements.length)} axes"
             )
+        if "user-heading" in self.unknown:
+            _refuse_without_arrivals(measurements)
         count = len(measurements.length)
         number = np.arange(count) if number is None else np.asarray(number)
 
         def search(paths: PathEstimates):
-            score = score_positions(paths, prepared.channel_map, prepared.position, self)
             measured = np.any(np.asarray(paths.valid), axis=1)
-            return _modes(prepared, score, measured, self.ambiguous_below)
+            found = score_own_bias(paths, prepared.channel_map, prepared.position, self)
+            modes = _modes(prepared, np.asarray(found.score), measured, self.ambiguous_below)
+            return *modes, _state_bias(prepared, modes[0], found, self.unknown)
 
         def conclude(found):
             starts = np.full(count, len(prepared.position))
-            position, covariance, value, share, status, valid = found
+            position, covariance, value, share, status, valid, bias = found
+            unmeasured = status == FixStatus.NO_ECHO
             return Fix(
                 number, position, covariance, value, share, np.where(valid, 1, 0), starts, status,
-                valid,
+                valid, own={n: np.where(unmeasured, np.nan, v) for n, v in bias.items()} or None,
             )  # fmt: skip
 
         return Batch(count, measurements, search, conclude)
@@ -138,10 +149,59 @@ def score_positions(
     method: UserPaths | None = None,
 ) -> Float[np.ndarray, "user cell"]:
     """Score positions for every user: log-likelihood, up to a constant of the user."""
-    method = method or UserPaths()
+    return np.asarray(score_own_bias(estimates, channel_map, position, method or UserPaths()).score)
+
+
+def score_own_bias(
+    estimates: PathEstimates,
+    channel_map: ChannelMap,
+    position: Float[np.ndarray, "cell 3"],
+    method: UserPaths,
+) -> OwnBias:
+    """Score positions for every user, with what the method says is unknown of them."""
     numbers = jnp.asarray((method.azimuth_std, method.length_std, method.unknown_paths), float)
     paths = jax.tree.map(jnp.asarray, estimates)
-    return np.asarray(_score(channel_map, jnp.asarray(position), paths, numbers))
+    count = len(position)  # filled up, so that grids of about one size are compiled once
+    index = np.minimum(np.arange(-(-count // _CELLS_TOGETHER) * _CELLS_TOGETHER), count - 1)
+    place = jnp.asarray(np.asarray(position)[index])
+    if method.unknown:
+        found = score_with_bias(channel_map, place, paths, numbers, method.unknown)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:, :count], found)
+    score = np.asarray(_score(channel_map, place, paths, numbers))[:, :count]
+    return OwnBias(score, *[np.zeros_like(score)] * 4)
+
+
+def _refuse_without_arrivals(estimates: PathEstimates) -> None:
+    known = np.asarray(estimates.valid)
+    std = estimates.arrival_azimuth_std
+    known = known & np.isfinite(np.inf if std is None else np.asarray(std))
+    if not known.any():
+        raise InputError(
+            "user-heading cannot be estimated: it is told by arrival azimuths at the users, and "
+            "these paths have none; leave user-heading out of what is unknown"
+        )
+
+
+def _state_bias(
+    grid: "_Grid", mode: Float[np.ndarray, "user mode 3"], found: OwnBias, unknown: tuple[str, ...]
+) -> dict[str, Float[np.ndarray, " user"]]:
+    """Average clock [s] and heading [rad] over each user's best mode, with their deviations."""
+    away = np.sum((grid.position[None, :, :2] - mode[:, :1, :2]) ** 2, axis=2)
+    near = away < (_MODE_REACH * grid.side) ** 2
+    log = np.where(near, found.score, -np.inf)
+    weight = np.exp(log - log.max(axis=1, keepdims=True))
+    weight /= weight.sum(axis=1, keepdims=True)
+    stated = {}
+    if UNKNOWNS[0] in unknown:
+        mean = np.sum(weight * found.clock, axis=1)
+        variance = np.sum(weight * (found.clock_variance + (found.clock - mean[:, None]) ** 2), 1)
+        stated |= {"clock_bias": delay_of(mean), "clock_bias_std": delay_of(np.sqrt(variance))}
+    if UNKNOWNS[1] in unknown:
+        mean = np.angle(np.sum(weight * np.exp(1j * found.heading), axis=1))
+        miss = wrap_angle(found.heading - mean[:, None])
+        variance = np.sum(weight * (found.heading_variance + miss**2), axis=1)
+        stated |= {"heading_bias": mean, "heading_bias_std": np.sqrt(variance)}
+    return stated
 
 
 def _grid(channel_map: ChannelMap, height: float, method: UserPaths) -> _Grid:
@@ -213,7 +273,7 @@ def _modes(
 ):
     """Find the modes of each user's posterior over the grid."""
     position, cell = grid.position, grid.side
-    count, width = len(measured), 7.0 * cell
+    count, width = len(measured), _MODE_REACH * cell
     mean = np.zeros((count, _MODES, 3)) + position.mean(axis=0)
     covariance, share = np.zeros((count, _MODES, 3, 3)), np.zeros((count, _MODES))
     value, valid = np.zeros((count, _MODES)), np.zeros((count, _MODES), bool)
