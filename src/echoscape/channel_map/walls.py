@@ -69,7 +69,7 @@ def find_walls(channel_map: ChannelMap) -> Walls:
     single &= np.nan_to_num(np.abs(plane.glide), nan=np.inf) < np.minimum(allowed, 2.0)
     bounce: list[list[np.ndarray]] = []
     planes: list[tuple[np.ndarray, float]] = []
-    report, point = _reported(channel_map)
+    report, point = reported_points(channel_map)
     for k in np.argsort(-np.bincount(point, minlength=len(points)), kind="stable"):
         user = np.asarray(channel_map.report_position, float)[report[point == k]]
         if not single[k] or len(user) < _FEWEST:
@@ -115,8 +115,17 @@ def find_walls(channel_map: ChannelMap) -> Walls:
     return Walls(start, end, low, high, count)
 
 
-def _reported(channel_map: VirtualAnchorMap):
-    """List reports and the points that they hold, or probably hold in maps without a state."""
+def reported_points(
+    channel_map: VirtualAnchorMap,
+) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
+    """List reports and the points that they hold, or probably hold in maps without a state.
+
+    Args:
+        channel_map: A map of virtual anchors.
+
+    Returns:
+        Index of the report and of the point, pair by pair.
+    """
     if channel_map.state is not None:
         return np.asarray(channel_map.state.report), np.asarray(channel_map.state.point)
     station = np.asarray(channel_map.station_position)[:2]

@@ -31,6 +31,7 @@ from echoscape.cli import (
     score,
     serve,
     store,
+    view,
 )
 from echoscape.cli.console import print_problem, print_warning
 from echoscape.cli.deprecated import current_words
@@ -73,6 +74,7 @@ app.command(image.image)
 app.command(score.score)
 app.command(store.app)
 app.command(serve.serve)
+app.command(view.view)
 app.command(methods.methods)
 app.command(doctor.doctor)
 

@@ -17,17 +17,27 @@ from echoscape.checks import InputError
 from echoscape.estimation import AnyArray
 from echoscape.reports.columns import Columns
 from echoscape.reports.files import read_table, write_table
-from echoscape.reports.schema import FIXES
+from echoscape.reports.schema import FIXES, Schema
 
 
 def read_fixes(path: str | Path) -> dict[str, np.ndarray]:
     """Read fixes as columns; empty numbers come as NaN, empty texts as "", no rank as 0."""
-    columns = Columns(read_table(path, FIXES), FIXES, str(path))
+    return read_results(path, FIXES)
+
+
+def read_results(path: str | Path, schema: Schema) -> dict[str, np.ndarray]:
+    """Read a table of results as columns; empty numbers come as NaN or 0, empty texts as "".
+
+    Args:
+        path: The file.
+        schema: Its kind.
+    """
+    columns = Columns(read_table(path, schema), schema, str(path))
     taken = {}
     for name in columns.table.column_names:
-        kind = FIXES[name].kind if name in FIXES.names else "further"
+        kind = schema[name].kind if name in schema.names else "further"
         if kind == "integer":
-            taken[name] = columns.integer(name, fill=None if FIXES[name].required else 0)
+            taken[name] = columns.integer(name, fill=None if schema[name].required else 0)
         elif kind == "number":
             taken[name] = columns.values(name)
         else:

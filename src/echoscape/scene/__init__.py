@@ -4,7 +4,12 @@ Takes a description written by a person, or what later stages learnt of the envi
 Gives a `Site`, the arrays that look at it, and `StaticPoints`.
 """
 
-from echoscape.scene.antenna import PlanarArray, dft_codebook, steering_vector
+from echoscape.scene.antenna import (
+    PlanarArray,
+    beam_direction,
+    dft_codebook,
+    steering_vector,
+)
 from echoscape.scene.direction import (
     angles_of,
     array_rotation,
@@ -40,6 +45,7 @@ __all__ = [
     "StaticPoints",
     "angles_of",
     "array_rotation",
+    "beam_direction",
     "compose",
     "concatenate",
     "dft_codebook",

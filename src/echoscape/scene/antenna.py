@@ -83,3 +83,22 @@ def dft_codebook(rows: int, columns: int) -> Complex[np.ndarray, "beam element"]
         return np.exp(2j * np.pi * np.outer(index, index) / n) / np.sqrt(n)
 
     return np.kron(one_way(rows), one_way(columns))
+
+
+def beam_direction(array: PlanarArray, beam: int) -> Float[np.ndarray, "3"]:
+    """Point where a beam of `dft_codebook` peaks, on the side that the array looks to.
+
+    Args:
+        array: The array.
+        beam: Number of the beam in the codebook.
+
+    Returns:
+        Unit vector in the site's axes; NaN for a beam that peaks at no direction [1].
+    """
+    row, column = divmod(beam, array.columns)
+    cycle = np.array([column / array.columns, row / array.rows])
+    cycle = np.where(cycle < 0.5, cycle, cycle - 1.0)
+    left, up = cycle / np.array([array.column_spacing, array.row_spacing])
+    ahead = 1.0 - left**2 - up**2
+    rotation = np.asarray(array_rotation(jnp.asarray(array.azimuth), jnp.asarray(array.tilt)))
+    return rotation @ np.array([np.sqrt(ahead) if ahead >= 0 else np.nan, left, up])
