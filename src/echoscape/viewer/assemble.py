@@ -7,6 +7,7 @@ Gives a `ViewerScene`, and what the maps predict at a place.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -25,7 +26,7 @@ from echoscape.viewer.echo_lines import echo_lines
 from echoscape.viewer.folded import fold
 from echoscape.viewer.scene import PlaceMark, ViewerScene, flat
 
-_PLACES = 150  # places of a page without a server
+_PLACES = 100  # places of a page without a server
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,8 @@ class Place:
         lines, exact = [], []
         for path in forecast.paths:
             station = np.asarray(self._maps[path.station].station_position, float)
-            ahead = np.asarray(unit_vector(path.departure_azimuth, path.departure_zenith))
+            angles = (path.departure_azimuth, path.departure_zenith)
+            ahead = np.asarray(unit_vector(*(jnp.asarray(angle) for angle in angles)))
             line, real = fold(station, ahead, float(length_of(path.delay)), position, self._walls)
             lines.append(flat(line, 2))
             exact.append(bool(real))

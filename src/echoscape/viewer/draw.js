@@ -209,7 +209,13 @@ function makeRenderer(canvas) {
 
 // A camera that goes round a place: angles [rad], distance [m], matrices by columns.
 function makeCamera() {
-  const camera = { at: [0, 0, 0], azimuth: -2.2, elevation: 0.75, distance: 100, fov: 0.7 };
+  const camera = { at: [0, 0, 0], azimuth: -2.2, elevation: 0.75, distance: 100, wide: 1, high: 1, shift: [0, 0] };
+  // The free part of the window [px]: its middle looks at the place, and it all is within the view.
+  camera.frame = (width, height, left, top, right, bottom) => {
+    camera.focal = Math.min(right - left, bottom - top) / 0.73;  // 40 degrees
+    [camera.wide, camera.high] = [2 * camera.focal / width, 2 * camera.focal / height];
+    camera.shift = [(left + right) / width - 1, 1 - (top + bottom) / height];
+  };
   camera.eye = () => {
     const c = Math.cos(camera.elevation), s = Math.sin(camera.elevation);
     const away = [c * Math.cos(camera.azimuth), c * Math.sin(camera.azimuth), s];
@@ -222,22 +228,21 @@ function makeCamera() {
     const up = [-Math.sin(e) * Math.cos(a), -Math.sin(e) * Math.sin(a), Math.cos(e)];
     return [right, up, back];
   };
-  camera.matrix = (aspect, reach) => {
+  camera.matrix = (reach) => {
     const [r, u, b] = camera.axes(), eye = camera.eye();
     const dot = (p, q) => p[0] * q[0] + p[1] * q[1] + p[2] * q[2];
-    const f = 1 / Math.tan(camera.fov / 2), near = Math.max(camera.distance * 0.02, 0.05);
+    const near = Math.max(camera.distance * 0.02, 0.05), { wide, high, shift: [x, y] } = camera;
     const far = camera.distance * 2 + reach * 3;
     const z = (far + near) / (near - far), w = 2 * far * near / (near - far);
-    const wide = aspect < 1 ? f : f / aspect, high = aspect < 1 ? f * aspect : f;
     const move = [-dot(r, eye), -dot(u, eye), -dot(b, eye)];
-    const column = (i) => [wide * r[i], high * u[i], z * b[i], -b[i]];
+    const column = (i) => [wide * r[i] - x * b[i], high * u[i] - y * b[i], z * b[i], -b[i]];
     return new Float32Array([...column(0), ...column(1), ...column(2),
-      wide * move[0], high * move[1], z * move[2] + w, -move[2]]);
+      wide * move[0] - x * move[2], high * move[1] - y * move[2], z * move[2] + w, -move[2]]);
   };
-  camera.ray = (x, y, aspect) => {  // x, y from -1 to 1
-    const [r, u, b] = camera.axes(), t = Math.tan(camera.fov / 2);
-    const wide = aspect < 1 ? t : t * aspect, high = aspect < 1 ? t / aspect : t;
-    return [0, 1, 2].map((i) => x * wide * r[i] + y * high * u[i] - b[i]);
+  camera.ray = (x, y) => {  // x, y from -1 to 1
+    const [r, u, b] = camera.axes();
+    const [p, q] = [(x - camera.shift[0]) / camera.wide, (y - camera.shift[1]) / camera.high];
+    return [0, 1, 2].map((i) => p * r[i] + q * u[i] - b[i]);
   };
   return camera;
 }

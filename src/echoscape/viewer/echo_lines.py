@@ -44,7 +44,7 @@ def echo_lines(
             predicted[target] = place(where[target])
         legs = [_leg(predicted[target], station) for station in ends]
         for i in np.flatnonzero(np.asarray(echoes.estimates.valid)[k]):
-            found.append(_line(echoes, k, i, ends[1], legs))
+            found.append(_line(echoes, k, int(i), ends[1], legs))
     return tuple(found)
 
 

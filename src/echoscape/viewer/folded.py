@@ -66,7 +66,7 @@ def _planes_met(station, direction, length, mesh: Mesh, tree: BoxTree):
         normal = np.cross(b - a, c - a)
         normal /= np.linalg.norm(normal)
         start = start + away * ahead
-        met.append((start, normal))
+        met.append((a, normal))
         ahead = ahead - 2 * (ahead @ normal) * normal
         start, left = start + 1e-3 * ahead, left - away
     return met

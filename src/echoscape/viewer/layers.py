@@ -170,7 +170,7 @@ def wall_marks(channel_map: ChannelMap) -> tuple[WallMark, ...]:
 
 
 def fix_marks(columns: Mapping[str, np.ndarray]) -> tuple[FixMark, ...]:
-    """Draw fixes; those without a place are left out.
+    """Draw fixes; those without a place, or whose place has no meaning, are left out.
 
     Args:
         columns: Columns of fixes.
@@ -184,7 +184,7 @@ def fix_marks(columns: Mapping[str, np.ndarray]) -> tuple[FixMark, ...]:
             int(columns["target"][k]), int(rank[k]), str(columns["status"][k]), flat(place[k]),
             flat(axes[k]), _number(probability[k]),
         )
-        for k in np.flatnonzero(np.isfinite(place).all(axis=1))
+        for k in np.flatnonzero(np.isfinite(place).all(axis=1) & (columns["status"] != "no_echo"))
     )  # fmt: skip
 
 

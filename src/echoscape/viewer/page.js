@@ -36,7 +36,10 @@
     const [wide, high] = [Math.round(innerWidth * dpr), Math.round(innerHeight * dpr)];
     if (canvas.width !== wide || canvas.height !== high) { canvas.width = wide; canvas.height = high; }
     const eye = camera.eye();
-    view = { matrix: camera.matrix(wide / high, reach), dpr, eye, ...look() };
+    const box = $("panel").getBoundingClientRect(), below = innerWidth <= 640;
+    camera.frame(innerWidth, innerHeight, 0, below ? 60 : 0,
+      below || $("panel").classList.contains("folded") ? innerWidth : box.left, below ? box.top : innerHeight);
+    view = { matrix: camera.matrix(reach), dpr, eye, ...look() };
     renderer.render(view, [...layers.filter((l) => l.on).flatMap((l) => l.items), ...state.extra]);
     for (const { mark, place } of labels) {
       const p = project(place);
@@ -44,7 +47,7 @@
       if (p) { mark.style.left = `${p[0]}px`; mark.style.top = `${p[1]}px`; }
     }
     $("north").querySelector("g").setAttribute("transform", `rotate(${(camera.azimuth * 180 / Math.PI + 90)})`);
-    const metre = innerHeight / (2 * camera.distance * Math.tan(camera.fov / 2)) * (innerWidth < innerHeight ? innerWidth / innerHeight : 1);
+    const metre = camera.focal / camera.distance;
     const whole = 10 ** Math.floor(Math.log10(110 / metre)), round = [5, 2, 1].find((k) => k * whole * metre <= 110) * whole;
     $("scale").firstElementChild.textContent = round >= 1000 ? `${round / 1000} km` : `${short(round)} m`;
     $("scale").lastElementChild.style.width = `${round * metre}px`;
@@ -90,15 +93,22 @@
     const rows = spot.rows;
     if (!forecast) return table(box.querySelector("table"), rows);
     const { paths, beams, position, distance } = forecast.forecast;
-    box.querySelector("p").textContent = `Predicted at ${placeText(position)}, ${short(distance)} m from the nearest report` +
+    const bound = rows.find(([name]) => name === "smallest error");
+    box.querySelector("p").textContent = `${bound ? `Bound: ${bound[1]}. ` : ""}Predicted at ${placeText(position)}, ${short(distance)} m from the nearest report` +
       (beams.length ? `; best beam ${beams.map((b) => `${b.beam} of ${b.station} (${short(decibel(b.power))} dB)`)[0]}.` : ".");
     if (!paths.length) return table(box.querySelector("table"), [["paths", "none: the map predicts an outage"]]);
     table(box.querySelector("table"), [["station", "dB", "ns", "azimuth", "prob."], ...paths.slice(0, 14).map((p) =>
       [p.station, decibel(p.power)?.toFixed(1) ?? "none", (p.delay * 1e9).toFixed(1), `${(p.departure_azimuth * 180 / Math.PI).toFixed(1)}°`, p.probability.toFixed(2)])], true);
   }
 
+  function boundAt([x, y]) {
+    const { position, value, step } = scene.bound;
+    const i = value.findIndex((_, k) => Math.abs(position[3 * k] - x) <= step / 2 && Math.abs(position[3 * k + 1] - y) <= step / 2);
+    return i < 0 ? "not computed here" : value[i] === null ? "not bounded" : `${short(value[i])} m rms`;
+  }
   async function predict(place) {
-    const spot = { place, title: "Place", rows: [["place", placeText(place)]] };
+    const spot = { place, title: "Place", rows: [["place", placeText(place)]], note: "" };
+    if (scene.bound) spot.rows.push(["smallest error", boundAt(place)]);
     choose(spot, null);
     if (scene.live) {
       const mine = state.spot;
@@ -131,7 +141,7 @@
       }
     }
     if (best) return choose(best, null);
-    const ray = camera.ray(2 * x / innerWidth - 1, 1 - 2 * y / innerHeight, innerWidth / innerHeight);
+    const ray = camera.ray(2 * x / innerWidth - 1, 1 - 2 * y / innerHeight);
     const eye = camera.eye().map((v, i) => v + middle[i]), t = (scene.ground - eye[2]) / ray[2];
     const place = ray.map((v, i) => +(eye[i] + t * v).toFixed(2));
     const near = place.every((v, i) => i === 2 || (v > scene.lower[i] - reach && v < scene.upper[i] + reach));
@@ -223,15 +233,11 @@
   // ---- camera
   function fit() {
     camera.at = [0, 0, 0];
-    camera.distance = 0.56 * Math.hypot(scene.upper[0] - scene.lower[0], scene.upper[1] - scene.lower[1], 5) / Math.tan(camera.fov / 2);
-    const panel = innerWidth > 640 && !$("panel").classList.contains("folded") ? 330 : 0;
-    if (panel && innerWidth > innerHeight) move(panel / 2, 0);
-    else if (innerWidth <= 640) move(0, innerHeight * 0.18);
+    camera.distance = 1.3 * Math.hypot(scene.upper[0] - scene.lower[0], scene.upper[1] - scene.lower[1], 5);
     draw();
   }
   function move(dx, dy) {  // what lies in the middle follows the finger
-    const [right, up] = camera.axes(), short_ = Math.min(innerWidth, innerHeight);
-    const metre = 2 * camera.distance * Math.tan(camera.fov / 2) / short_;
+    const [right, up] = camera.axes(), metre = camera.distance / camera.focal;
     const ahead = [up[0], up[1], 0], size = Math.hypot(...ahead);
     const flat_ = size > 0.3 ? ahead.map((v) => v / size) : up;
     camera.at = camera.at.map((v, i) => v + metre * (dx * right[i] + dy * flat_[i]));
@@ -284,7 +290,7 @@
 
   // ---- keys and theme
   function setTheme(dark) { state.dark = dark; root.classList.toggle("dark", dark); layers.forEach(rebuild); choose(state.spot, state.forecast); }
-  const foldPanel = () => $("panel").classList.toggle("folded");
+  const foldPanel = () => { $("panel").classList.toggle("folded"); draw(); };
   $("theme").onclick = () => setTheme(!state.dark);
   $("fold").onclick = foldPanel;
   const step = () => (last - first) / 100;
@@ -320,5 +326,5 @@
   layers.forEach(rebuild);
   if (last > first) setTime(last);
   fit();
-  window.echoscape = { scene, layers, state, camera, project, draw };  // for tests and for the curious
+  window.echoscape = { scene, layers, state, camera, project, renderer, frame };  // for tests and for the curious
 })();

@@ -12,20 +12,23 @@ import gzip
 import http.server
 import json
 import threading
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+from jaxtyping import Float
 
 from echoscape.checks import InputError
-from echoscape.viewer.assemble import Place
 from echoscape.viewer.page import page_of
-from echoscape.viewer.scene import ViewerScene, to_json
+from echoscape.viewer.scene import PlaceMark, ViewerScene, to_json
 
+Answerer = Callable[[Float[np.ndarray, "3"]], PlaceMark]
+"""Says what is predicted at a place [m], as `Place` does."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def make_server(
-    scene: ViewerScene, place: Place | None, host: str = "127.0.0.1", port: int = 0
+    scene: ViewerScene, place: Answerer | None, host: str = "127.0.0.1", port: int = 0
 ) -> http.server.ThreadingHTTPServer:
     """Listen; call ``serve_forever`` to answer.
 
@@ -62,7 +65,7 @@ def make_server(
                 return self._predict(place, parse_qs(url.query))
             return self._say(404, "application/json", _problem("there is nothing at this address"))
 
-        def _predict(self, place: Place, query: dict[str, list[str]]) -> None:
+        def _predict(self, place: Answerer, query: dict[str, list[str]]) -> None:
             try:
                 position = np.array([float(query[axis][0]) for axis in "xyz"])
                 with asking:

@@ -20,10 +20,10 @@ const inUnit = (value, unit) => value === null || value === undefined ? "none" :
 const decibel = (power) => power > 0 ? 10 * Math.log10(power) : null;
 const places = (flat) => Array.from({ length: flat.length / 3 }, (_, i) => flat.slice(3 * i, 3 * i + 3));
 
-function spanOf(values) {  // without the outermost hundredth at either end
+function spanOf(values) {  // without the outermost fiftieth at either end
   const known = values.filter((v) => v !== null).sort((a, b) => a - b);
   if (!known.length) return [0, 1];
-  const low = known[Math.floor(0.01 * (known.length - 1))], high = known[Math.ceil(0.99 * (known.length - 1))];
+  const low = known[Math.floor(0.02 * (known.length - 1))], high = known[Math.ceil(0.98 * (known.length - 1))];
   return low < high ? [low, high] : [low - 0.5, low + 0.5];
 }
 
@@ -81,14 +81,13 @@ function makeLayers(scene, renderer, origin) {
   }
   if (scene.bound) {
     const [low, high] = spanOf(scene.bound.value), { position, value, step } = scene.bound;
-    add("Bound of the error", value.length, { unit: "places", scale: [low, high, "m"], shape: "square", swatch: "#35b779",
-      spots: places(position).map((p, i) => ({ place: p, weight: 0.3, title: "Bound",
-        rows: [["place", placeText(p)], ["smallest error", inUnit(value[i], "m rms")]] })),
+    const share = (v) => Math.log(Math.max(v, 1e-9) / low) / Math.log(high / low);  // a bound is positive
+    add("Bound of the error", value.length, { unit: "places", scale: [low, high, "m"], note: "logarithmic; nothing drawn where unbounded", shape: "square", swatch: "#35b779",
       build() {
         const known = value.flatMap((v, i) => v === null ? [] : [i]);
         const at = known.flatMap((i) => [position[3 * i], position[3 * i + 1], position[3 * i + 2] - 1.2]);
         return [make.boxes(local(at), [step / 2, step / 2, 0.05],
-          colours(known.length, (k) => scaleColour((value[known[k]] - low) / (high - low))))];
+          colours(known.length, (k) => [...scaleColour(share(value[known[k]])), 170]))];
       } });
   }
   if (scene.reports) {
@@ -112,7 +111,7 @@ function makeLayers(scene, renderer, origin) {
         rows: [["place", placeText(p.position)], ["standard deviation", inUnit(p.std, "m")], ["gain", inUnit(p.gain, "dB m²")],
           ["listed at", `${p.region.length / 3} reports`]] })),
       build: () => [make.points(local(scene.points.flatMap((p) => p.position)),
-        colours(scene.points.length, (i) => rgb(hue(scene.points[i].kind))), { width: 9, square: 1, ring: 0.25 })] });
+        colours(scene.points.length, (i) => rgb(hue(scene.points[i].kind))), { width: 7, square: 1, ring: 0.25 })] });
   }
   if (scene.voxels) {
     const { position, occupancy, std, magnitude, edge } = scene.voxels, where = places(position);
