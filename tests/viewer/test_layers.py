@@ -80,7 +80,7 @@ def test_only_voxels_that_may_be_occupied_are_shown():
     marks = layers.voxel_marks(image)
     places = np.array(marks.position).reshape(-1, 3)
     assert len(places) == int(((image.occupancy >= 0.05) & ~image.unseen).sum())
-    centre = np.asarray(image.grid.centre_of(np.array([50]))  # index of (2, 2, 2))
+    centre = np.asarray(image.grid.centre_of(np.array([50])))  # (2, 2, 2)
     assert not np.any(np.all(np.abs(places - centre) < 0.01, axis=1))
     assert marks.std == [0.2] * len(places)
 

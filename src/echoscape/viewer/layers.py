@@ -66,11 +66,12 @@ def station_marks(
         arrays = dict(zip(site.station, site.array))
     marks = []
     for name, where in place.items():
-        array = arrays.get(name)
-        known = (None,) * 4
-        if array is not None:
+        mark = StationMark(name, flat(where), None, None, None, None)
+        if name in arrays:
+            array = arrays[name]
             known = (array.rows, array.columns, array.azimuth, array.tilt)
-        marks.append(StationMark(name, flat(where), *known))
+            mark = StationMark(name, mark.position, *known)
+        marks.append(mark)
     return tuple(marks)
 
 
