@@ -117,6 +117,7 @@ def test_gradients_match_finite_differences(street):
         assert jnp.isfinite(everywhere(spot)).all()
 
 
+@pytest.mark.filterwarnings("ignore::echoscape.reports.finding.GeometryWarning")  # wrong on purpose
 def test_one_report_in_ten_at_a_wrong_place_does_not_ruin_the_map():
     spoilt = fit_map(street_reports(200, wrong=0.1), NearestReports(reported_paths=6))
     place = users(200, seed=5, corner=(-36.0, -16.0), size=(52.0, 47.0))
@@ -168,6 +169,7 @@ def test_the_raster_finds_the_nearest_report(street):
     assert np.array_equal(ours, away.argmin(axis=1))
 
 
+@pytest.mark.filterwarnings("ignore::echoscape.reports.finding.GeometryWarning")  # wrong on purpose
 def test_stations_are_told_apart():
     reports = two_stations(street_reports(30))
     assert fit_map(reports, NearestReports(), station="tower").report_position.shape == (10, 3)

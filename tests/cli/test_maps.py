@@ -296,6 +296,23 @@ def test_relative_delays_are_refused_unless_stated(capsys, tmp_path):
     assert not (tmp_path / "map").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("map", "fit", "r.csv", "--model", "nearest-reports", "--out", "m"),
+        ("reports", "export", "r.csv", "--layout", "sionna", "--carrier", "28e9", "--out", "s.npz"),
+        ("reports", "check", "r.csv"),
+    ],
+)
+def test_every_command_that_reads_wrong_reports_says_so_once(capsys, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    write_reports(FAULTS["swapped"][0](make_reports(3, 20, 1.0), None), "r.csv")
+    code, _, err = run(capsys, *words)
+    assert code == 0
+    assert err.count("warning: ") == 1
+    assert "exchanged" in err
+
+
 def test_reports_without_any_path_give_no_map(capsys, here):
     reports = load_sample().reports
     silent = ~np.any(np.asarray(reports.estimates.valid), axis=1)

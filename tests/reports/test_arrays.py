@@ -9,11 +9,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from echoscape.channel_map import NearestReports, fit_map
+from echoscape.channel_map import NearestReports, fit_map, fit_maps
 from echoscape.checks import InputError
 from echoscape.propagation import Paths
-from echoscape.reports import Echoes, Observations, Reports, summarize_reports, write_reports
+from echoscape.reports import (
+    Echoes,
+    Observations,
+    Reports,
+    read_reports,
+    summarize_reports,
+    write_reports,
+)
 from echoscape.reports.echo_making import make_echoes
+from echoscape.reports.finding import GeometryWarning
 from echoscape.reports.table import echoes_from_table, reports_from_table
 from echoscape.units import SPEED_OF_LIGHT
 from tests.worlds.direct_paths import make_reports
@@ -71,6 +79,26 @@ def test_reports_of_a_script_warn_of_what_the_door_finds():
         })  # fmt: skip
     with pytest.warns(UserWarning, match="run clockwise from"):
         Reports.from_dataframe(mirrored.to_arrow())
+
+
+def test_a_file_of_wrong_reports_is_warned_of_once_from_reading_to_fitting(tmp_path):
+    good, file = make_reports(4, 12, 1.0), tmp_path / "reports.csv"
+    paths = dataclasses.replace(
+        good.estimates,
+        departure_azimuth=-good.estimates.departure_azimuth,
+        arrival_azimuth=-good.estimates.arrival_azimuth,
+    )
+    mirrored = dataclasses.replace(good, estimates=paths)
+    write_reports(mirrored, file)
+    with pytest.warns(GeometryWarning, match="run clockwise from") as told:
+        reports = read_reports(file)
+    assert [w.filename for w in told] == [__file__]
+    fit_map(reports, NearestReports())  # a warning would be an error here
+    fit_maps(reports[:8], NearestReports())
+    with pytest.warns(GeometryWarning, match="run clockwise from") as told:
+        fit_map(mirrored, NearestReports())  # these were never read
+    assert [w.filename for w in told] == [__file__]
+    fit_map(mirrored, NearestReports())
 
 
 def test_reports_of_arrays_hold_what_was_given():

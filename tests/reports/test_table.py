@@ -25,6 +25,9 @@ from echoscape.reports import (
 from echoscape.reports.schema import REPORTS
 from echoscape.reports.table import reports_from_table, table_from_reports
 
+# Paths drawn at random suit no positions, of which reports rightly warn.
+pytestmark = pytest.mark.filterwarnings("ignore::echoscape.reports.finding.GeometryWarning")
+
 
 def estimates(rng, valid, arrival=True, zero_std=False):
     shape = valid.shape

@@ -27,8 +27,10 @@ from echoscape.channel_map.scatterers.search import Scatterers
 from echoscape.channel_map.station_reports import canonical_order, reports_of_station
 from echoscape.channel_map.virtual_anchors.model import VirtualAnchors
 from echoscape.checks import InputError, unknown_name
+from echoscape.display import expect
 from echoscape.progress import Progress, within
 from echoscape.reports import Reports
+from echoscape.reports.geometry import warn_of_findings
 from echoscape.scene import StaticPoints
 
 MODELS: dict[str, type[MapModel]] = {
@@ -101,9 +103,27 @@ def fit_map(
         start: Static points to begin with, in the site's frame: of another map, of tracks, of an
             image, or of a site.
         progress: Called with what is done, how much there is, and the stage, where it takes long.
+
+    Warns:
+        GeometryWarning: Direct paths do not agree with the positions, and nobody said so yet.
     """
     if isinstance(model, str):
         model = model_named(model)
+    expect(reports, Reports, "a channel map")
+    warn_of_findings(reports)
+    return fit_judged(reports, model, station=station, key=key, start=start, progress=progress)
+
+
+def fit_judged(
+    reports: Reports,
+    model: MapModel | None = None,
+    *,
+    station: str | None = None,
+    key: PRNGKeyArray | None = None,
+    start: StaticPoints | None = None,
+    progress: Progress | None = None,
+) -> ChannelMap:
+    """Fit a map like `fit_map`, to reports whose geometry the caller has checked."""
     return (model or VirtualAnchors()).fit(
         canonical_order(reports_of_station(reports, station)),
         key=jax.random.key(0) if key is None else key,
@@ -142,9 +162,14 @@ def fit_maps(
         key: Random key of every fit.
         start: Static points to begin with.
         progress: Called with what is done, how much there is, and the station's name.
+
+    Warns:
+        GeometryWarning: As `fit_map` does.
     """
+    expect(reports, Reports, "fit_maps")
+    warn_of_findings(reports)
     return {
-        name: fit_map(
+        name: fit_judged(
             reports, model, station=name, key=key, start=start, progress=within(progress, name)
         )
         for name in stations_reported(reports)
@@ -182,7 +207,7 @@ def held_out_scores(
         if (mine & held).any() and (mine & ~held).any():
             rest = reports[~held]
             report = within(progress, f"{name}, scored")
-            fitted = fit_map(rest, model, station=name, key=key, progress=report)
+            fitted = fit_judged(rest, model, station=name, key=key, progress=report)
             found = evaluate(fitted, reports[held])
             scores[name] = dataclasses.asdict(found)
     return scores

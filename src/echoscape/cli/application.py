@@ -8,7 +8,8 @@ import contextlib
 import math
 import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 import cyclopts
 
@@ -103,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 around.enter_context(protecting(force))
                 if limit is not None:
                     around.enter_context(largest_input(limit))
+                around.enter_context(_sentences())
             result = app(
                 words, exit_on_error=False, print_error=False, result_action="return_value"
             )
@@ -117,6 +119,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _explain(error)
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
+    """Print what the library warns of reports as the commands print their own warnings."""
+    from echoscape.reports.finding import GeometryWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", GeometryWarning)
+        show = warnings.showwarning
+
+        def tell(message, category, *place, **more):
+            if issubclass(category, GeometryWarning):
+                print_warning(str(message))
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = tell
+        yield
 
 
 def _without(words: list[str], flag: str) -> tuple[bool, list[str]]:

@@ -120,11 +120,11 @@ def fit(
     from echoscape.channel_map import data_hash, fit_maps, save_maps
     from echoscape.channel_map.calibration import calibrate_stations
     from echoscape.channel_map.fitting import held_out_scores, model_settings
-    from echoscape.reports import read_reports
+    from echoscape.reports.table import load_reports
 
     check_map_folder(out)
     chosen = _read_model(model, set_)
-    learnt, bias = calibrate_stations(read_reports(reports, read_site(site)), _names(unknown))
+    learnt, bias = calibrate_stations(load_reports(reports, read_site(site)), _names(unknown))
     learnt = _checked(learnt, delays)
     calibration = {name: each.stated() for name, each in bias.items()}
     key = jax.random.key(seed)
@@ -170,6 +170,7 @@ def _checked(reports: "Reports", delays: str) -> "Reports":
                 f"{finding.sentence}; if all count from the line of sight, state --delays excess"
             )
         print_warning(finding.sentence)
+    reports.mark_judged()
     return reports
 
 

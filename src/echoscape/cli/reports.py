@@ -36,9 +36,10 @@ def check(file: Path, /, *, site: Path | None = None, json: Json = False) -> Non
         site: TOML file that places the stations where the reports do not.
         json: Print JSON for programs.
     """
-    from echoscape.reports import read_reports, summarize_reports
+    from echoscape.reports import summarize_reports
+    from echoscape.reports.table import load_reports
 
-    summary = summarize_reports(read_reports(file, read_site(site)))
+    summary = summarize_reports(load_reports(file, read_site(site)))
     if json:
         print_json(summary)
         return

@@ -1,11 +1,15 @@
 """What a check of reports found: a likely cause and its cure.
 
 Takes nothing.
-Gives `Cause` and `Finding`.
+Gives `Cause`, `Finding` and the category of their warnings.
 """
 
 import dataclasses
 import enum
+
+
+class GeometryWarning(UserWarning):
+    """Reports are possible, but probably wrong: the sentence of a `Finding`."""
 
 
 class Cause(enum.StrEnum):

@@ -21,7 +21,7 @@ import numpy as np
 
 from echoscape.reports.direction_cures import AS_STATED, Hypothesis, describe
 from echoscape.reports.direction_hypotheses import rank_hypotheses
-from echoscape.reports.finding import Cause, Finding
+from echoscape.reports.finding import Cause, Finding, GeometryWarning
 from echoscape.reports.first_arrivals import SURE
 from echoscape.reports.length_checks import (
     check_doubles,
@@ -66,9 +66,14 @@ def check_geometry(reports: Reports) -> tuple[Finding, ...]:
 
 
 def warn_of_findings(reports: Reports) -> Reports:
-    """Warn of what `check_geometry` finds, for whoever called our caller; give the reports."""
-    for finding in check_geometry(reports):
-        warnings.warn(finding.sentence, UserWarning, stacklevel=3)
+    """Warn of what `check_geometry` finds, for whoever called our caller; give the reports.
+
+    Reports are judged once: neither they nor parts of them are warned of again.
+    """
+    if not reports.judged:
+        for finding in check_geometry(reports):
+            warnings.warn(finding.sentence, GeometryWarning, stacklevel=3)
+        reports.mark_judged()
     return reports
 
 

@@ -4,6 +4,7 @@ Takes path estimates at known places; arrays or data frames of a script, checked
 Gives `Reports`, what channel maps learn from, held in host memory in double precision.
 """
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from echoscape.scene import Site
+
+
+_JUDGED: "weakref.WeakValueDictionary[int, Reports]" = weakref.WeakValueDictionary()
+"""Reports whose geometry was checked, while they live; no field, as it is no part of the data."""
 
 
 class Reports(PathSets):
@@ -59,6 +64,22 @@ class Reports(PathSets):
                 f"station_position must be one (x, y, z) [m] for each of the {len(self.station)} "
                 f"stations; got shape {np.shape(self.station_position)}"
             )
+
+    def __getitem__(self, index) -> "Reports":
+        """Take some reports, by a mask, a slice or numbers of rows; all stations stay."""
+        some = super().__getitem__(index)
+        if self.judged:
+            some.mark_judged()
+        return some
+
+    def mark_judged(self) -> None:
+        """Remember that the geometry was checked, so that nobody is told twice."""
+        _JUDGED[id(self)] = self
+
+    @property
+    def judged(self) -> bool:
+        """Whether the geometry of these reports was checked, and what it shows told."""
+        return _JUDGED.get(id(self)) is self
 
     @classmethod
     def from_arrays(
@@ -115,7 +136,7 @@ class Reports(PathSets):
             InputError: A value cannot be right; the message says how to repair it.
 
         Warns:
-            UserWarning: Direct paths do not agree with the positions; see `check_geometry`.
+            GeometryWarning: Direct paths do not agree with the positions; see `check_geometry`.
         """
         from echoscape.reports.geometry import warn_of_findings
         from echoscape.reports.table import reports_from_table
@@ -167,7 +188,7 @@ class Reports(PathSets):
             InputError: A value cannot be right; the message says how to repair it.
 
         Warns:
-            UserWarning: Direct paths do not agree with the positions; see `check_geometry`.
+            GeometryWarning: Direct paths do not agree with the positions; see `check_geometry`.
         """
         from echoscape.reports.geometry import warn_of_findings
         from echoscape.reports.table import reports_from_table

@@ -45,7 +45,17 @@ def read_reports(path: str | Path, site: Site | None = None) -> Reports:
     Raises:
         FileNotFoundError: There is no such file.
         InputError: The file or one of its values cannot be used; the message says how to repair it.
+
+    Warns:
+        GeometryWarning: Direct paths do not agree with the positions; see `check_geometry`.
     """
+    from echoscape.reports.geometry import warn_of_findings
+
+    return warn_of_findings(load_reports(path, site))
+
+
+def load_reports(path: str | Path, site: Site | None = None) -> Reports:
+    """Read reports like `read_reports`, and leave it to the caller to check their geometry."""
     return reports_from_table(read_table(path, REPORTS), site, str(path))
 
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from echoscape.files import open_npz
-from echoscape.reports import Reports, read_reports
+from echoscape.reports import Reports
+from echoscape.reports.table import load_reports
 
 
 class Sample(NamedTuple):
@@ -31,9 +32,9 @@ def load_sample() -> Sample:
     """Read the sample that the package carries."""
     folder = resources.files(__name__)
     with resources.as_file(folder / "reports.parquet") as path:
-        reports = read_reports(path)
+        reports = load_reports(path)
     with resources.as_file(folder / "targets.parquet") as path:
-        targets = read_reports(path)
+        targets = load_reports(path)
     with resources.as_file(folder / "scene.npz") as path, open_npz(path, "the sample") as file:
         scene = dict(file)
     return Sample(reports, targets, scene)

@@ -24,7 +24,7 @@ from echoscape.files import atomic_folder
 from echoscape.progress import Progress, silent
 from echoscape.reports.files import write_table
 from echoscape.reports.schema import REPORTS as REPORT_COLUMNS
-from echoscape.reports.table import read_reports, table_from_reports
+from echoscape.reports.table import load_reports, table_from_reports
 from echoscape.store.append import Added, add_reports
 from echoscape.store.database import Store
 from echoscape.store.query import find_reports
@@ -98,7 +98,7 @@ def import_reports(
         raise InputError(f"{folder} holds no station=NAME/day=DATE/*.parquet")
     new = repeated = 0
     for done, file in enumerate(files, 1):
-        reports, keys = read_reports(file), None
+        reports, keys = load_reports(file), None
         schema = pq.read_schema(file)
         if "key" in schema.names:
             table = pq.ParquetFile(file).read(columns=["report", "key"])

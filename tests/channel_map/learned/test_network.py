@@ -284,6 +284,7 @@ def test_what_was_not_measured_is_not_learnt():
     assert jnp.allclose(one(place).delay, other(place).delay, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::echoscape.reports.finding.GeometryWarning")  # wrong on purpose
 def test_a_station_is_chosen_by_name():
     reports = two_stations(street_reports(30))
     settings = Network(hidden=(8,), epochs=1, paths=8)

@@ -78,6 +78,7 @@ def test_a_path_is_scored_as_its_swaying_point_lets_angles_and_length_err_togeth
         np.testing.assert_allclose(found[user, other, slot], expected, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore::echoscape.reports.finding.GeometryWarning")  # wrong on purpose
 def test_reports_that_no_point_explains_are_refused():
     reports = reports_of(make_layout(0, users=20, targets=5), 20)
     early = np.zeros_like(reports.estimates.delay)

@@ -51,6 +51,7 @@ def test_anchors_are_few_and_hold_their_paths():
     assert sorted(anchor.reflection for anchor in anchors) == [-1, -1, -1, 1, 1, 1]
 
 
+@pytest.mark.filterwarnings("ignore::echoscape.reports.finding.GeometryWarning")  # wrong on purpose
 @pytest.mark.parametrize("options", [{"wrong": 0.1}, {"position_std": 1.0, "angle_std": 0.002}])
 def test_wrong_and_blurred_reports_do_not_ruin_the_map(options):
     channel_map = fit_map(street_reports(count=200, seed=5, **options), VirtualAnchors())

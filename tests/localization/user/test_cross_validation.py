@@ -163,6 +163,7 @@ def test_outages_have_a_status_and_too_few_reports_a_refusal():
         localize(reports.estimates, fit_map(reports, Extrapolated()), height=float("nan"))
 
 
+@pytest.mark.filterwarnings("ignore::echoscape.reports.finding.GeometryWarning")  # wrong on purpose
 def test_spacing_and_sight():
     assert spacing_of(room().position) == pytest.approx(0.5)
     reports = room(hide=False)

@@ -17,16 +17,18 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from echoscape.channel_map.extrapolated.map import Errors, Extrapolated, ExtrapolatedMap
-from echoscape.channel_map.fitting import fit_map, model_named
+from echoscape.channel_map.fitting import fit_judged, model_named
 from echoscape.channel_map.model import MapModel
 from echoscape.channel_map.station_reports import reports_of_station
 from echoscape.checks import InputError, unknown_name
+from echoscape.display import expect
 from echoscape.localization.fix import Fix, FixStatus
 from echoscape.localization.localize import localize
 from echoscape.localization.user.own_bias import UNKNOWNS
 from echoscape.localization.user.positioning import UserPaths, score_positions, spacing_of
 from echoscape.progress import Progress
 from echoscape.reports import Reports
+from echoscape.reports.geometry import warn_of_findings
 from echoscape.reports.importing.measured import direct_path_offsets
 from echoscape.units import wrap_angle
 
@@ -90,6 +92,8 @@ def leave_one_out(
     for name in unknown:
         if name not in UNKNOWNS:
             raise unknown_name("unknown", name, UNKNOWNS)
+    expect(reports, Reports, "leave_one_out")
+    warn_of_findings(reports)
     reports = reports_of_station(reports, station)
     if not use_arrival:
         reports = _without_arrival(reports)
@@ -104,11 +108,11 @@ def leave_one_out(
     fixes, nearest = [], np.zeros((count, 3))
     for k in range(count):
         others = reports[np.arange(count) != k]
-        carried = fit_map(others, settings)
+        carried = fit_judged(others, settings)
         assert isinstance(carried, ExtrapolatedMap)
         learnt, key = carried.errors, jax.random.key(seed)
         same = isinstance(model, Extrapolated)
-        found = carried if same else fit_map(others, model, key=key)
+        found = carried if same else fit_judged(others, model, key=key)
         method = UserPaths(
             azimuth_std=float(learnt.azimuth),
             length_std=float(learnt.length),
@@ -127,7 +131,7 @@ def leave_one_out(
         if progress is not None:
             progress(k + 1, count, "leaving one out")
     fix = jax.tree.map(lambda *leaves: np.concatenate(leaves), *fixes)
-    everything = fit_map(reports, settings)
+    everything = fit_judged(reports, settings)
     assert isinstance(everything, ExtrapolatedMap)
     errors = everything.errors
     return LeaveOneOutResult(

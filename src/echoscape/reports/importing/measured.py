@@ -37,7 +37,7 @@ def read_measured(
         InputError: Something is missing or cannot be right; the message says how to repair it.
 
     Warns:
-        UserWarning: Direct paths do not agree with the positions; see `check_geometry`.
+        GeometryWarning: Direct paths do not agree with the positions; see `check_geometry`.
     """
     options = ImportOptions(
         station=(station,) if station else (),

@@ -43,7 +43,7 @@ def reports_from_sionna(
         station: Names of the transmitters, ``tx-0`` and so on by default.
 
     Warns:
-        UserWarning: Direct paths do not agree with the positions; see `check_geometry`.
+        GeometryWarning: Direct paths do not agree with the positions; see `check_geometry`.
     """
     return warn_of_findings(reports_of_paths(paths, strongest, station))
 
