@@ -1,11 +1,13 @@
 """Columns of foreign names: units that a name leaves open, and what must not be guessed."""
 
+import re
+
 import numpy as np
 import pytest
 
 from echoscape.checks import InputError
 from echoscape.reports.geometry import check_geometry
-from echoscape.reports.importing.column_names import meaning
+from echoscape.reports.importing.column_names import meaning, parse_statements
 from echoscape.reports.importing.columns_to_rows import Choices, rows_of_columns
 from echoscape.reports.importing.path_rows import reports_from_rows
 from echoscape.units import SPEED_OF_LIGHT
@@ -118,3 +120,28 @@ def test_times_that_are_no_times_are_refused():
         read(time=times)
     times = np.array([f"2026-03-01T12:00:0{k}Z" for k in range(4)], dtype=object)
     assert np.allclose(np.diff(read(time=times)[0].time), 1.0)
+
+
+@pytest.mark.parametrize("name", ["delay_ns", "rx_x", "gain_db", "aod_zen"])
+@pytest.mark.parametrize("mark", [9999.0, -999.0, 99999.9, 2.0**31 - 1, -32767.0, 1e10])
+def test_marks_of_unknown_values_are_no_values(name, mark):
+    given = columns(delay=None, delay_ns=1e9 * LENGTH / SPEED_OF_LIGHT)[name].astype(float)
+    given[2] = mark
+    more = {"delay": None, "delay_ns": 1e9 * LENGTH / SPEED_OF_LIGHT, name: given}
+    with pytest.raises(InputError, match=f"'{name}' has .* in row 3, far above every other value"):
+        read(**more)
+
+
+def test_a_value_that_looks_like_a_mark_is_kept_where_it_is_stated():
+    given = 1e9 * LENGTH / SPEED_OF_LIGHT
+    given[1] = 9999.0
+    table = columns(delay=None, delay_ns=given)
+    with pytest.raises(InputError) as refusal:
+        rows_of_columns(table, Choices(), "list.csv")
+    stated = re.search("--column '(.*)'", str(refusal.value))
+    assert stated is not None
+    choices = Choices(parse_statements([stated[1]]))
+    rows, _ = rows_of_columns(table, choices, "list.csv")
+    assert np.isclose(rows.length[1], 9999e-9 * SPEED_OF_LIGHT)
+    labels = np.array([1, 2, 9999, 4])
+    assert len(read(pose=labels)[0].report) == 4  # any number names a pose

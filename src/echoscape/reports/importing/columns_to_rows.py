@@ -26,6 +26,19 @@ _LONGEST = 3e5  # a longer path is an error of units [m]
 _SHORTEST = 0.3  # paths that are all shorter have another unit [m]
 
 
+_LABELS = (
+    "pose",
+    "path",
+    "path_count",
+    "station",
+    "time",
+    "user",
+    "number",
+)  # any number is right there
+_MARKS = (*(2.0**bits - 1 for bits in (15, 16, 31, 32, 63)), 1e10, 1e20, 1e30, 1e38)
+_OUTSTANDING = 3.0  # a mark of unknown values is so many times as large as any value
+
+
 @dataclasses.dataclass(frozen=True)
 class Note:
     """What one quantity was taken from."""
@@ -85,7 +98,21 @@ class Columns:
         return found[0] if found else None
 
     def numbers(self, name: str) -> np.ndarray:
-        """Take a column of numbers, NaN where empty."""
+        """Take a column of numbers, NaN where empty; refuse marks of unknown values."""
+        found = self._numbers(name)
+        claim = self.claims.get(name)
+        known = claim is None or claim.stated or claim.quantity in _LABELS
+        mark = None if known else placeholder(found)
+        if mark is not None:
+            raise InputError(
+                f"{self.source}: column {name!r} has {mark:g} in row "
+                f"{int(np.argmax(found == mark)) + 1}, far above every other value, as files mark "
+                f"what is unknown; leave such cells empty, or, if it is true, state the column by "
+                f"--column '{name}={claim.quantity}{f':{claim.unit}' if claim.unit else ''}'"
+            )
+        return found
+
+    def _numbers(self, name: str) -> np.ndarray:
         values = self.values[name]
         if values.dtype.kind in "fiub":
             return values.astype(np.float64)
@@ -152,6 +179,24 @@ def rows_of_columns(
         length=length + blank,
         power=power,
     ), columns.notes
+
+
+def placeholder(values: np.ndarray) -> float | None:
+    """Find a number that marks unknown values: all nines or a limit of integers, and far off.
+
+    Args:
+        values: A column; NaN where empty.
+    """
+    size = np.abs(values[np.isfinite(values)])
+    if not len(size):
+        return None
+    top = float(size.max())
+    digits = f"{top:.10g}".rstrip("0").replace(".", "")
+    nines = len(digits) >= 3 and set(digits) == {"9"}
+    rest = size[size < top]
+    if not (nines or top in _MARKS) or not len(rest) or top < _OUTSTANDING * rest.max():
+        return None
+    return float(values[np.abs(values) == top][0])
 
 
 def _present(columns: Columns) -> np.ndarray:
