@@ -276,3 +276,19 @@ def test_gains_that_no_antenna_has_are_named():
     (finding,) = check_geometry(edit(room, power=paths.power / strongest))
     assert finding.cause is Cause.TOO_STRONG
     assert "exactly one" in finding.sentence
+
+
+@pytest.mark.parametrize(("turn", "late"), [(0.08, 0.0), (-0.08, 0.0), (0.0, 0.9), (0.0, -0.9)])
+def test_what_all_paths_share_is_found_within_wide_errors(turn, late):
+    reports = noisy(make_reports(11, 60, 1.0, 3), 2, 0.05, 0.3)
+    assert not check_geometry(reports)
+    paths = reports.estimates
+    shifted = edit(
+        reports,
+        departure_azimuth=wrap_angle(paths.departure_azimuth + turn),
+        delay=np.where(paths.valid, paths.delay + late / SPEED_OF_LIGHT, 0),
+    )
+    (found,) = check_geometry(shifted)
+    assert found.cause is (Cause.TURNED if turn else Cause.DELAY_OFFSET)
+    sign = -turn if turn else late
+    assert f"{'-' if sign < 0 else '+'}" in found.sentence

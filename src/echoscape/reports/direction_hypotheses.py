@@ -22,6 +22,8 @@ _TOLERANCES = (0.06, 0.2)
 good sounders first, poor ones only where that decides nothing [rad]."""
 _EXACT = 2e-3
 """The same of computed paths, of which all must be right [rad]."""
+_FAR_MORE = 2.0
+"""So many times as many direct paths within the widest tolerance show that errors are wide."""
 _WIDEST = 0.4
 """Wider stated errors do not widen it further [rad]."""
 _AHEAD = 3.0
@@ -70,6 +72,7 @@ def rank_hypotheses(line: StraightLine) -> tuple[Hypothesis | None, Mask]:
     for tolerance in _TOLERANCES:
         best, direct = _rank(line, line.direct_length, tolerance, turns=True)
         if best is not None:
+            direct = _widened(line, best, direct)
             late = _late(line, direct) if whole else None
             return (AS_STATED, late) if late is not None else (best, direct)
     if not (line.ends[1].azimuth_known & line.first).any():
@@ -79,6 +82,20 @@ def rank_hypotheses(line: StraightLine) -> tuple[Hypothesis | None, Mask]:
         if best is not None and _alike(line, direct):
             return best, direct
     return None, direct
+
+
+def _widened(line: StraightLine, best: Hypothesis, direct: Mask) -> Mask:
+    """Keep no mere slice of direct paths: where errors are wide, a narrow tolerance hides a turn.
+
+    Twice as many within the widest tolerance, and not only of a few reports, are that and no
+    single bounces near the line.
+    """
+    if best != AS_STATED:
+        return direct
+    again, wide = _rank(line, line.direct_length, _TOLERANCES[-1], turns=False)
+    count = int(wide.any(axis=1).sum())
+    more = count >= max(_FAR_MORE * direct.any(axis=1).sum(), _MOST_FIRST * len(wide))
+    return wide if again == AS_STATED and more else direct
 
 
 def _explain_all(line: StraightLine, use: Mask) -> tuple[Hypothesis | None, Mask]:

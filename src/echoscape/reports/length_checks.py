@@ -34,6 +34,8 @@ _STRONGEST = 2.4
 """A direct path of length d gains at most (this / d)^2: 20 dB of antennas at 100 MHz [m]."""
 _LOUD = 0.08
 """Powers above (this / d)^2 are rare: 0 dB of antennas at 300 MHz; amplitudes are beyond it [m]."""
+_MANY = 12
+"""From so many values on, their scatter is known well enough for standard errors."""
 _SEVERAL = 5
 """Fewer reports may all stand beside the station, where first paths are long by chance."""
 _SAME, _SHARE_SAME = 1e-9, 2e-3
@@ -107,8 +109,13 @@ def middle_and_scatter(values: np.ndarray) -> tuple[float, float]:
 
 
 def surely(scatter: float, count: int) -> float:
-    """Bound what a median of so many values may be though none is shared; few scatter less."""
-    return (1.0 + 24.0 / count) * scatter
+    """Bound what a median of so many values may be though none is shared; few scatter less.
+
+    Five standard errors of the median, where bounces among the direct paths cannot shift it more.
+    """
+    if count < _MANY:
+        return (1.0 + 24.0 / count) * scatter
+    return max(5 * 1.25 / math.sqrt(count), 0.5) * scatter
 
 
 def check_first_lengths(line: StraightLine) -> list[Finding]:
