@@ -54,6 +54,27 @@ def test_shuffled_reports_give_the_same_map(model, world):
         np.testing.assert_allclose(second, first, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("model", "world", "stages"),
+    [
+        (VirtualAnchors(cell=8.0), street_reports, ["points at", "users moved", "visibility"]),
+        (Scatterers(), single_bounces, ["scatterers", "adjusting"]),
+    ],
+    ids=lambda item: getattr(item, "name", ""),
+)
+def test_a_fit_tells_its_stages_and_how_far_each_is(model, world, stages):
+    reports = world(70, seed=3, angle_std=3e-3, delay_std=3e-10, position_std=0.3)
+    told = []
+    fit_map(reports, model, progress=lambda *words: told.append(words))
+    names = list(dict.fromkeys(name for _, _, name in told))
+    assert all(any(name.startswith(stage) for name in names) for stage in stages)
+    for name in names:
+        done = [done for done, total, each in told if each == name]
+        assert done == sorted(done)
+    assert all(0 <= done <= total for done, total, _ in told)
+    assert len(told) > 4
+
+
 def test_points_of_a_map_have_the_walls_of_the_world():
     found = fit_map(street_reports(80, seed=3), VirtualAnchors(cell=8.0))
     walls = mirror_walls(found.static_points())

@@ -62,6 +62,11 @@ def test_plain_lines_tell_stage_share_and_time_left():
     lines._start = start + 5
     lines(2, 10)
     assert lines.line(start + 9) == r"gr\x1bid: 20 %, 9 s, about 16 s left"
+    lines(6, 10, "half")  # a stage that begins in the middle has no pace yet
+    assert lines.line(start + 9) == "half: 60 %, 9 s"
+    lines._start = start + 5
+    lines(8, 10)
+    assert lines.line(start + 9) == "half: 80 %, 9 s, about 4 s left"
     lines(10, 10, "refining")
     assert lines.line(start + 9).startswith("refining: 100 %, 9 s, about 0 s left")
 

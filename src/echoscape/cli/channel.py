@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
-from echoscape.cli.console import Json, Seed, print_json, print_table, use_double_precision
+from echoscape.cli.console import (
+    Json,
+    Quiet,
+    Seed,
+    print_json,
+    print_table,
+    progress,
+    use_double_precision,
+)
 from echoscape.cli.options import Numbers, read_range, read_triple
 
 if TYPE_CHECKING:
@@ -34,6 +42,7 @@ def channel(
     station: Numbers | None = None,
     seed: Seed = 0,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make a channel of tracked anchors or traced paths, evolved exactly at any rate in between.
 
@@ -53,6 +62,7 @@ def channel(
             who never detected it [m].
         seed: Seed of everything random; same seed, same result.
         json: Print JSON for programs.
+        quiet: Show no progress.
     """
     use_double_precision()
     from echoscape.checks import InputError
@@ -86,9 +96,13 @@ def channel(
         )
     when = jnp.asarray(first + np.arange(count) / rate)
     change = Polarisation() if polarised else None
-    made = realize(rays, motion, when, carrier, *arrays, change, key=jax.random.key(seed))
-    user = np.asarray(jax.vmap(lambda t: move(motion, t)[0])(when))
-    write_channel(made, out, station=np.asarray(rays.station), user=user)
+    with progress(f"{count} samples of {len(rays.point)} paths, compiling", quiet) as tell:
+        made = jax.block_until_ready(
+            realize(rays, motion, when, carrier, *arrays, change, key=jax.random.key(seed))
+        )
+        tell(1, 2, "writing")
+        user = np.asarray(jax.vmap(lambda t: move(motion, t)[0])(when))
+        write_channel(made, out, station=np.asarray(rays.station), user=user)
     summary = {
         "samples": count,
         "paths": len(rays.point),

@@ -142,7 +142,7 @@ def progress(stage: str, quiet: bool = False) -> Iterator[Progress]:
 
             def report(done: float | int, total: float | int, stage: str | None = None) -> None:
                 if stage and stage != bar.tasks[0].description:
-                    bar.reset(task, total=total, description=stage)
+                    bar.reset(task, total=total, completed=done, description=stage)
                 bar.update(task, completed=done, total=total)
 
             yield report
@@ -159,7 +159,7 @@ class PlainLines:
 
     def __init__(self, stage: str):
         """Start with nothing done of `stage`."""
-        self._stage, self._done, self._total = stage, 0.0, 0.0
+        self._stage, self._done, self._total, self._from = stage, 0.0, 0.0, 0.0
         self._start = self._begin = time.monotonic()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -167,7 +167,7 @@ class PlainLines:
     def __call__(self, done: float | int, total: float | int, stage: str | None = None) -> None:
         """Take note of how far the work is."""
         if stage and stage != self._stage:
-            self._stage, self._start = stage, time.monotonic()
+            self._stage, self._start, self._from = stage, time.monotonic(), done
         self._done, self._total = done, total
 
     def __enter__(self) -> "PlainLines":
@@ -190,8 +190,10 @@ class PlainLines:
         if self._total:
             text += f"{100 * self._done / self._total:.0f} %, "
         text += f"{now - self._begin:.0f} s"
-        if self._total and self._done > 0:
-            left = (now - self._start) * max(self._total - self._done, 0.0) / self._done
+        made = self._done - self._from  # since this stage began, whose pace is measured
+        rest = max(self._total - self._done, 0.0)
+        if self._total and (made > 0 or rest == 0):
+            left = (now - self._start) * rest / made if rest else 0.0
             text += f", about {left:.0f} s left"
         return text
 

@@ -9,7 +9,15 @@ from typing import Annotated
 
 import cyclopts
 
-from echoscape.cli.console import Json, Seed, print_json, print_line, use_double_precision
+from echoscape.cli.console import (
+    Json,
+    Quiet,
+    Seed,
+    print_json,
+    print_line,
+    progress,
+    use_double_precision,
+)
 from echoscape.cli.options import check_deviations, check_table
 from echoscape.cli.reports import read_site
 from echoscape.cli.sample import sample
@@ -38,6 +46,7 @@ def make(
     site: Path | None = None,
     seed: Seed = 0,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Take the users of some reports as passive targets and make their echoes.
 
@@ -59,6 +68,7 @@ def make(
         site: TOML file that places the stations where the reports do not.
         seed: Seed of everything random.
         json: Print JSON for programs.
+        quiet: Show no progress.
     """
     use_double_precision()
     import jax
@@ -78,19 +88,23 @@ def make(
     budget = None if angle_std is not None else LinkBudget()
     if link_budget is not None:
         budget = LinkBudget.from_toml(link_budget)
-    made = make_echoes(
-        read_reports(targets, read_site(site)),
-        jax.random.key(seed),
-        budget=budget,
-        angle_std=angle_std,
-        delay_std=delay_std,
-        cross_section=cross_section,
-        carrier_frequency=carrier_frequency,
-        strongest=strongest,
-        missed=missed,
-        false=false,
-    )
-    write_echoes(made.echoes, out)
+    with progress("reading", quiet) as tell:
+        users = read_reports(targets, read_site(site))
+        tell(1, 3, "echoes of every pair of paths, compiling")
+        made = make_echoes(
+            users,
+            jax.random.key(seed),
+            budget=budget,
+            angle_std=angle_std,
+            delay_std=delay_std,
+            cross_section=cross_section,
+            carrier_frequency=carrier_frequency,
+            strongest=strongest,
+            missed=missed,
+            false=false,
+        )
+        tell(2, 3, "writing")
+        write_echoes(made.echoes, out)
     summary = {
         "targets": len(made.echoes.target),
         "targets_heard": int((made.echoes.estimates.valid.sum(axis=1) > 0).sum()),

@@ -124,8 +124,13 @@ def fit(
 
     check_map_folder(out)
     chosen = _read_model(model, set_)
-    learnt, bias = calibrate_stations(load_reports(reports, read_site(site)), _names(unknown))
-    learnt = _checked(learnt, delays)
+    names = _names(unknown)
+    with progress("reading", quiet) as report:
+        learnt = load_reports(reports, read_site(site))
+        report(1, 3, "calibrating" if names else "checking")
+        learnt, bias = calibrate_stations(learnt, names)
+        report(2, 3, "checking")
+        learnt = _checked(learnt, delays)
     calibration = {name: each.stated() for name, each in bias.items()}
     key = jax.random.key(seed)
     with progress("fitting", quiet) as report:
@@ -185,7 +190,13 @@ def _learnt_from(reports: "Reports", maps: "Mapping[str, ChannelMap]") -> "Itera
 
 @app.command
 def evaluate(
-    folder: Path, reports: Path, /, *, site: Path | None = None, json: Json = False
+    folder: Path,
+    reports: Path,
+    /,
+    *,
+    site: Path | None = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Score maps on reports that they were not learnt from.
 
@@ -194,6 +205,7 @@ def evaluate(
         reports: Held-out reports as .parquet or .csv.
         site: TOML file that places the stations where the reports do not.
         json: Print JSON for programs.
+        quiet: Show no progress.
     """
     use_double_precision()
     from echoscape.channel_map import load_maps
@@ -205,7 +217,11 @@ def evaluate(
     held_out = read_reports(reports, read_site(site))
     present = stations_reported(held_out)
     check_stations(maps, present, "reports", folder)
-    found = {name: score(maps[name], held_out) for name in present}
+    found = {}
+    with progress("scoring, compiling", quiet) as tell:
+        for done, name in enumerate(present):
+            tell(done, len(present), f"scoring {name}")
+            found[name] = score(maps[name], held_out)
     if json:
         import dataclasses
 

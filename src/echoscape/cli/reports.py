@@ -11,10 +11,12 @@ import cyclopts
 
 from echoscape.cli.console import (
     Json,
+    Quiet,
     print_json,
     print_line,
     print_table,
     print_warning,
+    progress,
     use_double_precision,
 )
 
@@ -28,18 +30,24 @@ app = cyclopts.App(
 
 
 @app.command
-def check(file: Path, /, *, site: Path | None = None, json: Json = False) -> None:
+def check(
+    file: Path, /, *, site: Path | None = None, json: Json = False, quiet: Quiet = False
+) -> None:
     """Read reports, refuse what cannot be used, and say what they hold.
 
     Args:
         file: Reports as .parquet or .csv.
         site: TOML file that places the stations where the reports do not.
         json: Print JSON for programs.
+        quiet: Show no progress.
     """
     from echoscape.reports import summarize_reports
     from echoscape.reports.table import load_reports
 
-    summary = summarize_reports(load_reports(file, read_site(site)))
+    with progress("reading", quiet) as tell:
+        reports = load_reports(file, read_site(site))
+        tell(1, 2, "checking")
+        summary = summarize_reports(reports)
     if json:
         print_json(summary)
         return
@@ -56,6 +64,7 @@ def convert(
     *,
     site: Path | None = None,
     strongest: Annotated[int, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1))] = 12,
+    quiet: Quiet = False,
 ) -> None:
     """Check reports and write them in another format, with all their columns.
 
@@ -64,14 +73,18 @@ def convert(
         destination: File to write, .parquet or .csv.
         site: TOML file that places the stations where the reports do not.
         strongest: How many paths of each user to take from a ray-traced table.
+        quiet: Show no progress.
     """
     from echoscape.reports import check_geometry
     from echoscape.reports.importing.convert import convert_reports
 
-    reports = convert_reports(source, destination, read_site(site), strongest)
+    with progress("converting", quiet) as tell:
+        reports = convert_reports(source, destination, read_site(site), strongest)
+        tell(1, 2, "checking")
+        findings = check_geometry(reports)
     count = int(reports.estimates.valid.sum())
     print_line(f"{destination}: {len(reports.report)} reports with {count} paths")
-    for finding in check_geometry(reports):
+    for finding in findings:
         print_warning(finding.sentence)
 
 
@@ -92,6 +105,7 @@ def import_foreign(
     length_std: float | None = None,
     clockwise: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Bring in the paths of a ray tracer, a channel sounder or a spreadsheet as reports.
 
@@ -111,6 +125,7 @@ def import_foreign(
         length_std: Standard deviation of every path's length [m]; not stated if not given.
         clockwise: The angles run clockwise from the headings.
         json: Print JSON for programs.
+        quiet: Show no progress.
     """
     from echoscape.reports import ImportOptions
 
@@ -118,7 +133,7 @@ def import_foreign(
         tuple(station or ()), strongest, angle_std, length_std, clockwise, transmit_power,
         tuple(column or ()),
     )  # fmt: skip
-    _import(source, out, layout, options, json)
+    _import(source, out, layout, options, json, quiet)
 
 
 @app.command
@@ -195,7 +210,12 @@ def import_measured(
 
 
 def _import(
-    source: Path, destination: Path, layout: str | None, options: "ImportOptions", json: bool
+    source: Path,
+    destination: Path,
+    layout: str | None,
+    options: "ImportOptions",
+    json: bool,
+    quiet: bool = False,
 ) -> None:
     from echoscape.cli.options import check_table, refuse_same
     from echoscape.reports import import_reports
@@ -203,10 +223,14 @@ def _import(
 
     refuse_same(source, destination)
     check_table(destination)
-    found = import_reports(source, layout, options)
-    write_imported(found, destination)
+    with progress("reading", quiet) as tell:
+        found = import_reports(source, layout, options)
+        tell(1, 3, "writing")
+        write_imported(found, destination)
+        tell(2, 3, "checking")
+        findings = found.findings()
     doubts = [f"{note.quantity}: {note.taken}" for note in found.notes if note.doubt]
-    warnings = [*doubts, *(finding.sentence for finding in found.findings())]
+    warnings = [*doubts, *(finding.sentence for finding in findings)]
     count = int(found.reports.estimates.valid.sum())
     if json:
         print_json({

@@ -116,12 +116,13 @@ def track(
         begin = seen.user_position[:1] if start_position is None else start_position[None]
         if start_position is not None or seen.user_known[0]:
             check_outdoors(tree, begin, mesh)
-    with progress(f"follow {len(seen.time)} instants", quiet):
+    with progress(f"follow {len(seen.time)} instants", quiet) as tell:
         import jax
 
         found = follow(
             seen, station_position, method, start=start_position, start_velocity=velocity,
             smooth=smooth, lag=lag, points=points, tree=tree, key=jax.random.key(seed),
+            progress=tell,
         )  # fmt: skip
     later = None if forecast is None else go_on(found, forecast)
     from echoscape.plotting.fixes import save_figure

@@ -158,6 +158,8 @@ def search_all(
         stage: Name for the progress.
     """
     parts = []
+    if progress is not None:
+        progress(0, count, f"{stage}, compiling" if stage else "compiling")
     for first in range(0, count, size):
         index = np.minimum(np.arange(first, first + size), count - 1)
         some = jax.tree.map(lambda leaf, index=index: np.asarray(leaf)[index], inputs)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from echoscape.checks import InputError
+from echoscape.progress import Progress, silent
 from echoscape.propagation.ray_cast import BoxTree
 from echoscape.reports import Observations
 from echoscape.scene import StaticPoints
@@ -47,6 +48,7 @@ def track(
     tree: BoxTree | None = None,
     key: PRNGKeyArray | None = None,
     settings: JointFilter | None = None,
+    progress: Progress | None = None,
 ) -> Tracks:
     """Follow the static points around a user, and the user with them.
 
@@ -68,6 +70,7 @@ def track(
         tree: Walls, for the first bounces of `BouncePoints`.
         key: Random key of filters with particles.
         settings: What `filter` is now.
+        progress: Called with the steps done, all steps, and the name of the step that begins.
 
     Raises:
         InputError: It is not known where the user starts, or is.
@@ -127,6 +130,8 @@ def track(
     seen = detections_of(observations)
     time = jnp.asarray(observations.time)
 
+    tell = progress or silent
+    tell(0, 3, f"filtering {len(observations.time)} instants, compiling")
     record = run_joint(
         seen, time, jnp.asarray(observations.user_position), jnp.asarray(observations.user_known),
         jnp.asarray(station, float), jnp.asarray(start, float),
@@ -138,6 +143,7 @@ def track(
         suspect = suspect_clock(record, seen, time, station, settings)
     record = jax.tree.map(np.asarray, record)
     if smooth and len(observations.time) > 1:
+        tell(1, 3, "smoothing")
         if lag is None:
             begin = np.r_[start, start_velocity]
             about = (observations.user_position, observations.user_known, station, begin)

@@ -37,6 +37,7 @@ from echoscape.channel_map.scatterers.search import points_of, read_bounces
 from echoscape.channel_map.storage import storable
 from echoscape.checks import InputError
 from echoscape.estimation import AnyArray
+from echoscape.progress import Progress, silent
 from echoscape.reports import Reports
 from echoscape.scene import StaticPoints
 
@@ -87,12 +88,13 @@ class ScattererNetwork(MapModel):
         Raises:
             InputError: No path inverts to a point.
         """
-        del progress
         self.refuse_start(start)
-        return _fit(reports, self.slots, self.steps, key)
+        return _fit(reports, self.slots, self.steps, key, progress or silent)
 
 
-def _fit(reports: Reports, slots: int, steps: int, key: PRNGKeyArray) -> ScattererNetworkMap:
+def _fit(
+    reports: Reports, slots: int, steps: int, key: PRNGKeyArray, progress: Progress
+) -> ScattererNetworkMap:
     origin = np.asarray(reports.station_position[0], dtype=float)
     paths, planar = read_bounces(reports, origin)
     points = points_of(paths)
@@ -109,6 +111,7 @@ def _fit(reports: Reports, slots: int, steps: int, key: PRNGKeyArray) -> Scatter
     data = _training_set(paths, place, (reports.position - middle) / size)
     free = _initial(points[np.asarray(chosen)], init)
     for number, (part, first, last) in enumerate(_STAGES):
+        progress(number, len(_STAGES), "training")
         errors = np.geomspace(first, last, max(round(part * steps), 1))
         free = _train(free, data, errors, planar, jax.random.fold_in(shuffle, number))
         if number + 1 < len(_STAGES):

@@ -33,6 +33,7 @@ from echoscape.channel_map.prior import PathPrior
 from echoscape.channel_map.storage import storable
 from echoscape.checks import InputError
 from echoscape.estimation import AnyArray
+from echoscape.progress import Progress, silent
 from echoscape.reports import Reports
 from echoscape.scene import PointKind, StaticPoints, isometry, rotation_matrix
 from echoscape.units import wrap_angle
@@ -102,12 +103,13 @@ class VirtualAnchorNetwork(MapModel):
         Raises:
             InputError: Too few paths have arrival angles.
         """
-        del progress
         self.refuse_start(start)
-        return _fit(reports, self.slots, self.steps, key)
+        return _fit(reports, self.slots, self.steps, key, progress or silent)
 
 
-def _fit(reports: Reports, slots: int, steps: int, key: PRNGKeyArray) -> VirtualAnchorNetworkMap:
+def _fit(
+    reports: Reports, slots: int, steps: int, key: PRNGKeyArray, progress: Progress
+) -> VirtualAnchorNetworkMap:
     paths, station = reports.estimates, reports.station_position[0]
     power = np.where(paths.valid, np.asarray(paths.power, float), 0.0)
     order = np.argsort(-power, axis=1)[:, :LISTED]
@@ -145,6 +147,7 @@ def _fit(reports: Reports, slots: int, steps: int, key: PRNGKeyArray) -> Virtual
     data = (small((reports.position - middle) / size), small(reports.position), small(image),
             jnp.asarray(valid))  # fmt: skip
     free = (small(rotation), small(shift), *first_layers(len(row), init))
+    progress(0, 1, f"training, {steps} steps")
     free, used = _train(free, fixed, data, steps, shuffle)
     rotation, shift, weights, biases = jax.tree.map(np.asarray, free)
     keep = np.asarray(used) > _FEWEST

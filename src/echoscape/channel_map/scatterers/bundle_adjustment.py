@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.linalg import splu
 
+from echoscape.progress import Progress, silent
 from echoscape.units import wrap_angle
 
 
@@ -95,7 +96,9 @@ def linearise(paths: Bounces, point, place, jitter, planar):
     return row, np.stack(_misses(paths, point, place, jitter), -1) * ([1, 0, 1] if planar else 1)
 
 
-def adjust(paths: Bounces, point, place, jitter, *, rounds, gate, planar) -> Adjusted:
+def adjust(
+    paths: Bounces, point, place, jitter, *, rounds, gate, planar, progress: Progress = silent
+) -> Adjusted:
     """Adjust scatterers and users' places together, jitters and followers along with them."""
     given = place * [1.0, 1.0, 0.0 if planar else 1.0]
     place, count = given.copy(), len(point)
@@ -106,6 +109,7 @@ def adjust(paths: Bounces, point, place, jitter, *, rounds, gate, planar) -> Adj
     owner = np.full(len(paths.report), -1)
     normal = None
     for turn in range(rounds):
+        progress(turn, rounds, "adjusting")
         here = place[paths.report]
         square = np.full((len(here), count), np.inf)
         for k in range(count):

@@ -9,7 +9,7 @@ Takes `Reports` of one station.
 Gives a `ScattererMap`.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -28,6 +28,7 @@ from echoscape.channel_map.scatterers.bundle_adjustment import (
 from echoscape.channel_map.scatterers.map import ScattererMap
 from echoscape.channel_map.station_reports import reports_of_station
 from echoscape.checks import InputError
+from echoscape.progress import Progress, silent
 from echoscape.reports import Reports
 from echoscape.scene import PointKind, StaticPoints, scatterer_position
 
@@ -64,21 +65,22 @@ class Scatterers(MapModel):
         Raises:
             InputError: No point explains enough paths.
         """
-        del progress
+        progress = progress or silent
         origin = np.asarray(reports.station_position[0], dtype=float)
         paths, planar = read_bounces(reports, origin)
         known = np.zeros((0, 3))
         if start is not None:
             standing = start[np.isin(start.kind, (PointKind.SCATTERER, PointKind.EDGE))]
             known = (scatterer_position(standing) - origin) * [1.0, 1.0, 0.0 if planar else 1.0]
-        points = _consensus(paths, self, planar, numpy_generator(key), known)
+        points = _consensus(paths, self, planar, numpy_generator(key), known, progress)
         if not len(points):
             raise InputError(
                 f"no point explains {self.min_paths} of the {len(paths.report)} paths as single "
                 "bounces; fit the model 'virtual-anchors', which knows walls"
             )
         place = np.asarray(reports.position - origin, dtype=float)
-        how = {"rounds": self.rounds, "gate": self.gate, "planar": planar}
+        how: dict[str, Any] = {"rounds": self.rounds, "gate": self.gate, "planar": planar}
+        how["progress"] = progress
         fitted = adjust(paths, points, place, self.position_jitter, **how)
         while True:
             gain, fluctuation, visibility, share = _strengths(paths, fitted, self)
@@ -208,7 +210,9 @@ def points_of(paths: Bounces) -> np.ndarray:
     return np.where(good[:, None], reach[:, None] * out, np.nan)
 
 
-def _consensus(paths: Bounces, model: Scatterers, planar, rng, known) -> np.ndarray:
+def _consensus(
+    paths: Bounces, model: Scatterers, planar, rng, known, progress: Progress
+) -> np.ndarray:
     """Take the point that most paths agree on, again and again; known points first."""
     start, gate = points_of(paths), model.gate**2
     free = np.ones(len(paths.report), dtype=bool)
@@ -239,6 +243,7 @@ def _consensus(paths: Bounces, model: Scatterers, planar, rng, known) -> np.ndar
                 found.append(point)
                 free[member] = False
                 new += 1
+                progress(int((~free).sum()), len(free), "scatterers")
         if not new:
             break
     return np.array(found).reshape(-1, 3)

@@ -31,6 +31,7 @@ from echoscape.channel_map.virtual_anchors.search import (
 from echoscape.channel_map.virtual_anchors.table import tabulate
 from echoscape.channel_map.virtual_anchors.unfolded import UnfoldedPaths, unfold
 from echoscape.channel_map.visibility import learn_visibility, visibility_raster
+from echoscape.progress import Progress, silent, within
 from echoscape.scene import StaticPoints, image_of_station, translate
 
 _SHORTER = 0.1
@@ -73,22 +74,25 @@ class VirtualAnchors(MapModel):
 
     def fit(self, reports, *, key, start=None, progress=None) -> VirtualAnchorMap:
         """Reconstruct static points and their visibility from reports."""
-        del progress
+        progress = progress or silent
         origin = np.asarray(reports.station_position[0], dtype=float)
         place = np.asarray(reports.position - origin, dtype=float)
         known = None if start is None else translate(start, origin)
-        paths, anchors, free = self._search(reports, place, key, known)
+        paths, anchors, free = self._search(reports, place, key, known, progress)
         if np.median(reports.position_std) > 0 and anchors:
             # The points place the users better than they were reported: search again from there.
             place = _relocate(reports, place, paths, anchors)
             better = eqx.tree_at(
                 lambda r: r.position_std, reports, _RELOCATED * reports.position_std
             )
-            paths, anchors, free = self._search(better, place, key, known)
+            paths, anchors, free = self._search(
+                better, place, key, known, within(progress, "users moved")
+            )
         wrong = _wrong_reports(paths, free, len(place))
         free = free & ~wrong[paths.report]
         points, error, rank = tabulate(paths, anchors, free, origin, reports.time)
         trusted = ~wrong
+        progress(0, 1, "visibility, compiling")
         source = np.asarray(image_of_station(points, origin))[:, :2] - origin[:2]
         surveyed = place[trusted, :2], rank[trusted], source
         visibility = learn_visibility(*surveyed, self.reported_paths, self.neighbours)
@@ -100,6 +104,7 @@ class VirtualAnchors(MapModel):
             slots=self.slots,
             neighbours=self.neighbours,
         )
+        progress(1, 1, "visibility")
         return VirtualAnchorMap(
             points=points,
             error=error,
@@ -130,14 +135,16 @@ class VirtualAnchors(MapModel):
             neighbours=self.neighbours, slots=self.slots, margin=self.margin,
         )  # fmt: skip
 
-    def _search(self, reports, place, key, known: StaticPoints | None):
+    def _search(self, reports, place, key, known: StaticPoints | None, progress: Progress):
         """Search with the smallest model error that explains enough, or with larger ones that say
         the same much shorter: where edges jitter by more, each falls apart into many.
         """
         found, shortest = [], None
         for error in self.model_errors:
             paths = unfold(reports, place, error)
-            anchors, free = find_points(paths, numpy_generator(key), self.min_paths, known)
+            anchors, free = find_points(
+                paths, numpy_generator(key), self.min_paths, known, progress
+            )
             found.append((1.0 - free.mean() - _WORTH * len(found), paths, anchors, free))
             if 1.0 - free.mean() < self.min_explained and shortest is None:
                 continue

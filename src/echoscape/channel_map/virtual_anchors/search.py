@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 
 from echoscape.channel_map.virtual_anchors.unfolded import UnfoldedPaths
+from echoscape.progress import Progress, silent
 from echoscape.scene import PointKind, StaticPoints
 
 _GATE = 3.5
@@ -137,6 +138,7 @@ def find_points(
     rng: np.random.Generator,
     least: int = 3,
     start: StaticPoints | None = None,
+    progress: Progress = silent,
 ) -> tuple[list[FittedPoint], np.ndarray]:
     """Find points until no proposal explains `least` paths.
 
@@ -145,6 +147,7 @@ def find_points(
         rng: Draws seeds.
         least: Fewest paths that make a point.
         start: Points known before, in the station's frame: one path confirms each.
+        progress: Called with the paths explained and all paths.
 
     Returns:
         The points, and which paths none explains.
@@ -178,6 +181,7 @@ def find_points(
                 anchors.append(anchor)
                 free[anchor.member] = False
                 found += 1
+                progress(int((~free).sum()), len(free), f"points at {paths.model_error:g} m")
         if found == 0 and every:
             break
     return anchors, free

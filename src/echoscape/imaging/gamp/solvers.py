@@ -34,9 +34,8 @@ class IgnoreOcclusion(GridSolver):
 
     def solve(self, problem: Problem, progress: Progress | None = None) -> Solution:
         """Solve a problem."""
-        del progress
         settings = gamp_settings(problem, mask_model=MaskModel.KNOWN, iterations=self.iterations)
-        return _solve_with(problem, settings, problem.fully_visible(alike=True))
+        return _solve_with(problem, settings, problem.fully_visible(alike=True), progress)
 
 
 class KnownMask(GridSolver):
@@ -51,10 +50,9 @@ class KnownMask(GridSolver):
 
     def solve(self, problem: Problem, progress: Progress | None = None) -> Solution:
         """Solve a problem."""
-        del progress
         settings = gamp_settings(problem, mask_model=MaskModel.KNOWN, iterations=self.iterations)
         mask = problem.mask_of(jnp.asarray(self.user), jnp.asarray(self.station))
-        return _solve_with(problem, settings, mask)
+        return _solve_with(problem, settings, mask, progress)
 
 
 class UnstructuredMask(GridSolver):
@@ -65,11 +63,10 @@ class UnstructuredMask(GridSolver):
 
     def solve(self, problem: Problem, progress: Progress | None = None) -> Solution:
         """Solve a problem."""
-        del progress
         settings = gamp_settings(
             problem, mask_model=MaskModel.UNSTRUCTURED, iterations=self.iterations
         )
-        return _solve_with(problem, settings, problem.fully_visible(alike=True))
+        return _solve_with(problem, settings, problem.fully_visible(alike=True), progress)
 
 
 class OcclusionAwareGamp(GridSolver):
@@ -83,7 +80,6 @@ class OcclusionAwareGamp(GridSolver):
 
     def solve(self, problem: Problem, progress: Progress | None = None) -> Solution:
         """Solve a problem."""
-        del progress
         settings = gamp_settings(
             problem,
             mask_model=MaskModel.GEOMETRIC,
@@ -91,7 +87,7 @@ class OcclusionAwareGamp(GridSolver):
             threshold=self.threshold,
             first_update=5.0,
         )
-        return _solve_with(problem, settings, problem.fully_visible(alike=True))
+        return _solve_with(problem, settings, problem.fully_visible(alike=True), progress)
 
 
 def gamp_settings(problem: Problem, *, iterations: int, **changes) -> GampSettings:
@@ -153,7 +149,11 @@ def status_of(outcome: Outcome, settings_limit: int) -> ImageStatus:
     return ImageStatus.CONVERGED
 
 
-def _solve_with(problem: Problem, settings: GampSettings, mask: Mask) -> Solution:
+def _solve_with(
+    problem: Problem, settings: GampSettings, mask: Mask, progress: Progress | None
+) -> Solution:
+    if progress is not None:
+        progress(0, 1, f"{int(settings.iterations)} iterations at most, compiling")
     outcome = run_gamp(problem, settings, mask)
     best = outcome.best
     present = np.asarray(problem.flat(best.present))
