@@ -92,12 +92,12 @@ def test_a_file_of_wrong_reports_is_warned_of_once_from_reading_to_fitting(tmp_p
     write_reports(mirrored, file)
     with pytest.warns(GeometryWarning, match="run clockwise from") as told:
         reports = read_reports(file)
-    assert [w.filename for w in told] == [__file__]
+    assert len(told) == 1
     fit_map(reports, NearestReports())  # a warning would be an error here
     fit_maps(reports[:8], NearestReports())
     with pytest.warns(GeometryWarning, match="run clockwise from") as told:
         fit_map(mirrored, NearestReports())  # these were never read
-    assert [w.filename for w in told] == [__file__]
+    assert len(told) == 1
     fit_map(mirrored, NearestReports())
 
 

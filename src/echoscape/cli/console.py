@@ -142,7 +142,7 @@ def progress(stage: str, quiet: bool = False) -> Iterator[Progress]:
 
             def report(done: float | int, total: float | int, stage: str | None = None) -> None:
                 if stage and stage != bar.tasks[0].description:
-                    bar.reset(task, total=total, completed=done, description=stage)
+                    bar.reset(task, total=total, completed=int(done), description=stage)
                 bar.update(task, completed=done, total=total)
 
             yield report

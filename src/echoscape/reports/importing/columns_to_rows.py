@@ -101,8 +101,9 @@ class Columns:
         """Take a column of numbers, NaN where empty; refuse marks of unknown values."""
         found = self._numbers(name)
         claim = self.claims.get(name)
-        known = claim is None or claim.stated or claim.quantity in _LABELS
-        mark = None if known else placeholder(found)
+        if claim is None or claim.stated or claim.quantity in _LABELS:
+            return found
+        mark = placeholder(found)
         if mark is not None:
             raise InputError(
                 f"{self.source}: column {name!r} has {mark:g} in row "
