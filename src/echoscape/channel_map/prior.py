@@ -50,6 +50,14 @@ class ChannelMap(eqx.Module):
         """
         return dataclasses.replace(self, station="")  # its name would be compiled in
 
+    def at_heights(self, low: float, high: float) -> "ChannelMap":
+        """Give a map that predicts the same between two heights [m], and is no slower there.
+
+        A map that predicts the street faster than what is above it overrides this.
+        """
+        del low, high
+        return self
+
     def around(self, position: Float[Array, "3"]) -> Callable[[Float[Array, "3"]], PathPrior]:
         """Hold the slots' identities as they are at a position [m], for a search near it.
 

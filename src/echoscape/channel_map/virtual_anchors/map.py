@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 from echoscape.channel_map.prior import ChannelMap, PathPrior
 from echoscape.channel_map.storage import storable, upgraded
 from echoscape.channel_map.updating.state import MapState
+from echoscape.channel_map.virtual_anchors.height_visibility import HeightVisibility
 from echoscape.channel_map.virtual_anchors.table import PointError
 from echoscape.estimation import AnyArray
 from echoscape.scene import PointKind, StaticPoints, rotation_matrix, translate
@@ -129,10 +130,20 @@ class VirtualAnchorMap(ChannelMap):
     """Side of a cell [m]."""
     state: MapState | None = None
     """What later reports are added to; none in maps that were made otherwise."""
+    heights: HeightVisibility | None = None
+    """Visibility above the reports; None in maps of earlier versions: as at street level."""
 
     def predictor(self) -> "VirtualAnchorMap":
         """Give a map that predicts the same, without what updates need."""
         return dataclasses.replace(self, station="", state=None)
+
+    def at_heights(self, low: float, high: float) -> "VirtualAnchorMap":
+        """Leave out what only other heights need."""
+        if self.heights is None:
+            return self
+        above = np.array([low, high]) - np.asarray(self.station_position)[2]
+        street = bool(np.all(self.heights.at_street(jnp.asarray(above))))
+        return dataclasses.replace(self, heights=None) if street else self
 
     def around(self, position: Float[Array, "3"]) -> LocalVirtualAnchors:
         """Pick the anchors of the cell that a position [m] is in."""
@@ -143,15 +154,17 @@ class VirtualAnchorMap(ChannelMap):
         east = jnp.clip(cell[0], 0, shape[0] - 1).astype(int)
         north = jnp.clip(cell[1], 0, shape[1] - 1).astype(int)
         slot = jnp.asarray(self.slot)[east, north]
+        probability = jnp.asarray(self.probability, dtype)[east, north]
+        points = translate(self.points, station)
+        if self.heights is not None:
+            slot, probability = _above(self.heights, points, position - station, slot, probability)
 
         def pick(leaf):
             picked = jnp.asarray(leaf)[slot]
             return picked.astype(dtype) if jnp.issubdtype(picked.dtype, jnp.inexact) else picked
 
-        points, error = jax.tree.map(pick, (self.points, self.error))
-        points = translate(points, station)
+        points, error = jax.tree.map(pick, (points, self.error))
         error = dataclasses.replace(error, centre=error.centre - station[None, :2])
-        probability = jnp.asarray(self.probability, dtype)[east, north]
         matrix = jnp.asarray(rotation_matrix(points))
         return LocalVirtualAnchors(points, matrix, error, probability, station)
 
@@ -169,6 +182,28 @@ class VirtualAnchorMap(ChannelMap):
             self.points, covariance=covariance, origin=origin,
             provenance=(f"reports of {self.station}",),
         )  # fmt: skip
+
+
+def _above(heights: HeightVisibility, points: StaticPoints, place, slot, probability):
+    """Choose the points most probably reported at a place, above the reports too.
+
+    Presence is held fixed where it is differentiated, as that of the raster is.
+    """
+    place = jax.lax.stop_gradient(place)
+    points = jax.tree.map(jnp.asarray, points)
+    street = jnp.zeros(len(points), probability.dtype).at[slot].max(probability)
+    present = heights.presence(points, place, street).astype(probability.dtype)
+    present, chosen = jax.lax.top_k(present, slot.shape[0])
+    some = points[chosen]
+    image = jnp.concatenate([
+        jnp.einsum("pij,j->pi", rotation_matrix(some), place[:2]) + some.offset,
+        (some.vertical_reflection * place[2] + some.height_offset)[:, None],
+    ], axis=1)  # fmt: skip
+    log_power = jnp.asarray(some.log_gain) - jnp.log(jnp.sum(image**2, axis=1) + 1e-9)
+    reported = jnp.minimum(heights.among_strongest(present, log_power), 0.98)
+    level = heights.at_street(place[2])
+    slot = jnp.where(level, slot, chosen.astype(slot.dtype))
+    return slot, jnp.where(level, probability, reported)
 
 
 def point_covariance(points: StaticPoints, error: PointError) -> Float[np.ndarray, "point 4 4"]:

@@ -20,6 +20,7 @@ from echoscape.channel_map.updating.statistics import (
     join_statistics,
     no_statistics,
 )
+from echoscape.channel_map.virtual_anchors.height_visibility import learn_heights
 from echoscape.channel_map.virtual_anchors.map import VirtualAnchorMap
 from echoscape.channel_map.virtual_anchors.search import (
     FittedPoint,
@@ -71,6 +72,9 @@ class VirtualAnchors(MapModel):
     """Side of the visibility raster's cells [m]."""
     margin: float = pydantic.Field(default=25.0, ge=0)
     """How far the raster reaches beyond the reports [m]."""
+    roof_height: float = pydantic.Field(default=18.0, gt=0)
+    """Typical height of roofs above the ground, which decides what is visible above the reports
+    [m]; no report from the street shows it."""
 
     def fit(self, reports, *, key, start=None, progress=None) -> VirtualAnchorMap:
         """Reconstruct static points and their visibility from reports."""
@@ -116,7 +120,11 @@ class VirtualAnchors(MapModel):
             station=reports.station[0],
             step=raster.step,
             state=self._state(reports, paths, anchors, free, place, rank, trusted, visibility),
-        )
+            heights=learn_heights(
+                translate(points, origin), place[trusted], rank[trusted],
+                roof_height=self.roof_height, reported_paths=self.reported_paths,
+            ),
+        )  # fmt: skip
 
     def _state(self, reports, paths, anchors, free, place, rank, trusted, visibility) -> MapState:
         """Keep what an update needs; reports that are not trusted only by their digests."""
