@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from echoscape.channel_map.storage import storable
 from echoscape.channel_map.visibility import NOT_REPORTED
@@ -30,7 +30,7 @@ _BEYOND = 2.0  # a place so much nearer than a report is not behind it [m]
 _BELOW, _ABOVE = 1.0, 2.0  # heights about the reports' at which their visibility holds [m]
 _USERS = 1.5  # height of users where no reflection in the ground tells it [m]
 # Prior of roofs, and how visibility falls beside a window and between reports: fitted to targets
-# at 5-40 m in three parts of a city, each predicted from the other two (docs/method.md).
+# at 5-40 m in three parts of a city, each predicted from the other two (docs/choosing.md).
 _WALL, _WALL_SPREAD = 1.12, 0.17  # height of walls met, logistic [roof heights]
 _ROOF, _ROOF_SPREAD = 0.88, 0.13  # height of what stands in the way, logistic [roof heights]
 _BESIDE, _BETWEEN = 1.3, 14.0  # scale outside the window, and in gaps inside it [m]
@@ -62,9 +62,9 @@ class HeightVisibility(eqx.Module):
     reported_paths: Int[AnyArray, ""]
     """Strongest paths that a receiver reports."""
 
-    def at_street(self, height: Float[Array, ""]) -> Array:
-        """Whether visibility at the reports' own heights holds at a height above the station."""
-        levels = jnp.asarray(self.levels)
+    def at_street(self, height: Float[Array, "*place"]) -> Bool[Array, "*place"]:
+        """Whether visibility at the reports' own heights holds at heights above the station [m]."""
+        levels = jnp.asarray(self.levels, height.dtype)
         return (height >= levels[0] - _BELOW) & (height <= levels[1] + _ABOVE)
 
     def presence(
@@ -77,23 +77,26 @@ class HeightVisibility(eqx.Module):
             place: Where, in the same frame [m].
             street: Probability that it is reported at street level below.
         """
-        ray = place[:2] - self.source
+        dtype = place.dtype
+        half, roof, station = (
+            jnp.asarray(x, dtype) for x in (self.half_width, self.roof_height, self.station_height)
+        )
+        ray = place[None, :2] - jnp.asarray(self.source, dtype)
         reach = jnp.sqrt(jnp.sum(ray**2, axis=-1) + 1e-9)
-        aside = jnp.arctan2(ray[:, 1], ray[:, 0]) - self.middle
+        aside = jnp.arctan2(ray[:, 1], ray[:, 0]) - jnp.asarray(self.middle, dtype)
         aside = aside - 2 * jnp.pi * jnp.round(aside / (2 * jnp.pi))
-        half = jnp.asarray(self.half_width)
         bins = self.near.shape[1]
         part = jnp.floor(0.5 * bins * (1.0 + aside / half)).astype(int)
         row, part = jnp.arange(len(half)), jnp.clip(part, 0, bins - 1)
-        near, far, gap = (jnp.asarray(x)[row, part] for x in (self.near, self.far, self.gap))
+        near, far, gap = (jnp.asarray(x, dtype)[row, part] for x in (self.near, self.far, self.gap))
         outside = jnp.maximum(jnp.abs(aside) - half, 0.0) * reach
         window = jnp.exp(-outside / _BESIDE - gap * reach / _BETWEEN)
-        image = points.vertical_reflection * place[2] + points.height_offset
-        above = lambda share: jnp.abs(self.station_height + image * share)  # noqa: E731
-        bounce = above(jnp.minimum(near / reach, 1.0))
+        image = jnp.asarray(points.vertical_reflection, dtype) * place[2]
+        image = image + jnp.asarray(points.height_offset, dtype)
+        above = lambda share: jnp.abs(station + image * jnp.minimum(share, 1.0))  # noqa: E731
+        bounce = above(near / reach)
         behind = jnp.where(reach + _BEYOND > far, far, near)
-        passed = above(jnp.where(reach + _BEYOND > near, jnp.minimum(behind / reach, 1.0), 1.0))
-        roof = jnp.asarray(self.roof_height)
+        passed = above(jnp.where(reach + _BEYOND > near, behind / reach, 1.0))
         wall = jax.nn.sigmoid((_WALL * roof - bounce) / (_WALL_SPREAD * roof))
         clear = jax.nn.sigmoid((passed - _ROOF * roof) / (_ROOF_SPREAD * roof))
         return wall * (street + (1.0 - street) * window * clear)
@@ -104,7 +107,9 @@ class HeightVisibility(eqx.Module):
         """Turn the probability that paths exist into that of being among the strongest."""
         stronger = (log_power[None] > log_power[:, None]).astype(present.dtype)
         mean, variance = stronger @ present, stronger @ (present * (1.0 - present))
-        free = (self.reported_paths - 0.5 - mean) / jnp.sqrt(variance + _MORE)
+        free = (jnp.asarray(self.reported_paths, present.dtype) - 0.5 - mean) / jnp.sqrt(
+            variance + _MORE
+        )
         return present * jax.scipy.stats.norm.cdf(free)
 
 

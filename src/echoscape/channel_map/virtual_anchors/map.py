@@ -23,7 +23,7 @@ from echoscape.channel_map.updating.state import MapState
 from echoscape.channel_map.virtual_anchors.height_visibility import HeightVisibility
 from echoscape.channel_map.virtual_anchors.table import PointError
 from echoscape.estimation import AnyArray
-from echoscape.scene import PointKind, StaticPoints, rotation_matrix, translate
+from echoscape.scene import PointKind, StaticPoints, isometry, rotation_matrix, translate
 
 
 class LocalVirtualAnchors(eqx.Module):
@@ -195,10 +195,7 @@ def _above(heights: HeightVisibility, points: StaticPoints, place, slot, probabi
     present = heights.presence(points, place, street).astype(probability.dtype)
     present, chosen = jax.lax.top_k(present, slot.shape[0])
     some = points[chosen]
-    image = jnp.concatenate([
-        jnp.einsum("pij,j->pi", rotation_matrix(some), place[:2]) + some.offset,
-        (some.vertical_reflection * place[2] + some.height_offset)[:, None],
-    ], axis=1)  # fmt: skip
+    image = isometry(some, place)
     log_power = jnp.asarray(some.log_gain) - jnp.log(jnp.sum(image**2, axis=1) + 1e-9)
     reported = jnp.minimum(heights.among_strongest(present, log_power), 0.98)
     level = heights.at_street(place[2])

@@ -69,7 +69,8 @@ class PairedSearch(GridLocalizer):
         )  # fmt: skip
         cells = jnp.asarray(round_up(centres))
         valid = np.arange(len(cells)) < len(centres)
-        return PairedGrid(channel_map, channel_map.predictor(), cells, valid, np.array([low, high]))
+        predictor = channel_map.at_heights(low, high).predictor()
+        return PairedGrid(channel_map, predictor, cells, valid, np.array([low, high]))
 
     def conclude(self, grid: PairedGrid, found: LocalMaxima) -> Fix:
         """Judge what was found; targets are numbered as they came."""

@@ -116,9 +116,7 @@ class Unassociated(GridLocalizer):
             list(found.values()), low, high,
             cell=self.cell, height_step=self.height_step, reach=self.reach,
         )  # fmt: skip
-        predictor = {
-            name: each.at_heights(low, high).predictor() for name, each in found.items()
-        }
+        predictor = {name: each.at_heights(low, high).predictor() for name, each in found.items()}
         features = {
             n: features_of_cells(m, np.asarray(cells.position)) for n, m in predictor.items()
         }
