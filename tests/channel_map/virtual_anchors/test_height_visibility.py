@@ -182,3 +182,12 @@ def test_a_map_without_windows_predicts_as_at_street_level():
     assert isinstance(old, VirtualAnchorMap)
     assert old.heights is None
     assert old.at_heights(0.0, 60.0) is old
+
+
+def test_windows_of_other_points_are_refused(street):
+    with pytest.raises(ValueError, match=r"6 points needs as many windows .* got 5: learn them"):
+        dataclasses.replace(street, heights=jax.tree.map(_shorter, street.heights))
+
+
+def _shorter(leaf):
+    return leaf[:-1] if np.ndim(leaf) and len(leaf) == 6 else leaf

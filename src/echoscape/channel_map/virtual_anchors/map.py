@@ -133,6 +133,13 @@ class VirtualAnchorMap(ChannelMap):
     heights: HeightVisibility | None = None
     """Visibility above the reports; None in maps of earlier versions: as at street level."""
 
+    def __check_init__(self):
+        if self.heights is not None and len(self.heights.middle) != len(self.points):
+            raise ValueError(
+                f"a map of {len(self.points)} points needs as many windows for what is above its "
+                f"reports; got {len(self.heights.middle)}: learn them again (learn_heights)"
+            )
+
     def predictor(self) -> "VirtualAnchorMap":
         """Give a map that predicts the same, without what updates need."""
         return dataclasses.replace(self, station="", state=None)
