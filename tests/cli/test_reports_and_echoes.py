@@ -1,6 +1,7 @@
 """The command line: help at once, results a person and a program can read, honest exit codes."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from pyarrow import parquet
 import echoscape
 from echoscape.cli import main
 from echoscape.cli.application import app
-from echoscape.cli.console import compiled_folder, print_json, progress
+from echoscape.cli.console import compile_sooner, compiled_folder, print_json, progress
 from echoscape.reports import read_reports
 from echoscape.sample import load_sample
 from tests.worlds import ray_traced
@@ -272,6 +273,22 @@ def test_compiled_programs_are_kept_where_asked_or_not_at_all(monkeypatch, tmp_p
     assert compiled_folder() == tmp_path / "mine"
     monkeypatch.setenv("ECHOSCAPE_CACHE", "off")
     assert compiled_folder() is None
+
+
+def test_the_compiler_is_quickened_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.10.3")
+    for given, then in (
+        ("", "--xla_cpu_use_fusion_emitters=false"),
+        ("--xla_a=1", "--xla_a=1 --xla_cpu_use_fusion_emitters=false"),
+        ("--xla_cpu_use_fusion_emitters=true", "--xla_cpu_use_fusion_emitters=true"),
+    ):
+        monkeypatch.setenv("XLA_FLAGS", given)
+        compile_sooner()
+        assert os.environ["XLA_FLAGS"] == then
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.11.0")
+    monkeypatch.setenv("XLA_FLAGS", "")
+    compile_sooner()
+    assert os.environ["XLA_FLAGS"] == ""
 
 
 def test_a_request_to_terminate_leaves_nothing_half_written(tmp_path):

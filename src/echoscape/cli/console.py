@@ -6,6 +6,7 @@ Gives text: results on standard output, everything else on standard error.
 
 import contextlib
 import dataclasses
+import importlib.metadata
 import json
 import math
 import os
@@ -40,6 +41,7 @@ def use_double_precision() -> None:
 
     What JAX compiles is kept for the next command, see `compiled_folder`.
     """
+    compile_sooner()
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -50,6 +52,18 @@ def use_double_precision() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             jax.config.update("jax_compilation_cache_dir", str(folder))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def compile_sooner() -> None:
+    """Switch XLA's fusion emitters off, unless XLA_FLAGS says otherwise.
+
+    They are a third of the time to compile a localization, which then runs no slower without them.
+    Another jaxlib than the one tried may not know the flag and would not start.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    known = importlib.metadata.version("jaxlib").startswith("0.10.")
+    if known and "xla_cpu_use_fusion_emitters" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
 
 
 def compiled_folder() -> pathlib.Path | None:
