@@ -12,9 +12,14 @@ import pathlib
 import resource
 import sys
 
-import equinox as eqx
-import jax
-import pytest
+# Before numpy is imported.  Two workers share two cores: threads of linear algebra that wait for
+# one another only burn them, and a worker took three times the time with two as with one.
+for library in ("OPENBLAS", "OMP", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+import equinox as eqx  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 # Fusing by MLIR is more than half of the time to compile and hardly speeds up what tests run; a
 # version that does not know the flag would refuse to start.

@@ -30,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LIST = ROOT / "tools/mutations.toml"
 ENOUGH = 0.9  # share that must be noticed
-PATIENCE = 900.0  # [s]: a mutation that makes a loop endless was noticed
+PATIENCE = 900.0  # [s]: a loop may have become endless, or the machine is busy: nobody knows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ def judge(mutation: Mutation) -> dict[str, object]:
         target = source / "echoscape" / mutation.file
         target.write_text(mutation.source(), encoding="utf-8")
         code, seconds, tail = run(mutation.tests, source)
-    verdict = {0: "survived", 1: "noticed", None: "noticed"}.get(code, "failed to run")
+    verdict = {0: "survived", 1: "noticed", None: "took too long"}.get(code, "failed to run")
     print(f"{verdict:14} {seconds:5.0f} s  {mutation.file}: {mutation.name}", flush=True)
     if verdict == "failed to run":
         print(tail, flush=True)
