@@ -27,10 +27,10 @@ def maxima(**changes):
     return dataclasses.replace(found, **{n: np.asarray(v)[None] for n, v in changes.items()})
 
 
-def judge(found, support=(1.0, 1.0)):
+def judge(found, support=(1.0, 1.0), extrapolated=None):
     return posterior_modes(
         np.array([7]), found, np.array([support]), False, reach=15.0, ambiguous_below=0.9,
-        ambiguous_above=3.0, starts=8,
+        ambiguous_above=3.0, starts=8, extrapolated=extrapolated,
     )  # fmt: skip
 
 
@@ -48,6 +48,18 @@ def test_a_second_mode_as_likely_is_ambiguous():
     assert fix.status[0] == FixStatus.AMBIGUOUS
     assert fix.probability[0, 0] == pytest.approx(1 / (1 + np.exp(-1.5)))
     assert fix.spread[0] > 10.0
+
+
+def test_where_visibility_is_extrapolated_a_fix_claims_less():
+    found = maxima(log_likelihood=[20.0, 15.0])
+    sure, street = judge(found), judge(found, extrapolated=np.array([[False, True]]))
+    above = judge(found, extrapolated=np.array([[True, True]]))
+    assert sure.probability[0, 0] == pytest.approx(1 / (1 + np.exp(-5.0)))
+    assert above.probability[0, 0] == pytest.approx(1 / (1 + np.exp(-2.5)))
+    assert street.probability[0, 0] == sure.probability[0, 0]  # the best mode decides
+    np.testing.assert_allclose(above.covariance, 1.6 * sure.covariance)
+    np.testing.assert_allclose(street.covariance[0, 0], sure.covariance[0, 0])
+    np.testing.assert_allclose(street.covariance[0, 1], 1.6 * sure.covariance[0, 1])
 
 
 def test_a_wide_mode_is_ambiguous():

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from echoscape.channel_map.station_reports import distance_to_nearest
 from echoscape.checks import InputError
@@ -49,6 +49,10 @@ class ChannelMap(eqx.Module):
         Where reports are no part of the prediction, or slots may be padded, a map overrides this.
         """
         return dataclasses.replace(self, station="")  # its name would be compiled in
+
+    def extrapolates(self, position: Float[np.ndarray, "place 3"]) -> Bool[np.ndarray, " place"]:
+        """Tell where visibility follows from a prior on buildings instead of from reports [m]."""
+        return np.zeros(len(position), bool)
 
     def at_heights(self, low: float, high: float) -> "ChannelMap":
         """Give a map that predicts the same between two heights [m], and is no slower there.

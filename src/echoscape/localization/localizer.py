@@ -120,12 +120,14 @@ class GridLocalizer(Localizer):
             height_free: Whether the height was searched.
             learnt: What was learnt from all targets together, by name.
         """
-        place = maxima.position.reshape(-1, 3)
+        place, maps = maxima.position.reshape(-1, 3), list(maps)
         support = np.min([each.support(place) for each in maps], axis=0)
+        unsure = np.any([each.extrapolates(place) for each in maps], axis=0)
         return posterior_modes(
             target, maxima, support.reshape(maxima.position.shape[:2]), height_free,
             reach=self.reach, ambiguous_below=self.ambiguous_below,
             ambiguous_above=self.ambiguous_above, starts=self.starts, learnt=learnt,
+            extrapolated=unsure.reshape(maxima.position.shape[:2]),
         )  # fmt: skip
 
 

@@ -1,7 +1,9 @@
 """From local maxima to the modes of a target's posterior and a status.
 
 Maxima that coincide are one mode; each mode is weighted by its Laplace evidence, likelihood times
-``sqrt(det(covariance))``.
+``sqrt(det(covariance))``.  Where visibility is extrapolated above the reports, paths are taken for
+independent though one unknown roof decides on several: there evidence is tempered and covariances
+are larger.
 
 Takes `LocalMaxima` (ends of ascents).
 Gives a `Fix`.
@@ -20,6 +22,11 @@ _EDGE = 0.95
 _EXPLAINED = 0.5
 """Share of the echoes that the map must explain at the best mode."""
 
+EXTRAPOLATED_EVIDENCE = 0.5
+"""Power of the evidence of a target where visibility is extrapolated."""
+EXTRAPOLATED_VARIANCE = 1.6
+"""Factor on the covariance of a mode there."""
+
 
 def posterior_modes(
     target,
@@ -32,6 +39,7 @@ def posterior_modes(
     ambiguous_above,
     starts,
     learnt=None,
+    extrapolated=None,
 ) -> Fix:
     """Merge local maxima into modes, weigh them, and judge.
 
@@ -45,17 +53,21 @@ def posterior_modes(
         ambiguous_above: Widest standard deviation that is not ambiguous [m].
         starts: Starts of the search.
         learnt: What was learnt from all targets together, by name.
+        extrapolated: Whether visibility is extrapolated at every maximum; nowhere if not given.
     """
     count, ends = maxima.log_likelihood.shape
     size = 3 if height_free else 2
     information = maxima.information[..., :size, :size]
     free = np.linalg.inv(information + PRIOR_INFORMATION * np.eye(size))
+    unsure = np.zeros((count, ends), bool) if extrapolated is None else extrapolated
     covariance = np.zeros((count, ends, 3, 3))
     covariance[..., :size, :size] = free
+    covariance *= np.where(unsure, EXTRAPOLATED_VARIANCE, 1.0)[..., None, None]
     finite = np.isfinite(maxima.log_likelihood) & (maxima.detected > 0)
     value = np.where(finite, maxima.log_likelihood, -np.inf)
     evidence = np.where(finite, value + 0.5 * np.linalg.slogdet(free)[1], -np.inf)
     order = np.argsort(-value, axis=1, kind="stable")
+    tempered = np.take_along_axis(unsure, order[:, :1], 1)
 
     def sort(leaf):
         return _reorder(np.asarray(leaf), order)
@@ -79,7 +91,8 @@ def posterior_modes(
         taken |= mine
     evidence = np.where(first, evidence, -np.inf)
     top = np.max(evidence, axis=1, keepdims=True)
-    weight = np.exp(evidence - np.where(np.isfinite(top), top, 0.0))
+    ratio = evidence - np.where(np.isfinite(top), top, 0.0)
+    weight = np.exp(np.where(tempered, EXTRAPOLATED_EVIDENCE, 1.0) * ratio)
     total = weight.sum(axis=1, keepdims=True)
     probability = weight / np.where(total > 0, total, 1.0)
     rank = np.argsort(~first, axis=1, kind="stable")

@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.channel_map import VirtualAnchorMap, VirtualAnchors, fit_map, load_maps, save_maps
+from echoscape.channel_map import (
+    NearestReports,
+    VirtualAnchorMap,
+    VirtualAnchors,
+    fit_map,
+    load_maps,
+    save_maps,
+)
 from echoscape.channel_map.virtual_anchors.height_visibility import learn_heights
 from echoscape.channel_map.visibility import NOT_REPORTED
 from echoscape.scene import PointKind, StaticPoints
@@ -167,6 +174,13 @@ def test_what_other_heights_need_is_left_out_only_where_it_is_not_needed(street)
     assert street.at_heights(1.5, 1.5).heights is None
     assert street.at_heights(0.0, 60.0) is street
     assert street.at_heights(20.0, 20.0) is street
+
+
+def test_a_map_says_where_it_extrapolates(street):
+    place = np.array([[0.0, 0.0, z] for z in (0.4, 0.6, 3.4, 3.6, 40.0)])
+    assert street.extrapolates(place).tolist() == [True, False, False, True, True]
+    assert not dataclasses.replace(street, heights=None).extrapolates(place).any()
+    assert not fit_map(street_reports(count=20, seed=3), NearestReports()).extrapolates(place).any()
 
 
 def test_windows_are_stored_with_the_map(street, tmp_path):

@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from echoscape.channel_map.prior import ChannelMap, PathPrior
 from echoscape.channel_map.storage import storable, upgraded
@@ -144,13 +144,19 @@ class VirtualAnchorMap(ChannelMap):
         """Give a map that predicts the same, without what updates need."""
         return dataclasses.replace(self, station="", state=None)
 
+    def extrapolates(self, position: Float[np.ndarray, "place 3"]) -> Bool[np.ndarray, " place"]:
+        """Tell which positions [m] are above the reports."""
+        if self.heights is None:
+            return np.zeros(len(position), bool)
+        above = np.asarray(position)[:, 2] - np.asarray(self.station_position)[2]
+        return ~np.asarray(self.heights.at_street(jnp.asarray(above)))
+
     def at_heights(self, low: float, high: float) -> "VirtualAnchorMap":
         """Leave out what only other heights need."""
-        if self.heights is None:
+        ends = np.array([[0.0, 0.0, low], [0.0, 0.0, high]])
+        if self.heights is None or self.extrapolates(ends).any():
             return self
-        above = np.array([low, high]) - np.asarray(self.station_position)[2]
-        street = bool(np.all(self.heights.at_street(jnp.asarray(above))))
-        return dataclasses.replace(self, heights=None) if street else self
+        return dataclasses.replace(self, heights=None)
 
     def around(self, position: Float[Array, "3"]) -> LocalVirtualAnchors:
         """Pick the anchors of the cell that a position [m] is in."""
