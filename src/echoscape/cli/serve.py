@@ -7,7 +7,7 @@ Gives a service on this machine until it is stopped.
 import importlib.util
 import socket
 
-from echoscape.cli.console import compiled_folder, print_line, print_warning
+from echoscape.cli.console import compile_sooner, compiled_folder, print_line, print_warning
 
 
 def serve(
@@ -57,6 +57,7 @@ def serve(
             "other machines can reach this service, and what they send is not encrypted; put it "
             "behind a proxy that is"
         )
+    compile_sooner()  # the workers inherit it
     folder = compiled_folder()
     if folder is not None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
