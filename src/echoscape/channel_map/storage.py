@@ -91,7 +91,7 @@ class Manifest(pydantic.BaseModel, extra="forbid", frozen=True):
     scores: dict[str, Any] = {}
     """Scores on held-out reports."""
     calibration: dict[str, dict[str, Any]] = {}
-    """Station to what was estimated of its clock and mounting, and taken off its reports."""
+    """Station to what was estimated of it and of its users, and taken off their reports."""
     content_sha256: str | None = None
     """Hash of all the above; none in folders of earlier versions."""
 
@@ -128,7 +128,7 @@ def save_maps(
         seed: Seed of the fit.
         data_sha256: `data_hash` of the reports.
         scores: Scores on held-out reports; numbers, text, lists or mappings.
-        calibration: What was estimated of each station's clock and mounting.
+        calibration: What was estimated of each station and of its users.
 
     Raises:
         InputError: The folder exists and holds something else than maps.

@@ -1,10 +1,11 @@
-"""What was estimated of a station's clock and mounting, in words.
+"""What was estimated of a station and of its users, in words.
 
 Takes the calibration of a map's manifest.
 Gives a line, and warnings of what the reports do not tell.
 """
 
 import math
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +13,16 @@ from echoscape.cli.console import print_line, print_warning
 
 
 def print_calibration(station: str, found: Mapping[str, Any]) -> None:
-    """State what was estimated of a station, and what could not be.
+    """State what was estimated of a station and its users, and what could not be.
 
     Args:
         station: Its name.
         found: As its manifest keeps it.
     """
+    if "users" in found:
+        _print_users(station, found["users"])
+    if "clock_std" not in found:
+        return
     parts = []
     for name, unit, factor in (
         ("clock", "ns", 1e9),
@@ -35,3 +40,22 @@ def print_calibration(station: str, found: Mapping[str, Any]) -> None:
         f"{found['direct_paths']} direct paths" if found["direct_paths"] else "heights of paths"
     )
     print_line(f"station {station}: {', '.join(parts)}, from {source}; taken off its reports")
+
+
+def _print_users(station: str, users: Mapping[str, Any]) -> None:
+    """Count the users whose clock and heading are known now, and how well."""
+    for name, unit, factor in (("clock", "ns", 1e9), ("heading", "deg", 180 / math.pi)):
+        std = [each for each in users[f"{name}_std"] if each is not None]
+        if not any(std):
+            continue
+        count = len(users[name])
+        print_line(
+            f"station {station}: {name} of {len(std)} of {count} users to "
+            f"{statistics.median(std) * factor:.2f} {unit} (median), from "
+            f"{users['direct_paths']} direct paths outwards; taken off their reports"
+        )
+        if name == "clock" and len(std) < count:
+            print_warning(
+                f"the clocks of {count - len(std)} users are not observable: too few of their "
+                "paths are seen again by users in sight or next to them; their places are unmapped"
+            )

@@ -108,8 +108,9 @@ def fit(
         set_: A setting of the model as name=value; may be given several times.
         site: TOML file that places the stations where the reports do not.
         delays: Whether delays are absolute, or in excess of the line of sight, which is then added.
-        unknown: What is estimated of each station and taken off its reports, with commas between:
-            station-clock, station-heading (yaw, pitch and roll of the array).
+        unknown: What is estimated of each station or user and taken off the reports, with commas
+            between: station-clock, station-heading (yaw, pitch and roll of the array), user-clock,
+            user-heading; reports of users whose clock remains unknown are left out.
         score: Also fit without a fifth of the area, evaluate there, and store the scores.
         seed: Seed of everything random.
         quiet: Show no progress.
@@ -118,7 +119,7 @@ def fit(
     import jax
 
     from echoscape.channel_map import data_hash, fit_maps, save_maps
-    from echoscape.channel_map.calibration import calibrate_stations
+    from echoscape.channel_map.calibration import calibrate
     from echoscape.channel_map.fitting import held_out_scores, model_settings
     from echoscape.reports.table import load_reports
 
@@ -128,10 +129,9 @@ def fit(
     with progress("reading", quiet) as report:
         learnt = load_reports(reports, read_site(site))
         report(1, 3, "calibrating" if names else "checking")
-        learnt, bias = calibrate_stations(learnt, names)
+        learnt, calibration = calibrate(learnt, names)
         report(2, 3, "checking")
         learnt = _checked(learnt, delays)
-    calibration = {name: each.stated() for name, each in bias.items()}
     key = jax.random.key(seed)
     with progress("fitting", quiet) as report:
         maps = fit_maps(learnt, chosen, key=key, progress=report)
