@@ -1,8 +1,9 @@
 """Make the files of `examples/data`, with which every line of the README runs as it stands.
 
 A courtyard of small scatterers, `site.toml`, gives what its station, users and targets would
-measure, over one bounce each; a walk round a corner of the packaged city, traced by images, gives
-the observations.  Nothing in these files was measured or comes from elsewhere.
+measure, over one bounce each, also as ray tracers write it; a walk round a corner of the packaged
+city, traced by images, gives the observations.  Nothing in these files was measured or comes from
+elsewhere.
 """
 
 import pathlib
@@ -13,6 +14,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from echoscape.propagation import scatter
+from echoscape.reports import Reports, export_reports
 from echoscape.scene import Site
 from echoscape.studies.isac_channel.world import sample_route
 from echoscape.units import SPEED_OF_LIGHT
@@ -90,6 +92,69 @@ def observations(seconds: float, rng: np.random.Generator) -> pa.Table:
     return pa.table(columns)
 
 
+def traced(site: Site, place: np.ndarray, strongest: int = 5) -> Reports:
+    """Trace the line of sight and single bounces to users of which every ninth hears nothing."""
+    paths = jax.vmap(lambda x: scatter(site, x))(place)
+    power = np.abs(np.asarray(paths.gain)) ** 2
+    order = np.argsort(-power, axis=1)[:, :strongest]
+    take = lambda leaf: np.take_along_axis(np.asarray(leaf), order, axis=1)  # noqa: E731
+    heard = np.arange(len(place)) % 9 != 8
+    return Reports.from_arrays(
+        position=place, station_position=np.asarray(site.station_position[0]), station="roof",
+        departure_azimuth=take(paths.departure_azimuth),
+        departure_zenith=take(paths.departure_zenith),
+        arrival_azimuth=take(paths.arrival_azimuth), arrival_zenith=take(paths.arrival_zenith),
+        delay=take(paths.delay), power=take(power),
+        valid=np.broadcast_to(heard[:, None], order.shape),
+    )  # fmt: skip
+
+
+def write_insite(reports: Reports, folder: pathlib.Path, sent: float = 10.0) -> None:
+    """Write reports as Wireless InSite does, with phases, for `sent` dBm at the transmitter."""
+    folder.mkdir(exist_ok=True)
+    paths, station = reports.estimates, reports.station_position[0]
+    lines = ["# Receivers, then for each: paths, received power, mean delay, delay spread", ""]
+    lines[1] = str(len(reports))
+    loss = ["# <receiver> <X(m)> <Y(m)> <Z(m)> <Distance(m)> <Path Loss(dB)>"]
+    for row, user in enumerate(reports.position):
+        where = " ".join(f"{value:.6f}" for value in user)
+        own = np.flatnonzero(paths.valid[row])
+        gain = float(paths.power[row][own].sum())
+        far = np.linalg.norm(user - station)
+        loss.append(f"{row + 1} {where} {far:.4f} {-10 * np.log10(gain) if gain else 250.0:.4f}")
+        lines.append(f"{row + 1} {len(own)}")
+        if len(own):
+            lines.append(f"{sent + 10 * np.log10(gain):.4f} {paths.delay[row][own].mean():.6e} 0")
+        for number, path in enumerate(own, 1):
+            bounced = paths.length[row, path] > far + 1e-6
+            degrees = np.degrees([
+                paths.arrival_zenith[row, path], paths.arrival_azimuth[row, path],
+                paths.departure_zenith[row, path], paths.departure_azimuth[row, path],
+            ])  # fmt: skip
+            power = sent + 10 * np.log10(paths.power[row, path])
+            phase = -360 * 28e9 * paths.delay[row, path] % 360
+            numbers = [power, phase, paths.delay[row, path], *degrees]
+            lines.append(" ".join([f"{number} {int(bounced)}", *(f"{n:.9g}" for n in numbers)]))
+            trail = [station, user]
+            if bounced:
+                trail.insert(1, bounce_of(paths, row, path, station, user))
+            lines.append("Tx-D-Rx" if bounced else "Tx-Rx")
+            lines += [" ".join(f"{value:.6f}" for value in point) for point in trail]
+    (folder / "yard.paths.t001_01.r002.p2m").write_text("\n".join(lines) + "\n")
+    (folder / "yard.pl.t001_01.r002.p2m").write_text("\n".join(loss) + "\n")
+    (folder / "yard.txrx").write_text(f"begin_<transmitter>\npower {sent:.5f}\nend_<transmitter>\n")
+
+
+def bounce_of(paths, row: int, path: int, station: np.ndarray, user: np.ndarray) -> np.ndarray:
+    """Place the single bounce of a path, where both of its ends point."""
+    azimuth, zenith = (getattr(paths, f"departure_{part}")[row, path] for part in
+                       ("azimuth", "zenith"))  # fmt: skip
+    flat = np.sin(zenith)
+    out = np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), np.cos(zenith)])
+    length, away = paths.length[row, path], user - station
+    return station + out * (length**2 - away @ away) / (2 * (length - out @ away))
+
+
 def places(site: Site, count: int, rng: np.random.Generator) -> np.ndarray:
     """Draw places at 1.5 m height, well inside the bounds."""
     low, high = np.asarray(site.bounds)[:, :2] + [[2.0], [-2.0]]
@@ -117,6 +182,14 @@ def main() -> None:
     csv.write_csv(pa.table(where), OUT / "targets.csv")
     truth = {"time": 1.0 * np.arange(26)} | dict(zip(names, walk.T))
     csv.write_csv(pa.table(truth), OUT / "walk_truth.csv")
+    write_traced(site)
+
+
+def write_traced(site: Site) -> None:
+    """Write what two ray tracers would say of the courtyard."""
+    found = traced(site, places(site, 60, np.random.default_rng(2)))
+    write_insite(found, OUT / "insite")
+    export_reports(found, "deepmimo", OUT / "deepmimo", carrier=28e9)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import pathlib
 
 import numpy as np
 import pytest
@@ -365,3 +366,17 @@ def test_every_layout_says_what_it_took(scene, tmp_path, write):
     told = " ".join(note.quantity for note in import_reports(write(scene, tmp_path)).notes)
     for words in (("angles", "azimuth"), ("delay",), ("power",), ("station",)):
         assert any(word in told for word in words)
+
+
+def test_the_examples_of_two_ray_tracers_say_the_same():
+    folder = pathlib.Path(__file__).parents[3] / "examples/data"
+    insite, deepmimo = (import_reports(folder / name) for name in ("insite", "deepmimo"))
+    assert (insite.layout, deepmimo.layout) == ("wireless-insite", "deepmimo")
+    assert insite.findings() == deepmimo.findings() == ()
+    one, other = insite.reports, deepmimo.reports
+    assert len(one) == len(other) == 60
+    assert (~one.estimates.valid.any(axis=1)).sum() == 6
+    np.testing.assert_array_equal(one.estimates.valid, other.estimates.valid)
+    np.testing.assert_allclose(one.position, other.position, atol=1e-5)
+    np.testing.assert_allclose(one.estimates.length, other.estimates.length, atol=1e-4)
+    np.testing.assert_allclose(one.estimates.power, other.estimates.power, rtol=1e-4)
