@@ -36,7 +36,7 @@ def table_suffix(path: Path) -> str:
     if suffix not in SUFFIXES:
         raise InputError(
             f"{path} must end in .parquet or .csv, which tells the format; other tables of reports "
-            "are read by echoscape reports import"
+            "are read by echoscape reports import SOURCE --out FILE.parquet"
         )
     return suffix
 
@@ -155,7 +155,8 @@ def _read_csv(
     if first[:2] in (b"\xff\xfe", b"\xfe\xff") or (b"," not in header and _OTHER.search(header)):
         raise InputError(
             f"{path} is no table of UTF-8 text with commas between its columns; save it so, or, if "
-            "it holds reports, bring it in by echoscape reports import"
+            "it holds reports, bring it in by echoscape reports import SOURCE --out "
+            "FILE.parquet"
         )
     if header.count(b",") >= MOST_COLUMNS:
         raise _too_many(path, header.count(b",") + 1)

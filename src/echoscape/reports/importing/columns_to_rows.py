@@ -247,7 +247,7 @@ def _length(
             raise InputError(
                 f"{columns.source} has {names[0]!r} and {other!r}, which both mean length but "
                 f"do not agree ({length[both][0]:.4g} m and {found[other][both][0]:.4g} m); leave "
-                f"one out by --column '{other}=ignore'"
+                f"out the wrong one by --column '{names[0]}=ignore' or --column '{other}=ignore'"
             )
         length = np.where(np.isfinite(length), length, found[other])
     bad = present & ((length < 0) | (length > _LONGEST))
