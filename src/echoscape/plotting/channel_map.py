@@ -24,14 +24,14 @@ _CELLS = 160
 def summarize_map(channel_map: ChannelMap) -> dict[str, str]:
     """State the points that a map knows and the ground that its reports cover."""
     place = np.asarray(channel_map.report_position)
-    area, reach, covered = coverage(channel_map)
+    area, reach, distance = coverage(channel_map)
     cell = (area[1, 0, 0] - area[0, 0, 0]) * (area[0, 1, 1] - area[0, 0, 1])
     rows = {
         "model": type(channel_map).__name__,
         "reports": str(len(place)),
         "x": f"{place[:, 0].min():.1f} to {place[:, 0].max():.1f} m",
         "y": f"{place[:, 1].min():.1f} to {place[:, 1].max():.1f} m",
-        "covered": f"{covered.sum() * cell:.0f} m^2 within {reach:.2g} m of a report",
+        "covered": f"{(distance <= reach).sum() * cell:.0f} m^2 within {reach:.2g} m of a report",
     }
     points = _points(channel_map)
     if points is None:
@@ -43,8 +43,11 @@ def summarize_map(channel_map: ChannelMap) -> dict[str, str]:
 
 def coverage(
     channel_map: ChannelMap,
-) -> tuple[Float[np.ndarray, "x y 2"], float, np.ndarray]:
-    """Lay a grid around the reports: its places, the reach of a report, what lies within it."""
+) -> tuple[Float[np.ndarray, "x y 2"], float, Float[np.ndarray, "x y"]]:
+    """Lay a grid around the reports: its places, the reach of a report, how near the next one is.
+
+    Places, reach and distance are in metres.
+    """
     place = np.asarray(channel_map.report_position)
     low, high = place[:, :2].min(axis=0), place[:, :2].max(axis=0)
     margin = max(0.5 * float((high - low).max()), 1.0)
@@ -55,7 +58,7 @@ def coverage(
     )
     reach = _NEAR * float(np.sqrt(np.prod(np.ptp(place[:, :2], axis=0)) / len(place)) or 1.0)
     flat = np.c_[grid.reshape(-1, 2), np.full(count.prod(), np.median(place[:, 2]))]
-    return grid, reach, (channel_map.support(flat) <= reach).reshape(count)
+    return grid, reach, np.asarray(channel_map.support(flat)).reshape(count)
 
 
 def draw_map(channel_map: ChannelMap, path: str | Path) -> None:
@@ -65,11 +68,11 @@ def draw_map(channel_map: ChannelMap, path: str | Path) -> None:
 
     place = np.asarray(channel_map.report_position)
     station = np.asarray(channel_map.station_position)
-    grid, reach, covered = coverage(channel_map)
+    grid, reach, distance = coverage(channel_map)
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     axes = figure.subplots()
     x, y = grid[..., 0], grid[..., 1]
-    axes.contourf(x, y, ~covered, levels=[0.5, 1.5], colors=["0.88"])
+    axes.contourf(x, y, distance, levels=[reach, np.inf], colors=["0.88"])
     axes.scatter(*place[:, :2].T, s=5, color="0.45", linewidths=0, label="reports")
     points, left_out = _points(channel_map), 0
     low, high = grid[0, 0], grid[-1, -1]
