@@ -125,7 +125,7 @@ def write_insite(reports: Reports, folder: pathlib.Path, sent: float = 10.0) -> 
         lines.append(f"{row + 1} {len(own)}")
         if len(own):
             lines.append(f"{sent + 10 * np.log10(gain):.4f} {paths.delay[row][own].mean():.6e} 0")
-        for number, path in enumerate(own, 1):
+        for number, path in enumerate(own.tolist(), 1):
             bounced = paths.length[row, path] > far + 1e-6
             degrees = np.degrees([
                 paths.arrival_zenith[row, path], paths.arrival_azimuth[row, path],
