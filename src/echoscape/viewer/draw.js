@@ -34,6 +34,9 @@ function makeRenderer(canvas) {
         "void main(){ vec3 n = normalize(cross(dFdx(spot), dFdy(spot)));" +
         "float light = 0.62 + 0.26 * abs(dot(n, vec3(0.36, 0.48, 0.8))) + 0.12 * abs(n.x);" +
         "seen = vec4(base * light, alpha); }"),
+    thin: program(
+      common + "layout(location=0) in vec3 place; uniform vec4 colour; out vec4 tone;" +
+        "void main(){ gl_Position = M * vec4(place, 1.0); tone = colour; }", plain),
     lines: program(
       common + "layout(location=0) in vec2 corner; layout(location=1) in vec3 a;" +
         "layout(location=2) in vec3 b; layout(location=3) in vec4 colour;" +
@@ -58,14 +61,14 @@ function makeRenderer(canvas) {
         "float r = square > 0.5 ? max(abs(p.x), abs(p.y)) : length(p);" +
         "if (r > 1.0) discard; seen = r > 1.0 - ring ? vec4(rim, tone.a) : tone; }"),
     boxes: program(
-      common + "layout(location=0) in vec3 corner; layout(location=1) in vec3 face;" +
+      common + "layout(location=0) in vec4 corner;" +
         "layout(location=2) in vec3 place; layout(location=3) in vec4 colour;" +
         "uniform vec3 half_; uniform vec3 eye; out vec4 tone; void main(){" +
         "vec3 way = eye - place; vec3 turn = vec3(way.x < 0.0 ? -1.0 : 1.0, way.y < 0.0 ? -1.0 : 1.0," +
-        "way.z < 0.0 ? -1.0 : 1.0); vec3 n = face * turn;" +
-        "float light = 0.66 + 0.34 * abs(dot(n, vec3(0.36, 0.55, 0.92)));" +
+        "way.z < 0.0 ? -1.0 : 1.0); " +
+        "float light = corner.w < 0.5 ? 0.78 : corner.w < 1.5 ? 0.85 : 0.97;" +
         "tone = vec4(colour.rgb * light, colour.a);" +
-        "gl_Position = M * vec4(place + corner * turn * half_, 1.0); }", plain),
+        "gl_Position = M * vec4(place + corner.xyz * turn * half_, 1.0); }", plain),
     balls: program(
       common + "layout(location=0) in vec3 corner; layout(location=1) in vec3 place;" +
         "layout(location=2) in vec3 a; layout(location=3) in vec3 b; layout(location=4) in vec3 c;" +
@@ -81,16 +84,28 @@ function makeRenderer(canvas) {
     gl.bufferData(target, data, gl.STATIC_DRAW);
     return made;
   }
-  const quad = buffer(new Float32Array([0, -1, 1, -1, 0, 1, 1, 1]));
+  // Lines and boxes are spelt out vertex by vertex: drawing in software is slow at instances.
+  const quad = [0, -1, 1, -1, 1, 1, 0, -1, 1, 1, 0, 1];
   const cube = [];  // the three faces that look at the eye, turned there by the shader
   for (const axis of [0, 1, 2]) {
     for (const [s, t] of [[-1, -1], [1, -1], [1, 1], [-1, -1], [1, 1], [-1, 1]]) {
-      const corner = [0, 0, 0], face = [0, 0, 0];
-      corner[axis] = 1; corner[(axis + 1) % 3] = s; corner[(axis + 2) % 3] = t; face[axis] = 1;
-      cube.push(...corner, ...face);
+      const corner = [0, 0, 0];
+      corner[axis] = 1; corner[(axis + 1) % 3] = s; corner[(axis + 2) % 3] = t;
+      cube.push(...corner, axis);
     }
   }
-  const cubeBuffer = buffer(new Float32Array(cube));
+  const each = (data, size, times) => {  // every entry as often as it has vertices
+    const out = new data.constructor(data.length * times);
+    for (let i = 0, k = 0; i < data.length; i += size) {
+      for (let n = 0; n < times; n++) for (let a = 0; a < size; a++) out[k++] = data[i + a];
+    }
+    return out;
+  };
+  const over = (pattern, times) => {  // one pattern for every entry
+    const out = new Int8Array(pattern.length * times);
+    for (let n = 0; n < times; n++) out.set(pattern, n * pattern.length);
+    return out;
+  };
   const ball = [];
   const rings = 10, around = 16;
   const spot = (i, k) => {
@@ -119,30 +134,35 @@ function makeRenderer(canvas) {
     gl.bindVertexArray(null);
     return { array, free() { owned.forEach((b) => gl.deleteBuffer(b)); gl.deleteVertexArray(array); } };
   }
-  const F = gl.FLOAT, B = gl.UNSIGNED_BYTE;
+  const F = gl.FLOAT, B = gl.UNSIGNED_BYTE, S = gl.BYTE;
   const make = {
     mesh: (vertex, face) => ({
       kind: "mesh", count: face.length, ...layout([[0, 3, vertex, F, 0, 0, 0]], face) }),
-    lines: (ends, colour, look = {}) => ({
-      kind: "lines", count: ends.length / 6, width: 2, dash: 0, ...look,
-      ...layoutShared([[0, 2, quad, F, 0, 0, 0]], ends, [[1, 3, 24, 0], [2, 3, 24, 12]], colour, 3) }),
+    lines: (ends, colour, look = {}) => {
+      const count = ends.length / 6, shared = each(ends, 6, 6);
+      return { kind: "lines", count: 6 * count, width: 2, dash: 0, ...look,
+        ...layoutShared([[0, 2, over(quad, count), S, 0, 0, 0]], shared, [[1, 3, 24, 0], [2, 3, 24, 12]],
+          each(colour, 4, 6), 3, 0) };
+    },
+    thin: (ends, colour) => ({ kind: "thin", count: ends.length / 3, colour, ...layout([[0, 3, ends, F, 0, 0, 0]]) }),
     points: (place, colour, look = {}) => ({
       kind: "points", count: place.length / 3, width: 6, lift: 1e-4, ring: 0.22, square: 0, ...look,
       ...layout([[0, 3, place, F, 0, 0, 0], [1, 4, colour, B, 0, 0, 0]]) }),
-    boxes: (place, half, colour) => ({
-      kind: "boxes", count: place.length / 3, half,
-      ...layout([[0, 3, cubeBuffer, F, 0, 24, 0], [1, 3, cubeBuffer, F, 0, 24, 12],
-        [2, 3, place, F, 1, 0, 0], [3, 4, colour, B, 1, 0, 0]]) }),
+    boxes: (place, half, colour) => {
+      const count = place.length / 3;
+      return { kind: "boxes", count: 18 * count, half, ...layout([[0, 4, over(cube, count), S, 0, 0, 0],
+        [2, 3, each(place, 3, 18), F, 0, 0, 0], [3, 4, each(colour, 4, 18), B, 0, 0, 0]]) };
+    },
     balls: (place, axes, colour) => ({
       kind: "balls", count: place.length / 3, clear: true,
       ...layoutShared([[0, 3, ballBuffer, F, 0, 0, 0], [1, 3, place, F, 1, 0, 0]], axes,
-        [[2, 3, 36, 0], [3, 3, 36, 12], [4, 3, 36, 24]], colour, 5) }),
+        [[2, 3, 36, 0], [3, 3, 36, 12], [4, 3, 36, 24]], colour, 5, 1) }),
   };
-  function layoutShared(parts, data, views, colour, location) {
+  function layoutShared(parts, data, views, colour, location, step) {
     const shared = buffer(data);
     const made = layout([...parts,
-      ...views.map(([at, size, stride, offset]) => [at, size, shared, F, 1, stride, offset]),
-      [location, 4, colour, B, 1, 0, 0]]);
+      ...views.map(([at, size, stride, offset]) => [at, size, shared, F, step, stride, offset]),
+      [location, 4, colour, B, step, 0, 0]]);
     return { array: made.array, free() { gl.deleteBuffer(shared); made.free(); } };
   }
 
@@ -168,7 +188,10 @@ function makeRenderer(canvas) {
     } else if (item.kind === "lines") {
       gl.uniform1f(at.width, item.width);
       gl.uniform1f(at.dash, item.dash);
-      gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, item.count);
+      gl.drawArrays(gl.TRIANGLES, 0, item.count);
+    } else if (item.kind === "thin") {
+      gl.uniform4fv(at.colour, item.colour);
+      gl.drawArrays(gl.LINES, 0, item.count);
     } else if (item.kind === "points") {
       gl.uniform1f(at.width, item.width);
       gl.uniform1f(at.lift, item.lift);
@@ -179,7 +202,7 @@ function makeRenderer(canvas) {
     } else if (item.kind === "boxes") {
       gl.uniform3fv(at.half_, item.half);
       gl.uniform3fv(at.eye, view.eye);
-      gl.drawArraysInstanced(gl.TRIANGLES, 0, 18, item.count);
+      gl.drawArrays(gl.TRIANGLES, 0, item.count);
     } else {
       gl.drawArraysInstanced(gl.TRIANGLES, 0, ball.length / 3, item.count);
     }

@@ -59,10 +59,9 @@ function makeLayers(scene, renderer, origin) {
     add("Buildings", face.length / 3, { unit: "triangles", swatch: "#aeb7bf", shape: "square", opacity: 0.6,
       build(layer, look) {
         const solid = layer.opacity >= 0.99;
-        layer.own ??= [make.mesh(vertex, face), make.lines(edges, colours(edges.length / 6, () => [0, 0, 0, 255]), { width: 1 })];
+        layer.own ??= [make.mesh(vertex, face), make.thin(edges)];
         Object.assign(layer.own[0], { base: look.wall, alpha: solid ? 1 : layer.opacity });
-        layer.own[1].free();
-        layer.own[1] = make.lines(edges, colours(edges.length / 6, () => [...look.edge, 130]), { width: 1 });
+        layer.own[1].colour = [...look.edge.map((v) => v / 255), 0.5];
         return layer.opacity < 0.02 ? [layer.own[1]] : layer.own;
       } });
   }
@@ -227,17 +226,21 @@ function instant(track, now) {
 
 function featureEdges(vertex, face) {  // where two triangles meet at an angle, or one ends
   const number = new Map(), same = new Int32Array(vertex.length / 3);
+  const whole = (v) => Math.round(v * 100) + 5e5;  // centimetres, within 5 km of the middle
   for (let i = 0; i < same.length; i++) {
-    const key = `${Math.round(vertex[3 * i] * 100)},${Math.round(vertex[3 * i + 1] * 100)},${Math.round(vertex[3 * i + 2] * 100)}`;
-    if (!number.has(key)) number.set(key, i);
-    same[i] = number.get(key);
+    const level = whole(vertex[3 * i]) * 1048576 + whole(vertex[3 * i + 1]), high = whole(vertex[3 * i + 2]);
+    if (!number.has(high)) number.set(high, new Map());
+    const floor = number.get(high);
+    if (!floor.has(level)) floor.set(level, i);
+    same[i] = floor.get(level);
   }
   const met = new Map(), out = [], count = same.length;
   for (let f = 0; f < face.length; f += 3) {
-    const [a, b, c] = [0, 1, 2].map((k) => vertex.subarray(3 * face[f + k], 3 * face[f + k] + 3));
-    const u = [0, 1, 2].map((k) => b[k] - a[k]), v = [0, 1, 2].map((k) => c[k] - a[k]);
-    const n = [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]];
-    const size = Math.hypot(...n) || 1;
+    const [a, b, c] = [3 * face[f], 3 * face[f + 1], 3 * face[f + 2]];
+    const ux = vertex[b] - vertex[a], uy = vertex[b + 1] - vertex[a + 1], uz = vertex[b + 2] - vertex[a + 2];
+    const vx = vertex[c] - vertex[a], vy = vertex[c + 1] - vertex[a + 1], vz = vertex[c + 2] - vertex[a + 2];
+    const n = [uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx];
+    const size = Math.sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2]) || 1;
     for (let k = 0; k < 3; k++) {
       const p = same[face[f + k]], q = same[face[f + (k + 1) % 3]], key = Math.min(p, q) * count + Math.max(p, q);
       const other = met.get(key);
