@@ -2,6 +2,7 @@
 #   make demo    see the whole thing in two minutes         make test   run the default test suite
 #   make lint    style and types                            make bench  run the benchmarks
 #   make docs    write docs/commands.md, build the pages    make lock   resolve the locks again (needs uv)
+#   make serve   serve a store on this machine, see docs/service.md
 #   make mutation   break core terms on purpose and count what the tests notice (long)
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -11,10 +12,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGE := --no-deps --no-build-isolation --editable .
 
-.PHONY: demo test lint style types bench docs mutation lock develop clean
+.PHONY: demo serve test lint style types bench docs mutation lock develop clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/echoscape demo
+
+serve: develop
+	$(BIN)/echoscape serve --store sqlite:///site.db
 
 test: develop
 	$(BIN)/python -m pytest
@@ -65,7 +69,9 @@ lock:
 	$(COMPILE) --constraint requirements.lock --extra test --extra lint --extra docs \
 	  --extra postgres --extra service \
 	  --output-file requirements-dev.lock
-	@! grep -nE '://|^-|file:' requirements.lock requirements-dev.lock
+	$(COMPILE) --constraint requirements.lock --extra postgres --extra service \
+	  --output-file requirements-service.lock
+	@! grep -nE '://|^-|file:' requirements.lock requirements-dev.lock requirements-service.lock
 
 clean:
 	rm -rf $(VENV) .venv-peers build dist docs/_build

@@ -3,6 +3,8 @@
     POST /v1/reports, /v1/echoes      scope ingest; JSON, Parquet or an Arrow stream
     GET  /v1/reports                  scope read; JSON, Parquet or an Arrow stream
     POST /v1/locate                   scope read; fixes of one or a few targets, at once
+    GET  /v1/forecast                 scope read; paths and beams at a place
+    GET  /v1/stream                   scope read; fixes as they are made, over a web socket
     GET  /v1/maps, POST /v1/jobs, GET /v1/jobs/NUMBER, GET /v1/fixes, /v1/events, /v1/metrics
     GET  /v1/health, /v1/openapi.json open to all
 
@@ -13,7 +15,6 @@ Takes a `Store` and `Limits`.
 Gives an application for any ASGI server.
 """
 
-import asyncio
 import contextlib
 import io
 import json
@@ -26,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -35,6 +36,7 @@ from echoscape import __version__
 from echoscape.checks import InputError
 from echoscape.reports.table import echoes_from_table, reports_from_table, table_from_reports
 from echoscape.service.documents import answers, body_of
+from echoscape.service.foreseeing import foresee
 from echoscape.service.guard import Limits
 from echoscape.service.messages import (
     Added,
@@ -45,12 +47,12 @@ from echoscape.service.messages import (
     fixes_of,
 )
 from echoscape.service.running import Service
+from echoscape.service.watching import watch
 from echoscape.service.worker import WorkerDied
 from echoscape.store import (
     Store,
     add_echoes,
     add_reports,
-    count_rows,
     find_fixes,
     find_reports,
     list_maps,
@@ -91,7 +93,8 @@ def make_application(
     _explain(app)
     _ingest(app, service)
     _ask(app, service)
-    _watch(app, service)
+    watch(app, service)
+    foresee(app, service)
     return app
 
 
@@ -314,43 +317,3 @@ def _ask(app: FastAPI, service: Service) -> None:
             "number": job.number, "kind": job.kind, "state": job.state, "request": job.request,
             "result": job.result, "attempts": job.attempts,
         }  # fmt: skip
-
-
-def _watch(app: FastAPI, service: Service) -> None:
-    @app.get("/v1/health", tags=["service"])
-    async def health() -> dict[str, Any]:
-        """Tell whether the store answers and the workers live; open to all."""
-        await run_in_threadpool(list_maps, service.store)
-        return {"status": "ok", "version": __version__, "busy": service.quick.busy}
-
-    @app.get("/v1/metrics", responses=answers(), response_class=Response, tags=["service"])
-    async def metrics(request: Request) -> Response:
-        """Count for Prometheus."""
-        await service.guard.allow(request, "read")
-        rows = await run_in_threadpool(count_rows, service.store)
-        lines = ["# TYPE echoscape_rows gauge"]
-        lines += [f'echoscape_rows{{table="{name}"}} {count}' for name, count in rows.items()]
-        for name, count in sorted(service.counts.items()):
-            lines += [f"# TYPE echoscape_{name}_total counter", f"echoscape_{name}_total {count}"]
-        return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
-
-    @app.get("/v1/events", responses=answers(), response_class=StreamingResponse, tags=["fixes"])
-    async def events(request: Request) -> Response:
-        """Send every fix as it is made (server-sent events)."""
-        await service.guard.allow(request, "read")
-        queue: asyncio.Queue[str] = asyncio.Queue(100)
-        service.listeners.add(queue)
-
-        async def stream() -> AsyncIterator[str]:
-            try:
-                yield ": listening\n\n"
-                while not service.is_ending:
-                    try:
-                        text = await asyncio.wait_for(queue.get(), 1.0)
-                        yield f"event: fixes\ndata: {text}\n\n"
-                    except TimeoutError:
-                        yield ": still here\n\n"
-            finally:
-                service.listeners.discard(queue)
-
-        return StreamingResponse(stream(), media_type="text/event-stream")

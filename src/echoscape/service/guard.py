@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 
 from echoscape.store import Store
 from echoscape.store.tokens import scopes_of
@@ -50,11 +51,11 @@ class Guard:
         self._left: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()
 
-    async def allow(self, request: Request, scope: str) -> None:
+    async def allow(self, request: HTTPConnection, scope: str) -> None:
         """Refuse a request that may not do what it asks for.
 
         Args:
-            request: With its token.
+            request: A request, or the beginning of a web socket, with its token.
             scope: What it needs; `admin` allows everything.
         """
         _refuse_foreign(request)
@@ -106,7 +107,7 @@ class Guard:
             self._left[token] = (left - 1.0, now)
 
 
-def _refuse_foreign(request: Request) -> None:
+def _refuse_foreign(request: HTTPConnection) -> None:
     origin = request.headers.get("origin")
     if origin is None:
         return

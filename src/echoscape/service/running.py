@@ -35,7 +35,7 @@ class Service:
         self.store, self.url, self.limits, self.origin = store, url, limits, origin
         self.guard = Guard(store, limits)
         self.counts: dict[str, int] = {}
-        self.listeners: set[asyncio.Queue] = set()
+        self.listeners: set[asyncio.Queue[str]] = set()
         self._work = threading.Event()
         self._ending = threading.Event()
 
@@ -68,6 +68,12 @@ class Service:
     def count(self, name: str, more: int = 1) -> None:
         """Count for the metrics."""
         self.counts[name] = self.counts.get(name, 0) + more
+
+    def listen(self) -> asyncio.Queue[str]:
+        """Begin to listen to fixes; discard the queue from `listeners` to end."""
+        queue: asyncio.Queue[str] = asyncio.Queue(100)
+        self.listeners.add(queue)
+        return queue
 
     def tell(self, fixes: Fixes) -> None:
         """Send fixes to all who listen; those who do not keep up lose the oldest."""

@@ -4,6 +4,7 @@ Takes a store's address and a request of plain values and bytes.
 Gives plain values.
 """
 
+import dataclasses
 import functools
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow as pa
 
 from echoscape.checks import InputError
 from echoscape.store import (
+    MapVersion,
     Store,
     add_fixes,
     add_map,
@@ -41,11 +43,7 @@ def locate(url: str, request: dict[str, Any]) -> dict[str, Any]:
     from echoscape.reports.table import echoes_from_table
 
     store = _store(url)
-    versions = [v for v in list_maps(store) if v.name == request["map"]]
-    if not versions:
-        known = ", ".join(sorted({v.name for v in list_maps(store)})) or "none"
-        raise InputError(f"the store has no map {request['map']!r}; it has {known}")
-    version = versions[-1]
+    version = _newest(store, request["map"])
     if "echoes" in request:
         with pa.ipc.open_stream(request["echoes"]) as stream:
             echoes = echoes_from_table(stream.read_all(), source="echoes")
@@ -91,6 +89,28 @@ def fit(url: str, request: dict[str, Any]) -> dict[str, Any]:
     return {"map": kept.name, "version": kept.version, "reports": len(reports)}
 
 
+def forecast(url: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Say what the newest version of a map predicts at a place.
+
+    Args:
+        url: Of the store.
+        request: `map`, its name; `position` [m]; `position_std` [m]; `array`, the fields of a
+            `scene.PlanarArray` that every station has, or None.
+    """
+    from echoscape.communication.at_place import forecast_at
+    from echoscape.scene import PlanarArray
+
+    version = _newest(_store(url), request["map"])
+    maps = _maps(url, version.name, version.version)
+    arrays = None
+    if request["array"] is not None:
+        array = PlanarArray(**request["array"])
+        arrays = {name: array for name in maps}
+    place = np.asarray(request["position"], float)
+    said = forecast_at(maps, place, position_std=request["position_std"], arrays=arrays)
+    return {"map": version.name, "version": version.version, **dataclasses.asdict(said)}
+
+
 def warm(url: str, request: dict[str, Any]) -> dict[str, Any]:
     """Compile what locating one target needs, so that the first who asks does not wait for it.
 
@@ -101,7 +121,7 @@ def warm(url: str, request: dict[str, Any]) -> dict[str, Any]:
     from echoscape.localization.localize import localize
     from echoscape.reports.echo import Echoes
 
-    newest = [v for v in list_maps(_store(url)) if v.name == request["map"]][-1]
+    newest = _newest(_store(url), request["map"])
     station = next(iter(_maps(url, newest.name, newest.version)))
     turn = np.linspace(-3.0, 3.0, _USUAL)[None]
     echoes = Echoes.from_arrays(
@@ -116,13 +136,22 @@ def warm(url: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 _USUAL = 8  # echoes of a target
-TASKS = {"locate": locate, "fit": fit, "warm": warm}
+TASKS = {"locate": locate, "fit": fit, "forecast": forecast, "warm": warm}
 """What a worker can be asked for, by name."""
 
 
 @functools.lru_cache(maxsize=4)
 def _store(url: str) -> Store:
     return Store.open(url)
+
+
+def _newest(store: Store, name: str) -> MapVersion:
+    every = list_maps(store)
+    versions = [v for v in every if v.name == name]
+    if not versions:
+        known = ", ".join(sorted({v.name for v in every})) or "none"
+        raise InputError(f"the store has no map {name!r}; it has {known}")
+    return versions[-1]
 
 
 def _span(request: dict[str, Any]) -> tuple[float, float]:
