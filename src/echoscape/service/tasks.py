@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from echoscape.checks import InputError
 from echoscape.store import (
-    MapVersion,
     Store,
     add_fixes,
     add_map,
@@ -145,7 +144,7 @@ def _store(url: str) -> Store:
     return Store.open(url)
 
 
-def _newest(store: Store, name: str) -> MapVersion:
+def _newest(store: Store, name: str) -> Any:
     every = list_maps(store)
     versions = [v for v in every if v.name == name]
     if not versions:
