@@ -24,12 +24,13 @@ from echoscape.units import delay_of, wrap_angle
 USER_UNKNOWNS = ("user-clock", "user-heading")
 """What users may not know of themselves."""
 _GATE = 3.5  # standard deviations
-_REACH = 60.0  # distance over which a path is recognised again [m]
+_REACH = 30.0  # distance over which a path is recognised again [m]
 _NEIGHBOURS = 16  # nearest known users that vote
 _ANGLE_FLOOR, _LENGTH_FLOOR = 2e-3, 0.05  # errors of exact reports: rounding, model [rad, m]
 _NEAR_LINE = 0.1  # first paths so near the straight line show how large angle errors are [rad]
 _RUNNER_UP = 1 / 3  # votes of another value over those of the best, at most
 _ABOVE_GROUND = 1.5  # height of users, for paths by way of the ground [m]
+_HEIGHTS_AGREE = 1.7  # median deviation of zeniths from what heights ask for
 _DIRECTIONS = 2  # that must agree
 _ROUNDS, _REFINED = 30, 2
 _POWER_WINDOW = 4.0  # power times squared distance of direct paths, over its median [1]
@@ -286,7 +287,7 @@ class _Search:
             for rise in (low, high)
         ]
         off = np.min(np.abs(off), axis=0) / self.angle_std[row, level]
-        return long_enough & (np.median(off, axis=1) < _GATE)
+        return long_enough & (np.median(off, axis=1) < _HEIGHTS_AGREE)
 
     def _average(self, row, path, vote, variance, agree, best):
         """Average votes: those of one path share its error, those of others do not."""
