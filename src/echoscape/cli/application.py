@@ -30,6 +30,7 @@ from echoscape.cli import (
     sample,
     samples,
     score,
+    sense,
     serve,
     store,
     view,
@@ -69,6 +70,7 @@ app.command(
     help="Follow static points and, where it is not known, the user; write tracks and the user.",
 )
 app.command(channel.channel)
+app.command(sense.sense)
 app.command(reproduce.app)
 app.command(pilots.app)
 app.command(image.image)

@@ -59,6 +59,7 @@ def make_echoes(
     missed: float = 0.0,
     false: float = 0.0,
     listener: Reports | None = None,
+    sections: Float[np.ndarray, "set out back"] | None = None,
 ) -> SimulatedEchoes:
     """Make the echoes of passive targets standing where the users of some reports stand.
 
@@ -79,6 +80,8 @@ def make_echoes(
             angle and delay within the reports' own, and the power and errors of a true echo.
         listener: The same users' reports at the station that listens, row by row, where that is
             not the station that sends; then no way back is the way out.
+        sections: Radar cross-section of each target between each of its paths out and back, in
+            place of that of the budget or of `cross_section` [m^2].
 
     Returns:
         Sets in the order of the reports, echoes within a set in random order; a target that
@@ -95,7 +98,7 @@ def make_echoes(
     heard = reports if listener is None else listener
     back = heard.estimates
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
-    truth, present = _pairs(reports.estimates, back, strongest, pairs)
+    truth, present = _pairs(reports.estimates, back, strongest, pairs, sections)
     possible = present.sum(axis=1)
     if budget is not None:
         present = _hear(truth, present, budget, generator)
@@ -103,7 +106,10 @@ def make_echoes(
         errors = dict.fromkeys(_ANGLES, angle_std) | {"length": length_of(delay_std)}
         for name, std in errors.items():
             truth[f"{name}_std"] = np.full(present.shape, std, dtype=float)
-        truth["power"] = _target_gain(*target) * truth["outward"] * truth["back"]
+        gain = _target_gain(*target)
+        if sections is not None:
+            gain = _target_gain(1.0, target[1]) * truth["section"]
+        truth["power"] = gain * truth["outward"] * truth["back"]
     detectable = present.sum(axis=1)
     present &= generator.random(present.shape) >= missed
     _measure(truth, generator)
@@ -159,7 +165,11 @@ def _check_options(budget, angle_std, delay_std, target, strongest, missed, fals
 
 
 def _pairs(
-    out: Paths, back: Paths, strongest: int, pairs: str
+    out: Paths,
+    back: Paths,
+    strongest: int,
+    pairs: str,
+    sections: Float[np.ndarray, "set out back"] | None,
 ) -> tuple[dict[str, np.ndarray], Bool[np.ndarray, "set echo"]]:
     """Arrange the strongest paths of every target, out and back, as echoes without errors."""
     order_out, order_back = _by_power(out, strongest), _by_power(back, strongest)
@@ -175,6 +185,9 @@ def _pairs(
     valid = np.logical_and(*take("valid"))
     outward, home = (np.where(valid, power, 0.0) for power in take("power"))
     truth = {"length": sum(take("length")), "outward": outward, "back": home}
+    if sections is not None:
+        row = np.arange(len(sections))[:, None]
+        truth["section"] = sections[row, order_out[:, i], order_back[:, j]]
     for kind in ("azimuth", "zenith"):  # both are directions at a station: a report's departures
         truth[f"departure_{kind}"], truth[f"arrival_{kind}"] = take(f"departure_{kind}")
         leave, arrive = take(f"departure_{kind}_std")
@@ -216,9 +229,11 @@ def _hear(
 ) -> Bool[np.ndarray, "set echo"]:
     """Add the power and deviations of every echo; return which are above the threshold."""
     section = np.ones(present.shape)
+    if "section" in truth:
+        section = truth["section"] / from_db(budget.cross_section_dbsm)
     if budget.fluctuating:
         every = generator.exponential(size=(len(present), truth["pair"].max(initial=0) + 1))
-        section = every[:, truth["pair"]]  # (i, j) and (j, i) see the same target
+        section = section * every[:, truth["pair"]]  # (i, j) and (j, i) see the same target
     snr = section * integrated_snr(budget, echo_power(budget, truth["outward"], truth["back"]))
     heard = present & (snr >= budget.threshold)
     snr = np.where(heard, snr, 1.0)
