@@ -7,12 +7,14 @@ Takes tables that `echoscape track` wrote.
 Gives `RaySet` and `Motion`.
 """
 
+import json
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
+from echoscape.channel_model.motion_smoothing import settle
 from echoscape.channel_model.ray import Motion, RaySet, spreading
 from echoscape.checks import InputError
 from echoscape.reports.columns import Columns
@@ -29,7 +31,14 @@ _SAME = 0.1  # further apart are two stations [m]
 
 
 def read_motion(path: str | Path) -> Motion:
-    """Read a user's track; a single instant is refused, since it does not move."""
+    """Read a user's track without the jumps of a filter, see `motion_smoothing.settle`.
+
+    The acceleration is that of ``filter.json`` beside it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: The file cannot be used, has a single instant, or jumps beyond all smoothing.
+    """
     columns = Columns(read_table(path, USER), USER, str(path))
     time = columns.finite("time")
     if len(time) < 2:
@@ -37,7 +46,35 @@ def read_motion(path: str | Path) -> Motion:
     columns.refuse(np.diff(time, prepend=-np.inf) <= 0, "time", "must rise from row to row", time)
     position = np.stack([columns.finite(name) for name in ("x", "y", "z")], axis=1)
     velocity = np.stack([columns.finite(name) for name in ("vx", "vy", "vz")], axis=1)
-    return Motion(jnp.asarray(time), jnp.asarray(position), jnp.asarray(velocity))
+    motion = Motion(jnp.asarray(time), jnp.asarray(position), jnp.asarray(velocity))
+    return settle(motion, _covariance(columns), str(path), _acceleration(Path(path)))
+
+
+def _covariance(columns: Columns) -> np.ndarray | None:
+    """Take the covariance of position and velocity, where every row states it."""
+    found = np.full((len(columns.table), 6, 6), np.nan)
+    axes = ("x", "y", "z", "vx", "vy", "vz")
+    for i, j in np.ndindex(6, 6):
+        first, second = axes[min(i, j)], axes[max(i, j)]
+        name = f"cov_{first}{second}" if max(i, j) < 3 else f"cov_{first}_{second}"
+        if not columns.has(name):
+            return None
+        found[:, i, j] = columns.values(name)
+    return found if np.isfinite(found).all() else None
+
+
+def _acceleration(path: Path) -> np.ndarray | None:
+    """Take the density of acceleration that the filter beside a table assumed."""
+    beside = path.parent / "filter.json"
+    if not beside.exists():
+        return None
+    try:
+        stored = json.loads(beside.read_text(encoding="utf-8"))
+        stored = stored.get("points", stored)
+        level, upright = float(stored["acceleration"]), float(stored["vertical_acceleration"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return np.array([level, level, upright])
 
 
 def rays_from_tracks(
