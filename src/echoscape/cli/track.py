@@ -42,6 +42,7 @@ def track(
     start_velocity: Numbers | None = None,
     map: Path | None = None,
     mesh: Path | None = None,
+    echoes: Path | None = None,
     filter: Filter = "joint",
     motion: str | None = None,
     unknown: str | None = None,
@@ -68,6 +69,10 @@ def track(
         map: Folder of maps; the points of the one of this station, with their errors and
             visibility, are where the filter starts: it recognises, moves and adds to them.
         mesh: Walls as .npz (vertices, faces) or .obj; gives every path's first and last bounce.
+        echoes: What the station heard of its own pulse, a table of echoes or ray-traced points
+            (.npz: point, range_m); with --filter paper, bootstrap, rao-blackwellised, ekf or ukf,
+            first and last bounces at the start are where the paths leave to; the first instant's
+            are written as start.parquet, each with its class, error and covariance.
         filter: Which filter follows: joint, over user and points; anchors, where the file knows
             the user's position at every instant; or, where it does, one of five over first and last
             bounces that move, on the associations of anchors: paper (the heaviest particle),
@@ -98,6 +103,7 @@ def track(
     check_folder(out)
     given: dict[str, object] = {"--start": start or start_velocity, "--motion": motion}
     given |= {"--unknown": unknown, "--map": map}
+    check_echoes(filter, echoes)
     check_bounces(filter, smooth, lag, forecast, particles, given)
     method = choose_filter(filter, settings or JointFilter(), motion, unknown, particles)
     station_position = read_triple(station, "--station", "m")
@@ -105,6 +111,7 @@ def track(
     start_position = read_triple(start, "--start", "m")
     velocity = read_triple(start_velocity, "--start-velocity", "m/s")
     from echoscape.files import atomic_folder
+    from echoscape.files.tabular import write_columns
     from echoscape.reports import read_observations
     from echoscape.tracking import track as follow
     from echoscape.tracking import write_tracks, write_user
@@ -116,13 +123,19 @@ def track(
         begin = seen.user_position[:1] if start_position is None else start_position[None]
         if start_position is not None or seen.user_known[0]:
             check_outdoors(tree, begin, mesh)
+    heard = begun = None
+    if echoes is not None:
+        from echoscape.tracking.joint_start_file import read_station_echoes, start_of, start_table
+
+        heard = read_station_echoes(echoes, station_position, angle_std, delay_std)
+        begun = start_table(*start_of(heard, seen, station_position))
     with progress(f"follow {len(seen.time)} instants", quiet) as tell:
         import jax
 
         found = follow(
             seen, station_position, method, start=start_position, start_velocity=velocity,
-            smooth=smooth, lag=lag, points=points, tree=tree, key=jax.random.key(seed),
-            progress=tell,
+            smooth=smooth, lag=lag, points=points, tree=tree, echoes=heard,
+            key=jax.random.key(seed), progress=tell,
         )  # fmt: skip
     later = None if forecast is None else go_on(found, forecast)
     from echoscape.plotting.fixes import save_figure
@@ -144,6 +157,8 @@ def track(
         if film is not None:
             write_html(film, folder / "route.html")
             write_film(film, folder)
+        if begun is not None:
+            write_columns(begun, folder / "start.parquet", "bounces at the start 1")
         (folder / "filter.json").write_text(describe_filter(method))
         write_user(found, folder / "user.parquet")
     told = summarize(found, seen.repeated)
@@ -155,6 +170,17 @@ def track(
         print_json(told)
     else:
         print_table(str(out), {name: str(value) for name, value in told.items()})
+
+
+def check_echoes(filter: str, echoes: Path | None) -> None:
+    """Refuse a station's echoes for a filter that does not start from bounces."""
+    from echoscape.checks import InputError
+
+    if echoes is not None and filter in ("joint", "anchors"):
+        raise InputError(
+            f"--echoes has no effect with --filter {filter}, whose points are images and not "
+            "bounces; take --filter paper, bootstrap, rao-blackwellised, ekf or ukf"
+        )
 
 
 def check_bounces(

@@ -21,6 +21,8 @@ from echoscape.tracking.anchor import AnchorType
 from echoscape.tracking.bounce import seen_points
 from echoscape.tracking.bounce_filters import Method, PathHistory, follow_bounces
 from echoscape.tracking.bounce_state import SIZE, angle_residual, last_bounce, measure_bounces
+from echoscape.tracking.echo_surface import StationEchoes
+from echoscape.tracking.joint_start import joint_start
 from echoscape.tracking.joint_update import Detections
 from echoscape.tracking.tracks import Tracks, TrackStatus
 
@@ -47,6 +49,7 @@ def track_bounces(
     method: Method = "bootstrap",
     *,
     tree: BoxTree | None = None,
+    echoes: StationEchoes | None = None,
     particles: int = 500,
     key: PRNGKeyArray,
 ) -> Tracks:
@@ -57,6 +60,8 @@ def track_bounces(
         seen: Every detection.
         method: Which filter.
         tree: Walls; without them each path is first taken for one bounce on its ellipsoid.
+        echoes: What the station heard of its own pulse: first and last bounces at the start come
+            from these and the paths, `joint_start`, before anything that walls say.
         particles: How many, for the filters that use particles.
         key: Random key.
 
@@ -68,7 +73,9 @@ def track_bounces(
     Raises:
         InputError: Instants are uneven.
     """
-    states = follow_tracks(found, seen, tree, method=method, particles=particles, key=key)
+    states = follow_tracks(
+        found, seen, tree, echoes=echoes, method=method, particles=particles, key=key
+    )
     record = found.record
     there = np.isfinite(np.concatenate([states.measured, states.state], axis=2)).all(axis=2)
     kind = np.asarray(record.kind)
@@ -109,6 +116,7 @@ def follow_tracks(
     tree: BoxTree | None,
     window: Int[np.ndarray, " time"] | None = None,
     *,
+    echoes: StationEchoes | None = None,
     method: Method = "paper",
     particles: int = 500,
     key: PRNGKeyArray,
@@ -120,6 +128,7 @@ def follow_tracks(
         seen: Every detection.
         tree: Walls; without them each path is first taken for one bounce on its ellipsoid.
         window: Number of the window of each instant; one for all if not given.
+        echoes: As for `track_bounces`.
         method: Which filter.
         particles: How many, for the filters that use particles.
         key: Random key.
@@ -151,7 +160,7 @@ def follow_tracks(
             history[k, at], std[k, at] = value[rows, which][hit], deviation[rows, which][hit]
             there[k, at] = True
         begin = np.array([rows[0] for _, rows in block])
-        start, beyond = _start(found, history[:, 0], begin, tree)
+        start, beyond = _start(found, (history[:, 0], std[:, 0]), begin, tree, echoes)
         states_block, measured_block = _together(
             PathHistory(jnp.asarray(history), jnp.asarray(std), jnp.asarray(there)),
             jnp.asarray(start), jnp.asarray(beyond), station, jnp.asarray(step), method, particles,
@@ -219,9 +228,14 @@ def _jobs(found: Tracks, window: np.ndarray) -> list[tuple[int, np.ndarray]]:
 
 
 def _start(
-    found: Tracks, measured: np.ndarray, instant: np.ndarray, tree: BoxTree | None
+    found: Tracks,
+    detected: tuple[np.ndarray, np.ndarray],
+    instant: np.ndarray,
+    tree: BoxTree | None,
+    echoes: StationEchoes | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Place user and bounce points where a track begins; also the length that is left over."""
+    measured, std = detected
     user = np.asarray(found.record.user)[instant]
     station = np.broadcast_to(found.station, (len(instant), 3))
     length, arrival, rising, departure, falling = measured.T
@@ -243,6 +257,10 @@ def _start(
     given = (length, arrival, rising, first, user[:, :3])
     last = jax.vmap(back)(*(jnp.asarray(each) for each in given))
     last = np.asarray(last)
+    if echoes is not None:
+        joint = joint_start(echoes, measured, std, np.asarray(found.station), user[:, :3])
+        told = np.isfinite(joint.last).all(axis=1, keepdims=True)
+        first, last = np.where(told, joint.first, first), np.where(told, joint.last, last)
     legs = np.linalg.norm(first - station, axis=1) + np.linalg.norm(last - user[:, :3], axis=1)
     state = np.zeros((len(instant), 18))
     state[:, :6], state[:, 6:9], state[:, 12:15] = user, first, last

@@ -19,6 +19,7 @@ from echoscape.propagation.ray_cast import BoxTree
 from echoscape.reports import Observations
 from echoscape.scene import StaticPoints
 from echoscape.tracking.bounce_tracks import track_bounces
+from echoscape.tracking.echo_surface import StationEchoes
 from echoscape.tracking.filters import BouncePoints, JointFilter, KnownUser, TrackingFilter
 from echoscape.tracking.health import FEWEST_IN_SIGHT, sight_of, user_status
 from echoscape.tracking.joint import run_joint
@@ -46,6 +47,7 @@ def track(
     lag: float | None = None,
     points: StaticPoints | None = None,
     tree: BoxTree | None = None,
+    echoes: StationEchoes | None = None,
     key: PRNGKeyArray | None = None,
     settings: JointFilter | None = None,
     progress: Progress | None = None,
@@ -68,6 +70,7 @@ def track(
         points: Static points that are known before, in the site's frame, for the filters over
             points; they are confirmed and moved by what is observed, and others are added.
         tree: Walls, for the first bounces of `BouncePoints`.
+        echoes: What the station heard of its own pulse, likewise; before walls.
         key: Random key of filters with particles.
         settings: What `filter` is now.
         progress: Called with the steps done, all steps, and the name of the step that begins.
@@ -82,7 +85,7 @@ def track(
     if isinstance(filter, BouncePoints):
         found = track(observations, station, KnownUser())
         return track_bounces(
-            found, detections_of(observations), filter.method, tree=tree,
+            found, detections_of(observations), filter.method, tree=tree, echoes=echoes,
             particles=filter.particles, key=jax.random.key(0) if key is None else key,
         )  # fmt: skip
     if isinstance(filter, KnownUser):
