@@ -58,6 +58,10 @@ def channel(
         receive: Rows and columns of the user's array.
         polarised: Make every element a pair, vertical before horizontal; what each reflection does
             to polarisation is drawn, or the ray tracer's where the table has A_re and A_im.
+        rician: Rician factor: straight way over all others, at instants in sight; as measured if
+            not given [dB].
+        random_phases: Draw a phase for each reflection of tracks; for --polarised it is drawn
+            anyway.
         station: Position of the station, for a table that has no tx_pos, or for tracks of a user
             who never detected it [m].
         seed: Seed of everything random; same seed, same result.
@@ -82,9 +86,22 @@ def channel(
     from echoscape.channel_model import move, realize
     from echoscape.channel_model.channel_file import write_channel
     from echoscape.channel_model.coefficient import Polarisation
+    from echoscape.channel_model.rician import rician_factor, with_rician_factor
+    from echoscape.channel_model.sensing import random_phases as draw_phases
 
     position = read_triple(station, "--station", "m")
     rays, motion, extra = read_rays(source, between, carrier, position)
+    if random_phases:
+        if rays.jones is not None or polarised:
+            raise InputError(
+                "--random-phases is for tracks without --polarised: a ray-traced table has phases "
+                "of its own, and --polarised draws them; leave one of them out"
+            )
+        rays = draw_phases(rays, key=jax.random.key(seed + 1))
+    if rician is not None:
+        if not -60 <= rician <= 60:
+            raise InputError(f"--rician must lie between -60 and 60, in dB; got {rician:g}")
+        rays = with_rician_factor(rays, motion, rician)
     first, last = between or (float(motion.time[0]), float(motion.time[-1]))
     count = int(np.floor((last - first) * rate)) + 1
     pairs = 4 if polarised else 1
@@ -112,6 +129,10 @@ def channel(
         ),
         **extra,
     }
+    factor = np.asarray(rician_factor(rays, motion, when))
+    if factor.any():
+        seen = np.median(factor[factor > 0])
+        summary["Rician factor in sight, median [dB]"] = round(float(10 * np.log10(seen)), 2)
     if json:
         print_json(summary)
     else:
