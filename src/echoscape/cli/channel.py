@@ -39,6 +39,8 @@ def channel(
     transmit: str = "1x1",
     receive: str = "1x1",
     polarised: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    rician: float | None = None,
+    random_phases: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     station: Numbers | None = None,
     seed: Seed = 0,
     json: Json = False,
