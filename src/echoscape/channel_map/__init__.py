@@ -27,6 +27,8 @@ from echoscape.channel_map.prior import ChannelMap, PathPrior
 from echoscape.channel_map.scatterers.map import ScattererMap
 from echoscape.channel_map.scatterers.search import Scatterers
 from echoscape.channel_map.storage import data_hash, load_manifest, load_maps, save_maps
+from echoscape.channel_map.updating.changes import MapChanges
+from echoscape.channel_map.updating.update import update_map
 from echoscape.channel_map.virtual_anchors.map import VirtualAnchorMap
 from echoscape.channel_map.virtual_anchors.model import VirtualAnchors
 
@@ -34,6 +36,7 @@ __all__ = [
     "ChannelMap",
     "Extrapolated",
     "ExtrapolatedMap",
+    "MapChanges",
     "MapModel",
     "NearestMap",
     "NearestReports",
@@ -54,6 +57,7 @@ __all__ = [
     "load_manifest",
     "load_maps",
     "save_maps",
+    "update_map",
 ]
 
 

@@ -70,11 +70,9 @@ class _Pairs(NamedTuple):
     rank: Int[AnyArray, "pair neighbour"]
 
 
-def _look_up(target, anchor, around, place, rank, source):
-    """Gather what `_measure` needs of each pair; single precision, from the target on."""
-    ray = (target - source[anchor]).astype(np.float32)
-    away = (place[around] - target[:, None]).astype(np.float32)
-    return ray, away, np.minimum(rank[around, anchor[:, None]], _RANKS - 1)
+def _look_up(target, near, place):
+    """Give the way from each target to each of its neighbours [m], in single precision."""
+    return (place[near] - target[:, None]).astype(np.float32)
 
 
 def _measure(ray, away, rank) -> _Pairs:
@@ -99,7 +97,9 @@ def _predict(model: VisibilityModel, pairs: _Pairs):
     )
     lag = jnp.log1p(distance)
     weight = jax.nn.softmax(-jnp.exp(model.decay) * lag, axis=-1)
-    odds = model.level[pairs.rank] + model.slope[pairs.rank] * (lag - 1.0)
+    level, slope = (jnp.asarray(leaf).at[pairs.rank].get(mode="promise_in_bounds")
+                    for leaf in (model.level, model.slope))  # fmt: skip
+    odds = level + slope * (lag - 1.0)
     return jnp.sum(weight * jax.nn.sigmoid(odds), axis=-1)
 
 
@@ -136,7 +136,11 @@ def learn_visibility(
         return start
     some = np.linspace(0, len(report) - 1, min(len(report), _LEARNT_FROM)).astype(int)
     report, anchor = report[some], anchor[some]
-    pairs = jax.jit(_measure)(*_look_up(place[report], anchor, near[report], place, rank, source))
+    pairs = jax.jit(_measure)(
+        (place[report] - source[anchor]).astype(np.float32),
+        _look_up(place[report], near[report], place),
+        np.minimum(rank[near[report], anchor[:, None]], _RANKS - 1),
+    )
     hit = jnp.asarray(rank[report, anchor] < reported_paths)
     begin, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, float), start))
 
@@ -171,6 +175,66 @@ def _reported_around(rank, near):
     return np.concatenate(rows), np.concatenate(anchors)
 
 
+def predict_pairs(
+    model: VisibilityModel, target, near, row, point, place, rank, source
+) -> Float[np.ndarray, " pair"]:
+    """Predict whether points are reported at places, from the neighbours of each.
+
+    Args:
+        model: As learnt.
+        target: The places [m].
+        near: Neighbouring reports of each place.
+        row: Place of each pair.
+        point: Point of each pair.
+        place: Where the reports are from [m].
+        rank: Rank of every point in every report.
+        source: Source of the path of every point, NaN where unknown [m].
+    """
+    away, near = _look_up(target, near, place), near.astype(np.int32)
+    by_point = np.ascontiguousarray(np.minimum(rank, _RANKS - 1).T)
+    predicted = np.zeros(len(point), dtype=np.float32)
+    part = 1 << 14
+    for first in range(0, len(point), part):
+        # As many at a time as compile once.
+        some = np.minimum(np.arange(first, first + part), len(point) - 1)
+        r, p = row[some], point[some]
+        ray = (target[r] - source[p]).astype(np.float32)
+        ranks = by_point[p[:, None], near[r]]
+        kept = min(part, len(point) - first)
+        found = np.asarray(_measure_and_predict(model, ray, away[r], ranks))
+        predicted[first : first + kept] = found[:kept]
+    return predicted
+
+
+def predict_cells(
+    model: VisibilityModel, cells: Float[np.ndarray, "cell 2"],
+    near: Int[np.ndarray, "cell neighbour"], place: Float[np.ndarray, "report 2"],
+    rank: Int[np.ndarray, "report anchor"], source: Float[np.ndarray, "anchor 2"], slots: int,
+) -> tuple[Int[np.ndarray, "cell slot"], Float[np.ndarray, "cell slot"]]:  # fmt: skip
+    """List the points most probably reported at places, and their probabilities.
+
+    Args:
+        model: As learnt.
+        cells: The places [m].
+        near: Neighbouring reports of each.
+        place: Where the reports are from [m].
+        rank: Rank of every point in every report.
+        source: Source of the path of every point, NaN where unknown [m].
+        slots: How many points to list.
+    """
+    row, anchor = _reported_around(rank, near)
+    predicted = predict_pairs(model, cells, near, row, anchor, place, rank, source)
+    slot = np.zeros((len(cells), slots), dtype=np.int32)
+    probability = np.zeros((len(cells), slots), dtype=np.float32)
+    order = np.lexsort((-predicted, row))
+    row, anchor, predicted = row[order], anchor[order], predicted[order]
+    column = np.arange(len(row)) - np.searchsorted(row, row)
+    keep = column < slots
+    slot[row[keep], column[keep]] = anchor[keep]
+    probability[row[keep], column[keep]] = predicted[keep]
+    return slot, probability
+
+
 def visibility_raster(
     model: VisibilityModel, place: Float[np.ndarray, "report 2"],
     rank: Int[np.ndarray, "report anchor"], source: Float[np.ndarray, "anchor 2"], *,
@@ -184,23 +248,7 @@ def visibility_raster(
     cells = np.stack(np.meshgrid(east, north, indexing="ij"), axis=-1).reshape(-1, 2)
     count = min(neighbours, len(place))
     near = np.reshape(KDTree(place).query(cells, k=count)[1], (len(cells), count))
-    row, anchor = _reported_around(rank, near)
-    predicted = np.zeros(len(row), dtype=np.float32)
-    part = 1 << 15
-    for first in range(0, len(row), part):
-        # As many at a time as compile once.
-        some = np.minimum(np.arange(first, first + part), len(row) - 1)
-        pairs = _look_up(cells[row[some]], anchor[some], near[row[some]], place, rank, source)
-        kept = min(part, len(row) - first)
-        predicted[first : first + kept] = np.asarray(_measure_and_predict(model, *pairs))[:kept]
     slots = min(slots, rank.shape[1])
-    slot = np.zeros((len(cells), slots), dtype=np.int32)
-    probability = np.zeros((len(cells), slots), dtype=np.float32)
-    order = np.lexsort((-predicted, row))
-    row, anchor, predicted = row[order], anchor[order], predicted[order]
-    column = np.arange(len(row)) - np.searchsorted(row, row)
-    keep = column < slots
-    slot[row[keep], column[keep]] = anchor[keep]
-    probability[row[keep], column[keep]] = predicted[keep]
+    slot, probability = predict_cells(model, cells, near, place, rank, source, slots)
     shape = (len(east), len(north), slots)
     return VisibilityRaster(low, step, slot.reshape(shape), probability.reshape(shape))

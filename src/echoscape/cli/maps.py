@@ -24,6 +24,7 @@ from echoscape.cli.console import (
 )
 from echoscape.cli.left_out import left_out_rows
 from echoscape.cli.map_show import show
+from echoscape.cli.map_update import update
 from echoscape.cli.options import check_map_folder, check_stations, check_table
 from echoscape.cli.reports import read_site
 
@@ -252,6 +253,7 @@ def walls(folder: Path, /, *, out: Path) -> None:
 
 
 app.command(show)
+app.command(update)
 
 
 @app.command(name="leave-one-out")

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from echoscape.estimation import AnyArray
 from echoscape.reports.report import Reports
-from echoscape.units import delay_of, wrap_angle
+from echoscape.units import delay_of, length_of, wrap_angle
 
 _PARAMETERS = ("clock", "yaw", "pitch", "roll")
 
@@ -63,6 +63,23 @@ class StationBias:
             "angle_error_scale": self.angle_scale,
             "length_error_scale": self.length_scale,
         }
+
+    @classmethod
+    def from_stated(cls, found: Mapping[str, float | int | None]) -> "StationBias":
+        """Read what `stated` gave; what was unobservable counts for zero."""
+        number = lambda name: float(found.get(name) or 0.0)  # noqa: E731
+        std = np.array([number(f"{name}_std") for name in _PARAMETERS])
+        std[0] = length_of(std[0])
+        return cls(
+            clock=length_of(number("clock")),
+            yaw=number("yaw"),
+            pitch=number("pitch"),
+            roll=number("roll"),
+            covariance=np.diag(std**2),
+            direct_paths=int(number("direct_paths")),
+            angle_scale=number("angle_error_scale"),
+            length_scale=number("length_error_scale"),
+        )
 
 
 def turn_matrix(yaw, pitch, roll) -> Float[np.ndarray, "*batch 3 3"]:

@@ -114,7 +114,7 @@ class Added(_Message):
 class JobRequest(_Message):
     """Work that takes longer than an answer may."""
 
-    kind: Literal["fit", "locate"]
+    kind: Literal["fit", "locate", "update"]
     map: Name
     model: Name | None = None
     station: Name | None = None
@@ -122,12 +122,20 @@ class JobRequest(_Message):
     since: Number | None = None
     until: Number | None = None
     height: Number | None = None
+    false_alarm: Annotated[float, pydantic.Field(gt=0, lt=1)] | None = None
+    per_reports: Annotated[int, pydantic.Field(ge=1, le=10**9)] | None = None
+    refit_every: Annotated[int, pydantic.Field(ge=1, le=10**6)] | None = None
 
     @pydantic.model_validator(mode="after")
     def _refuse_what_has_no_effect(self) -> "JobRequest":
-        stray = {"fit": "height", "locate": "model"}[self.kind]
-        if getattr(self, stray) is not None:
-            raise ValueError(f"a job of kind {self.kind!r} takes no {stray}; leave it out")
+        growing = ("false_alarm", "per_reports", "refit_every")
+        strays = {
+            "fit": ("height", *growing), "locate": ("model", *growing),
+            "update": ("height", "model", "since", "until"),
+        }  # fmt: skip
+        for stray in strays[self.kind]:
+            if getattr(self, stray) is not None:
+                raise ValueError(f"a job of kind {self.kind!r} takes no {stray}; leave it out")
         return self
 
 

@@ -103,7 +103,7 @@ class Service:
                 request = {"time": time.time(), **job.request}
                 result = self.patient.ask(job.kind, request)
                 end_job(self.store, job.number, "done", result)
-                if job.kind == "fit":
+                if job.kind in ("fit", "update"):
                     self._warm([result["map"]])
             except InputError as error:
                 end_job(self.store, job.number, "failed", str(error))

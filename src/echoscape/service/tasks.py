@@ -6,6 +6,7 @@ Gives plain values.
 
 import dataclasses
 import functools
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,74 @@ def forecast(url: str, request: dict[str, Any]) -> dict[str, Any]:
     return {"map": version.name, "version": version.version, **dataclasses.asdict(said)}
 
 
+def update(url: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Add the reports since a map's newest version to it, and keep it as the next version.
+
+    Reports that come late, of times before the last that the map has seen, are left to the next
+    full fit.
+
+    Args:
+        url: Of the store.
+        request: `map`, its name; `station` and `source`, which reports, as when it was fitted;
+            `false_alarm` and `per_reports` as of `update_map`; `refit_every`, after how many
+            updates all reports are fitted again instead, as the reference: never if not given.
+    """
+    from echoscape.channel_map import load_manifest, load_maps
+    from echoscape.channel_map.updating.folder import save_updated, update_maps
+
+    store = _store(url)
+    versions = {v.version: v for v in list_maps(store) if v.name == request["map"]}
+    if not versions:
+        raise InputError(f"the store has no map {request['map']!r} to update; fit it first")
+    newest = versions[max(versions)]
+    updates, parent = 0, newest.parent
+    while parent is not None:
+        updates, parent = updates + 1, versions[parent].parent
+    chosen = {"station": request.get("station"), "source": request.get("source")}
+    if updates >= (request.get("refit_every") or np.inf):
+        settings = json.loads(newest.manifest)["settings"]
+        return fit(url, {"map": newest.name, "model": settings.get("model"), **chosen})
+    try:
+        reports = find_reports(store, after=newest.last_report, **chosen)
+    except InputError as error:
+        raise InputError(
+            f"no report is newer than version {newest.version} of map {newest.name!r}"
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        old, new = Path(folder) / "old", Path(folder) / "new"
+        take_map(store, newest.name, old, newest.version)
+        maps, manifest = load_maps(old), load_manifest(old)
+        timely = np.zeros(len(reports), bool)
+        for name, each in maps.items():
+            state = getattr(each, "state", None)
+            since = -np.inf if state is None or not len(state.time) else state.time.max()
+            if name in reports.station:
+                of_station = reports.station_index == reports.station.index(name)
+                timely |= of_station & (reports.time >= since)
+        if not timely.any():
+            raise InputError(
+                f"all {len(reports)} reports since version {newest.version} of map "
+                f"{newest.name!r} are of other stations or of times before its last; fit it again"
+            )
+        grown, changes = update_maps(
+            maps, reports[timely], manifest.calibration,
+            false_alarm=request.get("false_alarm") or 0.01,
+            per_reports=request.get("per_reports") or 1500,
+        )  # fmt: skip
+        save_updated(grown, new, manifest, reports[timely])
+        kept = add_map(
+            store, new, newest.name, parent=newest.version,
+            report_count=newest.report_count + int(timely.sum()),
+            last_report=int(reports.report.max()),
+        )  # fmt: skip
+    return {
+        "map": kept.name, "version": kept.version, "reports": int(timely.sum()),
+        "late": int((~timely).sum()),
+        "vanished": sum(each.count("vanished") for each in changes.values()),
+        "appeared": sum(each.count("appeared") for each in changes.values()),
+    }  # fmt: skip
+
+
 def warm(url: str, request: dict[str, Any]) -> dict[str, Any]:
     """Compile what locating one target needs, so that the first who asks does not wait for it.
 
@@ -135,7 +204,7 @@ def warm(url: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 _USUAL = 8  # echoes of a target
-TASKS = {"locate": locate, "fit": fit, "forecast": forecast, "warm": warm}
+TASKS = {"locate": locate, "fit": fit, "update": update, "forecast": forecast, "warm": warm}
 """What a worker can be asked for, by name."""
 
 

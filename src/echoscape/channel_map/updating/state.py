@@ -4,8 +4,8 @@ Takes what the fit of a map found.
 Gives a `MapState`, stored with the map.
 """
 
-import dataclasses
 import hashlib
+from typing import Any
 
 import equinox as eqx
 import numpy as np
@@ -15,7 +15,6 @@ from echoscape.channel_map.storage import storable
 from echoscape.channel_map.updating.statistics import PointStatistics
 from echoscape.channel_map.virtual_anchors.unfolded import UnfoldedPaths
 from echoscape.channel_map.visibility import NOT_REPORTED, VisibilityModel
-from echoscape.estimation import AnyArray
 from echoscape.reports import Reports
 
 
@@ -28,25 +27,25 @@ class MapState(eqx.Module):
 
     statistics: PointStatistics
     """Of each confirmed point."""
-    report: Int[AnyArray, " held"]
+    report: Int[np.ndarray, " held"]
     """Report that holds a point, an index into `place`; one entry for each path of a point."""
-    point: Int[AnyArray, " held"]
+    point: Int[np.ndarray, " held"]
     """The point."""
-    rank: Int[AnyArray, " held"]
+    rank: Int[np.ndarray, " held"]
     """Place of the path in the report's order of power."""
-    place: Float[AnyArray, "report 3"]
+    place: Float[np.ndarray, "report 3"]
     """Users relative to the station, where the points place them [m]."""
-    time: Float[AnyArray, " report"]
+    time: Float[np.ndarray, " report"]
     """When each was reported [s]."""
-    digest: Int[AnyArray, " seen"]
+    digest: Int[np.ndarray, " seen"]
     """Of every report that was looked at: the same one is never added twice."""
-    silence: Float[AnyArray, " point"]
+    silence: Float[np.ndarray, " point"]
     """Improbability of the misses since a point was last reported, were it there [nat]."""
-    missed: Float[AnyArray, " point"]
+    missed: Float[np.ndarray, " point"]
     """Reports expected to hold it, since the last that did [1]."""
-    pool: tuple[AnyArray | float, ...]
+    pool: tuple[Any, ...]
     """Fields of `UnfoldedPaths`: paths that no confirmed point explains."""
-    visibility: tuple[AnyArray, ...]
+    visibility: tuple[np.ndarray, ...]
     """Fields of the `VisibilityModel`."""
     min_paths: int = eqx.field(static=True)
     """As of the `VirtualAnchors` that the map was fitted with; so the next four."""
@@ -69,7 +68,7 @@ class MapState(eqx.Module):
 
     def free_paths(self) -> UnfoldedPaths:
         """Give the paths of the pool."""
-        return UnfoldedPaths(*self.pool)  # type: ignore[arg-type]
+        return UnfoldedPaths(*self.pool)
 
     def visibility_model(self) -> VisibilityModel:
         """Give the model of visibility."""
@@ -83,9 +82,11 @@ def select_paths(paths: UnfoldedPaths, index) -> UnfoldedPaths:
 
 def join_paths(one: UnfoldedPaths, other: UnfoldedPaths) -> UnfoldedPaths:
     """List the paths of one set and of another."""
-    return UnfoldedPaths(
-        *(np.concatenate([a, b]) if isinstance(a, np.ndarray) else a for a, b in zip(one, other))
-    )
+    leaves: Any = [
+        np.concatenate([a, b]) if isinstance(a, np.ndarray) else a  # the model error is one number
+        for a, b in zip(one, other)
+    ]
+    return UnfoldedPaths(*leaves)
 
 
 def held_points(rank: Int[np.ndarray, "report point"]):
@@ -117,8 +118,3 @@ def _by_path(rows, count):
     head, tail = rows[:, :4], rows[:, 4:]
     paths = tail.reshape(len(rows), count, -1).transpose(0, 2, 1).reshape(len(rows), -1)
     return np.concatenate([head, paths], axis=1)
-
-
-def with_pool(state: MapState, pool: UnfoldedPaths, **changes) -> MapState:
-    """Replace the pool, and other fields."""
-    return dataclasses.replace(state, pool=tuple(pool), **changes)

@@ -10,6 +10,8 @@ Gives `PointStatistics`, and estimates from them.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import numpy as np
@@ -22,7 +24,6 @@ from echoscape.channel_map.virtual_anchors.search import (
     misfit,
 )
 from echoscape.channel_map.virtual_anchors.unfolded import UnfoldedPaths
-from echoscape.estimation import AnyArray
 
 
 @storable("point-statistics")
@@ -33,33 +34,33 @@ class PointStatistics(eqx.Module):
     its misfit when it came.
     """
 
-    count: Float[AnyArray, " point"]
+    count: Float[np.ndarray, " point"]
     """Number of paths."""
-    weight: Float[AnyArray, " point"]
+    weight: Float[np.ndarray, " point"]
     """Sum of robust weights."""
-    place: Float[AnyArray, "point 2"]
+    place: Float[np.ndarray, "point 2"]
     """Weighted sum of the users' places."""
-    image: Float[AnyArray, "point 2"]
+    image: Float[np.ndarray, "point 2"]
     """Weighted sum of the unfolded points."""
-    product: Float[AnyArray, "point 2 2"]
+    product: Float[np.ndarray, "point 2 2"]
     """Weighted sum of the outer products of unfolded point and place."""
-    information: Float[AnyArray, "point 2 2"]
+    information: Float[np.ndarray, "point 2 2"]
     """Information on the position of an edge [1/m^2]; zero for an isometry."""
-    information_vector: Float[AnyArray, "point 2"]
+    information_vector: Float[np.ndarray, "point 2"]
     """Information times the position of an edge [1/m]."""
-    plain: Float[AnyArray, "point 4"]
+    plain: Float[np.ndarray, "point 4"]
     """Sums with weights that are not robust: of ones, of the place, of its square."""
-    misfit: Float[AnyArray, " point"]
+    misfit: Float[np.ndarray, " point"]
     """Sum of squared residuals in deviations."""
-    jitter: Float[AnyArray, "point 2"]
+    jitter: Float[np.ndarray, "point 2"]
     """For an edge, sums of what errors leave unexplained and of how much its jitter counts."""
-    height: Float[AnyArray, "point 5"]
+    height: Float[np.ndarray, "point 5"]
     """Weighted sums of one, of (difference, its square) and (sum, its square) of heights."""
-    lowest: Float[AnyArray, " point"]
+    lowest: Float[np.ndarray, " point"]
     """Lowest user [m]."""
-    highest: Float[AnyArray, " point"]
+    highest: Float[np.ndarray, " point"]
     """Highest user [m]."""
-    gain: Float[AnyArray, "point 3"]
+    gain: Float[np.ndarray, "point 3"]
     """Sums of one, of log gains and of their squares."""
 
     def __len__(self) -> int:
@@ -79,15 +80,6 @@ def _map(function, *statistics: PointStatistics) -> PointStatistics:
 def join_statistics(parts: list[PointStatistics]) -> PointStatistics:
     """List the points of several sets one after the other."""
     return _map(lambda *leaves: np.concatenate(leaves), *parts)
-
-
-def no_statistics() -> PointStatistics:
-    """Give the statistics of no point."""
-    axes = {"place": (2,), "image": (2,), "product": (2, 2), "information": (2, 2),
-            "information_vector": (2,), "plain": (4,), "jitter": (2,), "height": (5,),
-            "gain": (3,)}  # fmt: skip
-    names = [field.name for field in dataclasses.fields(PointStatistics)]
-    return PointStatistics(**{name: np.zeros((0, *axes.get(name, ()))) for name in names})
 
 
 def add_statistics(all_points: PointStatistics, which, more: PointStatistics) -> PointStatistics:
@@ -110,13 +102,24 @@ def add_statistics(all_points: PointStatistics, which, more: PointStatistics) ->
     return total
 
 
-def gather_statistics(paths: UnfoldedPaths, point: FittedPoint) -> PointStatistics:
-    """Sum over the members of one point, robustly about where it is now.
+def gather_statistics(paths: UnfoldedPaths, points: Sequence[FittedPoint]) -> PointStatistics:
+    """Sum over the members of each point, robustly about where it is now.
 
     Args:
         paths: Paths that `FittedPoint.member` counts.
-        point: The point and its paths.
+        points: The points and their paths.
     """
+    if not points:
+        axes = {"place": (2,), "image": (2,), "product": (2, 2), "information": (2, 2),
+                "information_vector": (2,), "plain": (4,), "jitter": (2,), "height": (5,),
+                "gain": (3,)}  # fmt: skip
+        names = [field.name for field in dataclasses.fields(PointStatistics)]
+        return PointStatistics(**{name: np.zeros((0, *axes.get(name, ()))) for name in names})
+    rows = [_sums(paths, point) for point in points]
+    return PointStatistics(**{n: np.array([row[n] for row in rows], float) for n in rows[0]})
+
+
+def _sums(paths: UnfoldedPaths, point: FittedPoint) -> dict[str, Any]:
     m = point.member
     square = misfit(paths, m, point.reflection, point.rotation, point.offset)
     plain = 1.0 / (paths.along_std[m] * paths.across_std[m])
@@ -129,7 +132,7 @@ def gather_statistics(paths: UnfoldedPaths, point: FittedPoint) -> PointStatisti
     difference = paths.point[m, 2] - paths.place[m, 2]
     total = paths.point[m, 2] + paths.place[m, 2]
     gain = paths.log_gain[m][np.isfinite(paths.log_gain[m])]
-    sums = {
+    return {
         "count": len(m),
         "weight": weight.sum(),
         "place": weight @ place,
@@ -146,7 +149,6 @@ def gather_statistics(paths: UnfoldedPaths, point: FittedPoint) -> PointStatisti
         "highest": paths.place[m, 2].max(),
         "gain": [len(gain), gain.sum(), gain @ gain],
     }  # fmt: skip
-    return PointStatistics(**{name: np.asarray(x, float)[None] for name, x in sums.items()})
 
 
 def _of_edge(paths: UnfoldedPaths, m, position, weight):

@@ -15,22 +15,16 @@ import pydantic
 
 from echoscape.channel_map.model import MapModel, numpy_generator
 from echoscape.channel_map.updating.state import MapState, digests, held_points, select_paths
-from echoscape.channel_map.updating.statistics import (
-    gather_statistics,
-    join_statistics,
-    no_statistics,
-)
+from echoscape.channel_map.updating.statistics import gather_statistics
 from echoscape.channel_map.virtual_anchors.height_visibility import learn_heights
 from echoscape.channel_map.virtual_anchors.map import VirtualAnchorMap
+from echoscape.channel_map.virtual_anchors.relocation import RELOCATED, relocate, wrong_reports
 from echoscape.channel_map.virtual_anchors.search import (
-    FittedPoint,
     description_length,
     find_points,
-    isometry_matrix,
-    misfit,
 )
 from echoscape.channel_map.virtual_anchors.table import tabulate
-from echoscape.channel_map.virtual_anchors.unfolded import UnfoldedPaths, unfold
+from echoscape.channel_map.virtual_anchors.unfolded import unfold
 from echoscape.channel_map.visibility import learn_visibility, visibility_raster
 from echoscape.progress import Progress, silent, within
 from echoscape.scene import StaticPoints, image_of_station, translate
@@ -44,10 +38,6 @@ points jitter does an edge fall apart into many."""
 _WORTH = 0.1
 """Share of the paths that each larger model error must explain in addition, where none of them
 explains enough: it explains more of anything by chance."""
-_RELOCATED = 0.2
-"""Error of a user's position after relocation, as a share of the reported one."""
-_TRUSTED_MEMBERS = 6
-"""Paths that a point must explain before it relocates users."""
 
 
 class VirtualAnchors(MapModel):
@@ -85,14 +75,14 @@ class VirtualAnchors(MapModel):
         paths, anchors, free = self._search(reports, place, key, known, progress)
         if np.median(reports.position_std) > 0 and anchors:
             # The points place the users better than they were reported: search again from there.
-            place = _relocate(reports, place, paths, anchors)
+            place = relocate(reports, place, paths, anchors)
             better = eqx.tree_at(
-                lambda r: r.position_std, reports, _RELOCATED * reports.position_std
+                lambda r: r.position_std, reports, RELOCATED * reports.position_std
             )
             paths, anchors, free = self._search(
                 better, place, key, known, within(progress, "users moved")
             )
-        wrong = _wrong_reports(paths, free, len(place))
+        wrong = wrong_reports(paths, free, len(place))
         free = free & ~wrong[paths.report]
         points, error, rank = tabulate(paths, anchors, free, origin, reports.time)
         trusted = ~wrong
@@ -132,10 +122,9 @@ class VirtualAnchors(MapModel):
         number = np.cumsum(trusted) - 1
         pool = select_paths(paths, free)
         pool = pool._replace(report=number[pool.report])
-        sums = [gather_statistics(paths, anchor) for anchor in anchors]
         none = np.zeros(rank.shape[1])
         return MapState(
-            statistics=join_statistics(sums or [no_statistics()]),
+            statistics=gather_statistics(paths, anchors),
             report=report, point=point, rank=order, place=place[trusted],
             time=np.asarray(reports.time, float)[trusted], digest=digests(reports),
             silence=none, missed=none, pool=tuple(pool), visibility=tuple(visibility),
@@ -167,41 +156,3 @@ class VirtualAnchors(MapModel):
             return shortest[1:]
         _, paths, anchors, free = max(found, key=lambda item: item[0])
         return paths, anchors, free
-
-
-def _relocate(reports, place, paths: UnfoldedPaths, anchors: list[FittedPoint]):
-    """Move every user to where its own paths, seen through the anchors, place it."""
-    prior = 1.0 / np.maximum(reports.position_std, 1e-3) ** 2
-    normal = prior[:, None, None] * np.eye(2)
-    right = prior[:, None] * place[:, :2]
-    for anchor in anchors:
-        if anchor.reflection == 0 or len(anchor.member) < _TRUSTED_MEMBERS:
-            continue
-        m = anchor.member
-        matrix = isometry_matrix(anchor.reflection, anchor.rotation)
-        seen = (paths.point[m, :2] - anchor.offset) @ matrix
-        out = paths.outward[m] @ matrix
-        left = np.stack([-out[:, 1], out[:, 0]], axis=-1)
-        std = reports.position_std[paths.report[m]]
-        along = np.maximum(paths.along_std[m] ** 2 - std**2, 0.1**2)
-        across = np.maximum(paths.across_std[m] ** 2 - std**2, 0.1**2)
-        robust = 1.0 / (
-            1.0 + misfit(paths, m, anchor.reflection, anchor.rotation, anchor.offset) / 4.0
-        )
-        weight = (
-            np.einsum("pi,pj->pij", out, out) * (robust / along)[:, None, None]
-            + np.einsum("pi,pj->pij", left, left) * (robust / across)[:, None, None]
-        )
-        np.add.at(normal, paths.report[m], weight)
-        np.add.at(right, paths.report[m], np.einsum("pij,pj->pi", weight, seen))
-    moved = np.linalg.solve(normal, right[..., None])[..., 0]
-    return np.concatenate([moved, place[:, 2:]], axis=1)
-
-
-def _wrong_reports(paths: UnfoldedPaths, free, count) -> np.ndarray:
-    """Mark reports whose paths almost all contradict anchors that explain most others."""
-    if free.mean() > 0.4:
-        return np.zeros(count, dtype=bool)
-    listed = np.bincount(paths.report, minlength=count)
-    unexplained = np.bincount(paths.report, free, minlength=count)
-    return (listed >= 4) & (unexplained > 0.75 * listed)

@@ -10,10 +10,10 @@ Takes `UnfoldedPaths`, and `StaticPoints` known before.
 Gives `FittedPoint`s with the paths that they explain.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
 from echoscape.channel_map.virtual_anchors.unfolded import UnfoldedPaths
@@ -53,8 +53,12 @@ def isometry_matrix(reflection, rotation) -> Float[np.ndarray, "*batch 2 2"]:
     return np.stack([np.stack([c, -reflection * s], -1), np.stack([s, reflection * c], -1)], -2)
 
 
-def misfit(paths: UnfoldedPaths, index, reflection, rotation, offset, *, jitters: bool = False):
+def misfit(
+    paths: UnfoldedPaths, index, reflection, rotation, offset, *, jitters=False, extra: Any = 0.0
+):
     """Square the distance of paths from a proposal, in standard deviations; broadcasts.
+
+    The variance `extra` of the proposal adds to those of the paths [m^2].
 
     Where an edge `jitters` by the model error, that changes the length of both legs and the angle
     by its distance; otherwise the model error is that of the unfolded point.
@@ -73,8 +77,8 @@ def misfit(paths: UnfoldedPaths, index, reflection, rotation, offset, *, jitters
     along = (aside_x * out_x + aside_y * out_y) ** 2
     across = (aside_y * out_x - aside_x * out_y) ** 2
     error = np.where(mirror | (not jitters), 0.0, paths.model_error**2)
-    return along / (paths.along_std[index] ** 2 + error * bent) + across / (
-        paths.across_std[index] ** 2 + error * near
+    return along / (paths.along_std[index] ** 2 + error * bent + extra) + across / (
+        paths.across_std[index] ** 2 + error * near + extra
     )
 
 
@@ -139,6 +143,7 @@ def find_points(
     least: int = 3,
     start: StaticPoints | None = None,
     progress: Progress = silent,
+    proposing: Bool[np.ndarray, " path"] | None = None,
 ) -> tuple[list[FittedPoint], np.ndarray]:
     """Find points until no proposal explains `least` paths.
 
@@ -148,6 +153,7 @@ def find_points(
         least: Fewest paths that make a point.
         start: Points known before, in the station's frame: one path confirms each.
         progress: Called with the paths explained and all paths.
+        proposing: Paths that may propose a point; all of them unless given.
 
     Returns:
         The points, and which paths none explains.
@@ -162,7 +168,7 @@ def find_points(
     neighbours = _Neighbours.of(paths)
     scatterer = scatterer_of(paths)
     for _ in range(_ROUNDS):
-        left = np.flatnonzero(free)
+        left = np.flatnonzero(free if proposing is None else free & proposing)
         if not len(left):
             break
         every = len(left) <= _SEEDS

@@ -194,49 +194,55 @@ def _guess_turns(
 
 
 def _row_of_anchor(paths: UnfoldedPaths, anchor: FittedPoint):
-    return row_of_statistics(gather_statistics(paths, anchor), anchor, paths.model_error)
+    return row_of_statistics(gather_statistics(paths, [anchor]), 0, anchor, paths.model_error)
 
 
-def row_of_statistics(one: PointStatistics, anchor: FittedPoint, model_error: float) -> tuple:
+def row_of_statistics(
+    sums: PointStatistics, k: int, anchor: FittedPoint, model_error: float
+) -> tuple:
     """Describe an anchor by what its paths say together.
 
     Args:
-        one: Of this anchor alone.
+        sums: Of several anchors.
+        k: Which of them.
         anchor: Where it is; its members are not looked at.
         model_error: Of the search [m].
     """
-    total, *placed, squared = one.plain[0]
+    total, *placed, squared = sums.plain[k]
     centre = np.array(placed) / total
-    excess = max(1.0, float(one.misfit[0]) / max(2 * one.count[0] - 3, 1))
+    excess = max(1.0, float(sums.misfit[k]) / max(2 * sums.count[k] - 3, 1))
     lever = float(squared - total * (centre @ centre))
     turn = min(excess / lever, 0.5) if lever > 1e-9 * squared else _TURN_VARIANCE
-    sign, height = _height_rule(one.height[0], float(one.lowest[0]), float(one.highest[0]))
-    gain, gain_std = _gain(*one.gain[0])
+    sign, height = _height_rule(sums.height[k], float(sums.lowest[k]), float(sums.highest[k]))
+    gain, gain_std = _gain(*sums.gain[k])
     if anchor.reflection:
         own = PointKind.VIRTUAL_ANCHOR, anchor.rotation, anchor.reflection, anchor.offset
         return (*own, sign, height, centre, _SMALLEST + excess / total, turn, 0.0, gain, gain_std)
-    variance = _jitter_variance(one, model_error) + excess / total
+    variance = _jitter_variance(sums.jitter[k], sums.count[k], model_error) + excess / total
     own = PointKind.EDGE, 0.0, 1.0, anchor.offset
     return (*own, sign, height, centre, variance, 0.0, 0.0, gain, gain_std)
 
 
-def _jitter_variance(one: PointStatistics, model_error: float) -> float:
+def _jitter_variance(jitter, count, model_error: float) -> float:
     """Estimate the variance of a scatterer's place from report to report, in each axis [m^2].
 
     It is what reports' own errors leave unexplained; the model error of the search stands in for
     two more followers.
     """
-    seen, pulled = one.jitter[0]
-    more = 2.0 * pulled / one.count[0]
-    pulled = pulled * (1.0 - 1.0 / one.count[0])
+    seen, pulled = jitter
+    more = 2.0 * pulled / count
+    pulled = pulled * (1.0 - 1.0 / count)
     return max(_SMALLEST, (seen + more * model_error**2) / (pulled + more))
 
 
 def _row_of_path(paths: UnfoldedPaths, k):
     """Describe a path known at one place: turned as its arrival says, or not moving at all."""
-    alone = gather_statistics(paths, FittedPoint(1, 0.0, np.zeros(2), np.array([k])))
-    sign, height = _height_rule(alone.height[0], paths.place[k, 2], paths.place[k, 2])
-    gain, _ = _gain(*alone.gain[0])
+    level, rise = 1.0 / paths.height_std[k] ** 2, paths.point[k, 2]
+    below, above = rise - paths.place[k, 2], rise + paths.place[k, 2]
+    heights = level * np.array([1.0, below, below**2, above, above**2])
+    sign, height = _height_rule(heights, paths.place[k, 2], paths.place[k, 2])
+    gain = paths.log_gain[k]
+    gain, _ = _gain(1, gain, gain**2) if np.isfinite(gain) else _gain(0, 0.0, 0.0)
     place = paths.place[k, :2]
     variance = paths.along_std[k] * paths.across_std[k]
     if paths.has_arrival[k]:
