@@ -59,7 +59,8 @@ def predicted(channel_map, place):
     known = np.asarray(prior.probability)[:, None] > 0.05
     cost = np.where(known, np.abs(longer) + 50 * np.abs(turn), np.inf)
     best = cost.argmin(axis=-1)[..., None]
-    chance = np.take_along_axis(np.asarray(prior.probability)[:, None] + 0 * cost, best, -1)
+    chance = np.broadcast_to(np.asarray(prior.probability)[:, None], cost.shape)
+    chance = np.take_along_axis(chance, best, -1)
     return np.take_along_axis(longer, best, -1)[..., 0], chance[..., 0]
 
 
