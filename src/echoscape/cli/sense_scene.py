@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echoscape.cli.channel import read_array
+from echoscape.cli.console import print_warning
 from echoscape.cli.options import check_place, check_table, read_triple
 
 if TYPE_CHECKING:
@@ -159,6 +160,12 @@ def _from_maps(source, station, receiver, carrier, span) -> Scene:
         if name not in maps:
             raise unknown_name("station", name, maps)
     points = maps[sender].static_points()
+    seldom = 0 if points.visibility is None else int(np.sum(np.asarray(points.visibility) < 0.5))
+    if seldom:
+        print_warning(
+            f"every point of a map is taken as seen from everywhere, and {seldom} of {len(points)} "
+            "were seen in less than half of the reports; a site or tracks say when a point is seen"
+        )
     stand = [np.asarray(maps[name].station_position, float) for name in (sender, listener)]
     rays = [rays_from_points(points, each, span) for each in stand]
     return Scene((sender, listener), rays, (None, None), carrier, None)

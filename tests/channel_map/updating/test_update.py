@@ -20,7 +20,7 @@ from echoscape.reports import write_reports
 from tests.worlds.mirrors import LOSS, paths_at, street_reports, users
 
 ERRORS = {"angle_std": 0.003, "delay_std": 3e-10}
-MODEL = VirtualAnchors(reported_paths=6, cell=6.0, margin=6.0, neighbours=16)
+MODEL = VirtualAnchors(reported_paths=6, cell=6.0, margin=6.0, neighbours=32)
 
 
 def at_time(reports, time):
