@@ -50,6 +50,15 @@ def test_a_second_mode_as_likely_is_ambiguous():
     assert fix.spread[0] > 10.0
 
 
+def test_two_modes_close_by_are_ambiguous_though_the_spread_is_small():
+    close = NEAR + [2.6, -1.9, 0.0]
+    fix = judge(maxima(position=[NEAR, close], log_likelihood=[20.0, 19.0]))
+    assert fix.spread[0] < 3.0
+    assert fix.status[0] == FixStatus.AMBIGUOUS
+    unlikely = judge(maxima(position=[NEAR, close], log_likelihood=[20.0, 14.0]))
+    assert unlikely.status[0] == FixStatus.LOCATED
+
+
 def test_where_visibility_is_extrapolated_a_fix_claims_less():
     found = maxima(log_likelihood=[20.0, 15.0])
     sure, street = judge(found), judge(found, extrapolated=np.array([[False, True]]))

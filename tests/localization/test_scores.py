@@ -93,6 +93,16 @@ def test_an_alternative_that_is_the_truth_is_inside():
     assert level[0] < 0.4
 
 
+def test_a_wide_mode_is_as_much_less_dense_as_it_is_wider():
+    # The middle of a mode ten times as wide has a hundredth of the density, so what is denser is
+    # the narrow mode out to where that too has fallen to a hundredth: 0.5 (1 - 0.01).
+    covariance = np.stack([np.diag([1.0, 1.0, 0.0]), np.diag([100.0, 100.0, 0.0])])[None]
+    place = [[[0.0, 0.0, 0.0], [300.0, 170.0, 0.0]]]
+    fix = fix_of(place, covariance, [[0.5, 0.5]], [FixStatus.AMBIGUOUS])
+    level = claimed_level(fix, np.array([[300.0, 170.0, 0.0]]))
+    assert level[0] == pytest.approx(0.495, abs=0.07)  # 500 draws: three deviations
+
+
 def test_the_truth_must_be_given_for_every_target():
     fix, truth = singles([1.0, 2.0], [1, 1], [0, 0])
     with pytest.raises(ValueError, match="2 fixes need as many true positions; got 1"):
