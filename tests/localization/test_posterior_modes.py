@@ -51,7 +51,7 @@ def test_a_second_mode_as_likely_is_ambiguous():
 
 
 def test_two_modes_close_by_are_ambiguous_though_the_spread_is_small():
-    close = NEAR + [2.6, -1.9, 0.0]
+    close = NEAR + np.array([2.6, -1.9, 0.0])
     fix = judge(maxima(position=[NEAR, close], log_likelihood=[20.0, 19.0]))
     assert fix.spread[0] < 3.0
     assert fix.status[0] == FixStatus.AMBIGUOUS
