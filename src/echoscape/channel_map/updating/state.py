@@ -77,7 +77,8 @@ class MapState(eqx.Module):
 
 def select_paths(paths: UnfoldedPaths, index) -> UnfoldedPaths:
     """Select paths by a mask or indices."""
-    return UnfoldedPaths(*(leaf[index] if isinstance(leaf, np.ndarray) else leaf for leaf in paths))
+    leaves: Any = [leaf[index] if isinstance(leaf, np.ndarray) else leaf for leaf in paths]
+    return UnfoldedPaths(*leaves)
 
 
 def join_paths(one: UnfoldedPaths, other: UnfoldedPaths) -> UnfoldedPaths:
