@@ -56,6 +56,7 @@ def test_a_map_comes_back_bit_for_bit(kind, request, tmp_path):
     same(one(place), back(place))
 
 
+@pytest.mark.filterwarnings("ignore::echoscape.reports.finding.GeometryWarning")  # wrong on purpose
 def test_maps_of_several_stations_share_a_folder(reports, nearest, network, tmp_path):
     tower = fit_map(two_stations(reports), NearestReports(), station="tower")
     folder = save_maps(

@@ -69,7 +69,7 @@ def sense(
     """Make the sensing channel of moving targets by way of static points.
 
     A target is reached along the rays that `echoscape channel` would give a user in its place, and
-    left along the rays to the receiving station.  Give at least one of --out, --samples, --echoes.
+    left along the rays to the receiving station.  Channel, samples, echoes: one at least is asked.
 
     Args:
         source: Site (.toml), folder of maps, or folder that echoscape track wrote.
