@@ -21,7 +21,7 @@ QUICK = settings(
 OPERATIONS = {
     ("get", "/v1/reports"), ("post", "/v1/reports"), ("post", "/v1/echoes"), ("post", "/v1/locate"),
     ("get", "/v1/maps"), ("get", "/v1/fixes"), ("post", "/v1/jobs"), ("get", "/v1/jobs/{number}"),
-    ("get", "/v1/health"), ("get", "/v1/metrics"),
+    ("get", "/v1/health"), ("get", "/v1/metrics"), ("get", "/v1/forecast"),
 }  # fmt: skip
 
 

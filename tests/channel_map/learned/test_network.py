@@ -254,6 +254,7 @@ def test_the_same_key_gives_the_same_map_and_reports_progress():
     assert {row[2] for row in said} == {"training"}
 
 
+@pytest.mark.filterwarnings("ignore::echoscape.reports.finding.GeometryWarning")  # wrong on purpose
 @pytest.mark.slow
 def test_a_stated_position_error_is_not_claimed_by_the_map():
     noisy = street_reports(400, seed=2, position_std=3.0)
