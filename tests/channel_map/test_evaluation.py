@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from echoscape.channel_map import ChannelMap, NearestReports, PathPrior, fit_map
 from echoscape.channel_map.evaluation import evaluate, predict, spatial_split
+from echoscape.units import wrap_angle
 from tests.worlds.mirrors import LOSS, SEQUENCES, STATION, street_reports, users
 
 C = 299_792_458.0  # [m/s]
@@ -35,7 +36,7 @@ class Mirrors(ChannelMap):
         length = jnp.linalg.norm(seen, axis=-1)
         return PathPrior(
             probability=jnp.asarray(self.probability),
-            departure_azimuth=jnp.arctan2(seen[:, 1], seen[:, 0]) + self.shift[0],
+            departure_azimuth=wrap_angle(jnp.arctan2(seen[:, 1], seen[:, 0]) + self.shift[0]),
             departure_zenith=jnp.arccos(seen[:, 2] / length) + self.shift[1],
             length=length + C * self.shift[2],
             covariance=jnp.tile(jnp.diag(jnp.array([1e-4, 1e-4, 0.09])), (len(LOSS), 1, 1)),
@@ -65,6 +66,30 @@ def test_errors_are_the_known_shift_across_the_wrap_of_azimuth():
         assert getattr(found, f"{name}_median") == pytest.approx(value, rel=1e-6)
     assert found.inside_90 == 0.0  # 2, 1 and 3 claimed deviations: 14 > 6.25
     assert evaluate(mirrors((0.02, -0.01, 1e-10)), reports).inside_90 == 1.0
+
+
+def test_a_turn_of_everything_across_the_wrap_changes_no_error():
+    reports = street_reports(60, paths=6)
+    azimuth = np.asarray(reports.estimates.departure_azimuth)
+    turn = np.pi - np.median(azimuth)  # half of the paths go beyond the wrap
+    turned = eqx.tree_at(
+        lambda r: r.estimates.departure_azimuth, reports, np.angle(np.exp(1j * (azimuth + turn)))
+    )
+    assert np.ptp(turned.estimates.departure_azimuth) > 6.0
+    found = evaluate(mirrors((turn + 0.02, 0.0, 0.0)), turned, strongest=6)
+    assert found.azimuth_rms == pytest.approx(0.02, rel=1e-6)
+
+
+def test_what_a_report_states_of_its_errors_widens_the_ellipsoid():
+    reports = street_reports(60, paths=6)
+    less_sure = eqx.tree_at(
+        lambda r: r.estimates.departure_azimuth_std,
+        reports,
+        np.full_like(reports.estimates.departure_azimuth, 0.02),
+    )
+    shifted = mirrors((0.03, 0.0, 0.0))  # 9 > 6.25 of the map's own; 9e-4 / (1e-4 + 4e-4) = 1.8
+    assert evaluate(shifted, reports).inside_90 == 0.0
+    assert evaluate(shifted, less_sure).inside_90 == 1.0
 
 
 def test_presence_costs_what_was_promised_wrongly():

@@ -28,7 +28,9 @@ def test_it_is_least_squares_with_the_dense_matrix():
     assert np.allclose(found.mean[seen], exact, atol=1e-4)
     spread = 0.5 * float(problem.noise) * np.diagonal(np.linalg.inv(split[0].T @ split[0]))
     assert np.allclose(found.variance[seen], spread, rtol=1e-3)
-    assert 0.6 < found.misfit < 1.4
+    # What the fit left, over the noise and over the samples that were left to it.
+    left = np.sum(np.abs(y - dense @ exact) ** 2) / float(problem.noise)
+    assert np.isclose(found.misfit, left / (len(y) - 0.5 * len(seen)), rtol=1e-3)
 
 
 def test_what_nobody_sees_hides_nothing_for_the_realisable_one():
