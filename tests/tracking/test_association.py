@@ -47,6 +47,7 @@ def test_impossible_pairs_have_no_probability_and_nothing_overflows():
     odds = jnp.array([[500.0, -jnp.inf], [-jnp.inf, -jnp.inf]])
     found = pair_probabilities(odds, jnp.array([-300.0, -0.1]))
     assert np.allclose(found, [[1.0, 0.0], [0.0, 0.0]])
+    assert np.all(np.asarray(found)[~np.isfinite(odds)] == 0.0)  # none at all, not just little
 
 
 def test_decisions_equal_the_hungarian_method_where_pairs_stand_out():
