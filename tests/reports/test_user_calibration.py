@@ -104,7 +104,7 @@ def test_without_arrivals_only_users_in_sight_are_known():
     known = np.isfinite(found.clock)
     assert known.sum() == found.direct > 10
     assert not np.any(known & ~(sighted & reports.estimates.valid[:, 0]))
-    with pytest.raises(InputError, match="told by arrival azimuths at the users"):
+    with pytest.raises(InputError, match="follows from arrival azimuths at the users"):
         estimate_user_bias(blind, USER_UNKNOWNS[1:])
 
 

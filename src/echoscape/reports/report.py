@@ -73,12 +73,12 @@ class Reports(PathSets):
         return some
 
     def mark_judged(self) -> None:
-        """Remember that the geometry was checked, so that nobody is told twice."""
+        """Remember that the geometry was checked, so that nobody is warned twice."""
         _JUDGED[id(self)] = self
 
     @property
     def judged(self) -> bool:
-        """Whether the geometry of these reports was checked, and what it shows told."""
+        """Whether the geometry of these reports was checked, and its warnings given."""
         return _JUDGED.get(id(self)) is self
 
     @classmethod

@@ -131,7 +131,7 @@ class _Search:
         self.arrives = self.valid & np.isfinite(paths.arrival_azimuth_std)
         if heading and not self.arrives.any():
             raise InputError(
-                "user-heading cannot be estimated: it is told by arrival azimuths at the users, "
+                "user-heading cannot be estimated: it follows from arrival azimuths at the users, "
                 "and these reports have none"
             )
         self.power = np.asarray(paths.power)

@@ -259,8 +259,8 @@ def _start(
     last = np.asarray(last)
     if echoes is not None:
         joint = joint_start(echoes, measured, std, np.asarray(found.station), user[:, :3])
-        told = np.isfinite(joint.last).all(axis=1, keepdims=True)
-        first, last = np.where(told, joint.first, first), np.where(told, joint.last, last)
+        known = np.isfinite(joint.last).all(axis=1, keepdims=True)
+        first, last = np.where(known, joint.first, first), np.where(known, joint.last, last)
     legs = np.linalg.norm(first - station, axis=1) + np.linalg.norm(last - user[:, :3], axis=1)
     state = np.zeros((len(instant), 18))
     state[:, :6], state[:, 6:9], state[:, 12:15] = user, first, last

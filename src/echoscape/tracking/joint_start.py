@@ -35,7 +35,7 @@ _FEWEST_SEEN = 0.5  # share of paths that must leave towards an echo
 
 
 class BounceClass(enum.IntEnum):
-    """How often a path bounced, as far as it can be told."""
+    """How often a path bounced, as far as it can be distinguished."""
 
     DIRECT = 0
     """Not at all: there are no bounces."""

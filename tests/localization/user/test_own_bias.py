@@ -129,7 +129,7 @@ def test_a_heading_needs_arrival_angles_and_the_names_are_known(campaign, channe
     blind = eqx.tree_at(
         lambda r: r.estimates.arrival_azimuth_std, campaign, np.full(paths.length.shape, np.inf)
     )
-    with pytest.raises(InputError, match="told by arrival azimuths at the users"):
+    with pytest.raises(InputError, match="follows from arrival azimuths at the users"):
         localize(blind, channel_map, method=UserPaths(unknown=("user-heading",)))
     with pytest.raises(InputError, match="unknown 'clock'"):
         leave_one_out(campaign, unknown=("clock",))

@@ -177,7 +177,7 @@ def _refuse_without_arrivals(estimates: PathEstimates) -> None:
     known = known & np.isfinite(np.inf if std is None else np.asarray(std))
     if not known.any():
         raise InputError(
-            "user-heading cannot be estimated: it is told by arrival azimuths at the users, and "
+            "user-heading cannot be estimated: it follows from arrival azimuths at the users, and "
             "these paths have none; leave user-heading out of what is unknown"
         )
 

@@ -103,7 +103,7 @@ class Columns:
         claim = self.claims.get(name)
         if claim is None or claim.stated or claim.quantity in _LABELS:
             return found
-        mark = placeholder(found)
+        mark = sentinel(found)
         if mark is not None:
             raise InputError(
                 f"{self.source}: column {name!r} has {mark:g} in row "
@@ -182,7 +182,7 @@ def rows_of_columns(
     ), columns.notes
 
 
-def placeholder(values: np.ndarray) -> float | None:
+def sentinel(values: np.ndarray) -> float | None:
     """Find a number that marks unknown values: all nines or a limit of integers, and far off.
 
     Args:
