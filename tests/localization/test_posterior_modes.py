@@ -86,6 +86,8 @@ def test_a_mode_at_the_edge_of_the_reach_is_outside():
 def test_a_map_that_explains_less_than_half_is_unexplained():
     assert judge(maxima(explained=[4.9, 9.0])).status[0] == FixStatus.UNEXPLAINED
     assert judge(maxima(explained=[5.1, 0.0])).status[0] == FixStatus.LOCATED
+    edge = judge(maxima(explained=[4.9, 9.0]), support=(14.5, 1.0))
+    assert edge.status[0] == FixStatus.UNEXPLAINED  # which `follow` does not take
 
 
 def test_without_echoes_there_is_no_fix():

@@ -16,11 +16,12 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import jax
 import numpy as np
 import pydantic
+from jaxtyping import Bool, Float
 
 from echoscape.channel_map import ChannelMap
 from echoscape.checks import InputError
 from echoscape.localization.fix import Fix
-from echoscape.localization.posterior_modes import posterior_modes
+from echoscape.localization.posterior_modes import EDGE, posterior_modes
 from echoscape.progress import Progress
 
 Height = float | tuple[float, float] | None
@@ -129,6 +130,13 @@ class GridLocalizer(Localizer):
             ambiguous_above=self.ambiguous_above, starts=self.starts, learnt=learnt,
             extrapolated=unsure.reshape(maxima.position.shape[:2]),
         )  # fmt: skip
+
+
+    def outside(
+        self, place: Float[np.ndarray, "place 3"], maps: Iterable[ChannelMap]
+    ) -> Bool[np.ndarray, " place"]:
+        """Tell which places [m] lie at the edge of what the search reached, or beyond."""
+        return np.min([each.support(place) for each in maps], axis=0) > EDGE * self.reach
 
 
 def run(method: Localizer, batch: Batch, progress: Progress | None) -> Fix:

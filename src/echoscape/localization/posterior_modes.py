@@ -17,7 +17,7 @@ PRIOR_INFORMATION = 300.0**-2
 """Information that keeps directions finite which no echo measures [1/m^2]."""
 COINCIDENT = 0.5
 """Maxima nearer than this many metres, or deviations of the better one, are one mode."""
-_EDGE = 0.95
+EDGE = 0.95
 """A mode farther from the reports than this share of the reach is outside: the search ends."""
 _EXPLAINED = 0.5
 """Share of the echoes that the map must explain at the best mode."""
@@ -118,8 +118,9 @@ def posterior_modes(
     status = np.full(count, int(FixStatus.LOCATED))
     vague = fix.spread > ambiguous_above
     status[(probability[:, 0] < ambiguous_below) | vague] = FixStatus.AMBIGUOUS
+    status[support[:, 0] > EDGE * reach] = FixStatus.OUTSIDE
+    # wherever it lies, a mode that explains little is no place of the target
     status[explained[:, 0] < _EXPLAINED] = FixStatus.UNEXPLAINED
-    status[support[:, 0] > _EDGE * reach] = FixStatus.OUTSIDE
     status[~first[:, 0]] = FixStatus.NO_ECHO
     fix.status[:] = status
     return fix

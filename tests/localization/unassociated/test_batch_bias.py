@@ -14,6 +14,9 @@ from echoscape.localization.unassociated.batch_bias import (
     normal_equations,
     significant_causes,
 )
+from echoscape.localization.posterior_modes import posterior_modes
+from echoscape.localization.unassociated.ascent import LocalMaxima
+from echoscape.localization.unassociated.calibration import state_bias
 from echoscape.localization.unassociated.linearised_map import LinearisedPaths
 from echoscape.localization.unassociated.one_way_paths import OneWayPaths
 from echoscape.reports.echo_making import make_echoes
@@ -92,6 +95,34 @@ def test_a_declared_heading_is_estimated(echoes, clean):
     fix = localize(off(echoes, heading=HEADING), MAP, method=Unassociated(unknown="heading"))
     assert fix.learnt["heading_bias"] == pytest.approx(HEADING, abs=4e-3)
     assert np.sqrt(np.mean(error(fix) ** 2)) < 1.2 * np.sqrt(np.mean(error(clean) ** 2))
+
+
+def test_fixes_at_the_edge_say_nothing_of_a_bias_and_keep_their_status():
+    gradient, information = synthetic([1.5, 0.0])
+    count = len(gradient)
+    whole = np.zeros((count, 1, 5, 5))
+    whole[:, 0, 3:, 3:], whole[:, 0, :2, :2] = information, 4.0 * np.eye(2)
+    whole[:, 0, 0, 3] = whole[:, 0, 3, 0] = 2.0  # a clock moves the fix
+    whole[:, 0, 3, 3] += 1.0  # as far as the fix gives way
+    right = np.concatenate([np.zeros((count, 3)), gradient], axis=1)[:, None]
+    normal = Normal(right, whole)
+    found = LocalMaxima(
+        position=np.tile([3.0, 4.0, 1.5], (count, 1, 1)), log_likelihood=np.full((count, 1), 20.0),
+        information=np.tile(np.diag([4.0, 4.0, 0.0]), (count, 1, 1, 1)),
+        explained=np.full((count, 1), 4.0), detected=np.full((count, 1), 10.0),
+        log_reflectivity=np.zeros((count, 1, 1)), starts=np.ones((count, 1)),
+    )  # fmt: skip
+    def stated(outside):
+        fix = posterior_modes(
+            np.arange(count), found, np.where(outside, 14.9, 1.0)[:, None], False, reach=15.0,
+            ambiguous_below=0.9, ambiguous_above=3.0, starts=1,
+        )  # fmt: skip
+        return state_bias(fix, found, normal, None, 2, outside).status
+
+    assert (stated(np.zeros(count, bool)) == FixStatus.BIASED).all()
+    assert (stated(np.ones(count, bool)) == FixStatus.UNEXPLAINED).all()
+    few = np.arange(count) < 5
+    np.testing.assert_array_equal(stated(few) == FixStatus.BIASED, ~few)
 
 
 def test_names_of_nuisances_are_checked():

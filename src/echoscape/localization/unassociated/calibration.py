@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Bool
 
 from echoscape.localization.fix import Fix, FixStatus
 from echoscape.localization.localizer import Localizer, search_all
@@ -88,8 +89,9 @@ def calibrate(
 
 
 def state_bias(
-    fix: Fix, found: LocalMaxima, normal: Normal | None, bias: BatchBias | None, free: int
-) -> Fix:
+    fix: Fix, found: LocalMaxima, normal: Normal | None, bias: BatchBias | None, free: int,
+    outside: Bool[np.ndarray, " target"],
+) -> Fix:  # fmt: skip
     """Add a declared bias's uncertainty to every fix, or say that one was not declared.
 
     Args:
@@ -98,6 +100,7 @@ def state_bias(
         normal: Normal equations there; None where no station received its own pulse.
         bias: What was estimated; None where nothing was declared unknown.
         free: How many coordinates are unknown.
+        outside: Targets whose best mode lies at the edge of the search: they say nothing of a bias.
     """
     if normal is None:
         return fix
@@ -109,7 +112,7 @@ def state_bias(
         learnt = (fix.learnt or {}) | bias.stated()
         return dataclasses.replace(fix, covariance=covariance, learnt=learnt)
     # a large bias leaves many echoes unexplained: such fixes are asked too
-    sound = ~np.isin(fix.status, (FixStatus.NO_ECHO, FixStatus.OUTSIDE))
+    sound = (fix.status != FixStatus.NO_ECHO) & ~outside
     causes = significant_causes(*marginal, fix.covariance[:, 0], sound & (share > _TRUSTED))
     if not causes:
         return fix

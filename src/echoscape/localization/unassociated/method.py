@@ -165,7 +165,8 @@ class Unassociated(GridLocalizer):
                 learnt["log_power_std"] = model.log_power_std
             learnt = {name: float(value) for name, value in learnt.items()}
             fix = self.judge(number, found, prepared.maps.values(), free == 3, learnt)
-            return state_bias(fix, found, normal, bias, free)
+            outside = self.outside(fix.best, prepared.maps.values())
+            return state_bias(fix, found, normal, bias, free, outside)
 
         def search_again(rows, echo):
             paths = self._paths([e for e, one in zip(echo, own) if one], model)
