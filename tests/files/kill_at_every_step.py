@@ -16,9 +16,19 @@ import pyarrow as pa
 
 from echoscape.files import output
 from echoscape.files.npz import open_npz, write_npz
-from echoscape.files.output import atomic_folder, atomic_path, complete_commit
+from echoscape.files.output import (
+    atomic_files,
+    atomic_folder,
+    atomic_path,
+    committed,
+    complete_commit,
+)
+from echoscape.reports.exporting.sigmf import write_sigmf
 from echoscape.reports.files import read_table, write_table
+from echoscape.reports.importing.sigmf import read_sigmf
 from echoscape.reports.schema import FIXES
+from echoscape.scene import PlanarArray
+from echoscape.signals import EchoSnapshots, Waveform
 from echoscape.studies.sweep import read_sweep, sweep
 
 EVENTS = {
@@ -57,6 +67,31 @@ def read_an_archive(place):
         return str(archive.array("word", "text", (3,))[2])
 
 
+def write_a_pair(place, word):
+    with atomic_files(place / "a.json", place / "b.json") as pair:
+        for path in pair:
+            path.write_text(word)
+
+
+def read_a_pair(place):
+    words = [committed(place / name).read_text() for name in ("a.json", "b.json")]
+    assert words[0] == words[1]
+    return words[0]
+
+
+def write_a_recording(place, word):
+    box = np.full((1, 1, 1, 8), ord(word) + 0j)
+    wave, array = Waveform(8, 1e6, 1), PlanarArray()
+    found = EchoSnapshots(box, np.arange(1), np.zeros(1), wave, array, array, word, word)
+    write_sigmf(found, place / "r", 28e9)
+
+
+def read_a_recording(place):
+    found = read_sigmf(place / "r")[0]
+    assert abs(found.received - ord(found.transmit_station)).max() < 1e-9
+    return found.transmit_station
+
+
 def write_a_folder(place, word):
     with atomic_folder(place / "out", "manifest.json") as folder:
         (folder / "part").mkdir()
@@ -87,6 +122,9 @@ def write_a_sweep(place, word):
         yield {"row": word}
 
     sweep([{"point": i, "word": word} for i in range(3)], measure, place / "rows.jsonl")
+    if word == "o":  # and a run that was interrupted in the middle of a line
+        with open(place / "rows.jsonl", "a") as stream:
+            stream.write('{"name": "')
 
 
 def read_a_sweep(place):
@@ -167,3 +205,5 @@ if __name__ == "__main__":
     run(write_a_folder, read_a_folder, above / "4")
     run(write_a_folder, read_after_completion, above / "5", exchange=False)
     run(write_a_sweep, read_a_sweep, above / "6")
+    run(write_a_pair, read_a_pair, above / "7")
+    run(write_a_recording, read_a_recording, above / "8")

@@ -49,7 +49,7 @@ def bound(
     refuse_both(targets=targets, step=step)
     refuse_both(targets=targets, height=height)
     check_deviations(angle_std, delay_std)
-    check_table(out)
+    check_table(out, "bounds")
     import numpy as np
 
     from echoscape.channel_map import load_maps

@@ -84,7 +84,7 @@ def make(
     if (angle_std is None) != (delay_std is None):
         raise InputError("give --angle-std [rad] and --delay-std [s] together, or neither of them")
     check_deviations(angle_std, delay_std)
-    check_table(out)
+    check_table(out, "echoes")
     budget = None if angle_std is not None else LinkBudget()
     if link_budget is not None:
         budget = LinkBudget.from_toml(link_budget)

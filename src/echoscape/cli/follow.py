@@ -57,7 +57,7 @@ def follow(
     """
     use_double_precision()
     check_deviations(angle_std, delay_std)
-    check_table(out)
+    check_table(out, "followed")
     import jax
     import numpy as np
 

@@ -87,8 +87,9 @@ def locate(
     use_double_precision()
     refuse_both(height=height, height_range=height_range)
     check_deviations(angle_std, delay_std)
-    check_table(out)
+    check_table(out, "fixes")
     between = read_range(height_range, "--height-range", "m")
+    from echoscape.files import atomic_files
     from echoscape.localization import fix_columns, localize
     from echoscape.localization.scores import summarize_fix
     from echoscape.reports import write_fixes
@@ -117,8 +118,10 @@ def locate(
         if name == "received-power":
             _refuse_given("there is no map of paths to draw", figure=figure)
         drawing = draw_fixes(fix, {station: maps[station] for station in stations})  # pyright: ignore[reportIndexIssue]
-    write_fixes(fix_columns(fix, stations, model), out)
-    _write_settings(out, chosen, fix, height if between is None else between)
+    settings = _settings(chosen, fix, height if between is None else between)
+    with atomic_files(out, out.with_suffix(".json")) as (fixes, beside):
+        write_fixes(fix_columns(fix, stations, model), fixes)
+        beside.write_text(settings, encoding="utf-8")
     for sentence in _causes(fix):
         print_warning(sentence)
     claims = summarize_fix(fix)
@@ -199,12 +202,11 @@ def _read(name: str, path: Path, maps: Any, angle_std, delay_std, transmitters):
     return echoes, echoes.station, None
 
 
-def _write_settings(out: Path, method: Any, fix: Any, height: Any) -> None:
-    """Write how the fixes were made beside them, as ``NAME.json``."""
+def _settings(method: Any, fix: Any, height: Any) -> str:
+    """Tell how the fixes were made, for ``NAME.json`` beside them."""
     import json
 
     from echoscape import __version__
-    from echoscape.files import atomic_path
 
     content = {
         "echoscape": __version__,
@@ -213,8 +215,7 @@ def _write_settings(out: Path, method: Any, fix: Any, height: Any) -> None:
         "height": height,
         "learnt": fix.learnt,
     }
-    with atomic_path(out.with_suffix(".json")) as path:
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _refuse_given(reason: str, **options: object) -> None:

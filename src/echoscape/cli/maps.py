@@ -292,7 +292,7 @@ def leave_one_out(
         json: Print JSON for programs.
     """
     use_double_precision()
-    check_table(out)
+    check_table(out, "fixes")
     from echoscape.localization import fix_columns
     from echoscape.localization.user.cross_validation import leave_one_out as leave
     from echoscape.localization.user.cross_validation import summarize
@@ -347,7 +347,7 @@ def signal_strength(
         quiet: Show no progress.
         json: Print JSON for programs.
     """
-    check_table(out)
+    check_table(out, "fixes")
     from echoscape.localization import fix_columns
     from echoscape.localization.user.by_received_power import leave_blocks_out, summarize_blocks
     from echoscape.reports import write_fixes

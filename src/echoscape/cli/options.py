@@ -64,13 +64,13 @@ def check_deviations(angle_std: float | None, delay_std: float | None) -> None:
             )
 
 
-def check_table(path: Path) -> None:
-    """Refuse a name that no table can be written to, before the work and not after it."""
-    from echoscape.files.output import check_output
+def check_table(path: Path, kind: str) -> None:
+    """Refuse a name that no table of a kind can be written to, before the work, not after it."""
     from echoscape.files.tabular import table_suffix
+    from echoscape.reports.files import check_table_output
 
     table_suffix(path)
-    check_output(path)
+    check_table_output(path, kind)
     check_place(path)
 
 

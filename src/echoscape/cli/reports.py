@@ -222,7 +222,7 @@ def _import(
     from echoscape.reports.importing.convert import write_imported
 
     refuse_same(source, destination)
-    check_table(destination)
+    check_table(destination, "reports")
     with progress("reading", quiet) as tell:
         found = import_reports(source, layout, options)
         tell(1, 3, "writing")

@@ -181,7 +181,7 @@ def estimate(
     from echoscape.reports import write_echoes
     from echoscape.reports.sample_file import echoes_from_estimates, read_samples
 
-    check_table(out)
+    check_table(out, "echoes")
     if sources is not None and method not in ("music", "esprit"):
         raise InputError(f"--sources is for music and esprit; {method} finds their number itself")
     if order is not None and method != "greedy":

@@ -59,9 +59,9 @@ def check_outputs(
         check_place(out)
     if samples is not None:
         check_archive(samples)
-    for table in (echoes, truth):
+    for table, kind in ((echoes, "echoes"), (truth, "targets")):
         if table is not None:
-            check_table(table)
+            check_table(table, kind)
     given = [path for path in (out, samples, echoes, truth) if path is not None]
     if len(set(given)) < len(given):
         raise InputError("--out, --samples, --echoes and --truth need different names")

@@ -1,11 +1,12 @@
-"""Outputs that survive: a file or a folder is replaced in one step, or not at all.
+"""Outputs that survive: a file, files that belong together or a folder, in one step or not at all.
 
 Everything is written into a draft beside its place, brought to the disk, and then takes its place
 in one step: a file by renaming, a folder by exchanging names.  Whenever the process dies, the old
 result or the new one is there, whole, and the next run removes what is left.  Where names of
 folders cannot be exchanged (a mount point, the working folder, an old system) the files move one
 by one out of a folder of intent, ``.echoscape-commit``; the next run completes what a kill broke
-off.
+off.  Files that belong together take their places in the same way, and `committed` finds them in
+between.
 
 Within `protecting` (every command) an existing output is replaced only if this package wrote it.
 
@@ -17,6 +18,7 @@ import contextlib
 import contextvars
 import ctypes
 import errno
+import glob
 import json
 import os
 import re
@@ -81,6 +83,37 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             _sync(draft / path.name)
             os.replace(draft / path.name, path)
             _sync(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_files(*paths: Path) -> Iterator[list[Path]]:
+    """Lend temporary names for files of one folder that take their places together.
+
+    An interrupted block leaves the old files; one that is killed while they are replaced leaves
+    the new ones, in their places or where `committed` finds them.
+
+    Args:
+        paths: The files that shall exist afterwards; missing folders above them are made.
+    """
+    for path in paths:
+        check_output(path)
+    above, name = paths[0].parent, paths[0].name
+    with _explained(paths[0]):
+        above.mkdir(parents=True, exist_ok=True)
+        complete_commit(above)
+        with draft_in(above, name) as draft:
+            yield [draft / path.name for path in paths]
+            _sync_tree(draft)
+            intent = draft.with_suffix(_COMMIT)
+            os.rename(draft, intent)
+            _sync(above)
+            _move_in(intent, above)
+
+
+def committed(path: Path) -> Path:
+    """Find a file of `atomic_files`: in its place, or on its way there where a kill left it."""
+    on_their_way = path.parent.glob(f".*{_COMMIT}/{glob.escape(path.name)}")
+    return next(on_their_way, path)
 
 
 @contextlib.contextmanager

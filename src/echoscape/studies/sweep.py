@@ -10,6 +10,7 @@ Gives all rows, in the order of the settings.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def read_sweep(file: Path) -> dict[str, list[Row]]:
                 f"line {number} is not: move the file away"
             ) from None
     if len(whole) < len(text):
-        file.write_text(whole, encoding="utf-8", errors="surrogateescape")
+        os.truncate(file, len(whole.encode("utf-8", "surrogateescape")))
     return known
 
 

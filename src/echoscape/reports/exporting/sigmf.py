@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from echoscape.checks import InputError
-from echoscape.files import atomic_path
+from echoscape.files import atomic_files, check_output
 from echoscape.files.output import is_protecting, is_written_here, protecting
 from echoscape.reports.importing.sigmf_recording import DATA, META
 from echoscape.scene import PlanarArray
@@ -90,12 +90,12 @@ def write_sigmf(snapshots: EchoSnapshots, path: str | Path, carrier: float) -> t
         for element in range(transmit)
     ]
     content = {"global": about, "captures": captures, "annotations": []}
+    check_output(meta)
     # Samples carry no name: they are ours where their metadata are.
     ours = not is_protecting() or is_written_here(meta)
-    with protecting(ours), atomic_path(data) as temporary:
-        samples.tofile(temporary)
-    with atomic_path(meta) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
+    with protecting(ours), atomic_files(meta, data) as (new_meta, new_data):
+        samples.tofile(new_data)
+        new_meta.write_text(json.dumps(content, indent=1) + "\n")
     return meta, data
 
 

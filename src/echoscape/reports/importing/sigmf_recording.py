@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from echoscape.checks import InputError
-from echoscape.files import check_input, check_size
+from echoscape.files import check_input, check_size, committed
 
 META, DATA = ".sigmf-meta", ".sigmf-data"
 _LARGEST_META = 64 * 2**20  # bytes
@@ -67,7 +67,7 @@ def read_recording(path: str | Path) -> Recording:
     if path.suffix == ".sigmf-collection":
         raise InputError(f"{path} is a collection; name one recording with all channels")
     base = path.with_suffix("") if path.suffix in (META, DATA) else path
-    meta, data = (base.with_name(base.name + suffix) for suffix in (META, DATA))
+    meta, data = (committed(base.with_name(base.name + suffix)) for suffix in (META, DATA))
     size = check_input(meta, "the metadata of a SigMF recording")
     if size > _LARGEST_META:
         raise InputError(f"{meta} has {size / 1e6:.0f} MB, more than any metadata; it is damaged")
@@ -128,7 +128,9 @@ def _samples(recording: Recording, data: Path) -> np.ndarray:
     content = data.read_bytes()
     stated = recording.about.get("core:sha512")
     if stated is not None and hashlib.sha512(content).hexdigest() != str(stated).lower():
-        raise InputError(f"{data} is not what was recorded (core:sha512 differs); copy it again")
+        raise InputError(
+            f"{data} is not what was recorded (core:sha512 differs); copy or export both again"
+        )
     parts = np.frombuffer(content, dtype).astype(np.float64).reshape(-1, channels, 2)
     if kind[2] != "f":
         full = 2.0 ** (int(kind[3]) - 1)
