@@ -131,7 +131,6 @@ class GridLocalizer(Localizer):
             extrapolated=unsure.reshape(maxima.position.shape[:2]),
         )  # fmt: skip
 
-
     def outside(
         self, place: Float[np.ndarray, "place 3"], maps: Iterable[ChannelMap]
     ) -> Bool[np.ndarray, " place"]:

@@ -16,9 +16,12 @@ from echoscape.localization.moving.particle_filter import (
     _accelerations,
     _Epochs,
     _new_cloud,
+    _read_epochs,
     _run,
     follow,
 )
+from echoscape.localization.posterior_modes import posterior_modes
+from echoscape.localization.unassociated.ascent import LocalMaxima
 from echoscape.reports import write_echoes
 from echoscape.reports.echo_making import make_echoes
 from echoscape.studies.nlos_ckm.moving_target import scene_reports, wander
@@ -55,6 +58,21 @@ def test_after_two_seconds_a_track_is_twice_as_good_as_a_look(scene):
     miss = (found.position - truth)[late, :2]
     square = np.einsum("ti,tij,tj->t", miss, np.linalg.inv(found.covariance[late]), miss)
     assert np.median(square) < 9.0  # correlated in time: only a gross overclaim shows
+
+
+def test_a_fix_that_explains_little_is_no_detection_even_at_the_edge():
+    two = np.zeros((2, 1))
+    found = LocalMaxima(
+        position=np.tile([3.0, 4.0, 1.5], (2, 1, 1)), log_likelihood=two + 20.0,
+        information=np.tile(np.diag([4.0, 4.0, 0.0]), (2, 1, 1, 1)),
+        explained=np.array([[4.0], [9.0]]), detected=two + 10.0,
+        log_reflectivity=two[..., None], starts=two + 1.0,
+    )  # fmt: skip
+    fix = posterior_modes(
+        np.arange(2), found, two + 14.9, False, reach=15.0, ambiguous_below=0.9,
+        ambiguous_above=3.0, starts=1,
+    )  # fmt: skip
+    assert np.asarray(_read_epochs(fix, np.arange(2)).detected).tolist() == [False, True]
 
 
 @pytest.mark.slow

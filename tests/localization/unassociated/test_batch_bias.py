@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from echoscape.localization import FixStatus, Unassociated, fix_columns, localize
+from echoscape.localization.posterior_modes import posterior_modes
+from echoscape.localization.unassociated.ascent import LocalMaxima
 from echoscape.localization.unassociated.batch_bias import (
     Normal,
     estimate_bias,
@@ -14,8 +16,6 @@ from echoscape.localization.unassociated.batch_bias import (
     normal_equations,
     significant_causes,
 )
-from echoscape.localization.posterior_modes import posterior_modes
-from echoscape.localization.unassociated.ascent import LocalMaxima
 from echoscape.localization.unassociated.calibration import state_bias
 from echoscape.localization.unassociated.linearised_map import LinearisedPaths
 from echoscape.localization.unassociated.one_way_paths import OneWayPaths
@@ -112,6 +112,7 @@ def test_fixes_at_the_edge_say_nothing_of_a_bias_and_keep_their_status():
         explained=np.full((count, 1), 4.0), detected=np.full((count, 1), 10.0),
         log_reflectivity=np.zeros((count, 1, 1)), starts=np.ones((count, 1)),
     )  # fmt: skip
+
     def stated(outside):
         fix = posterior_modes(
             np.arange(count), found, np.where(outside, 14.9, 1.0)[:, None], False, reach=15.0,
