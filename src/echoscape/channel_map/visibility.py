@@ -30,6 +30,8 @@ _LEARNT_FROM = 15_000
 """Pairs of report and point that the model is learnt from: bounds the time."""
 _STEPS = 50
 """Most steps of L-BFGS-B for its thirty numbers."""
+_AWAY = 1e4
+"""Distance at which a neighbour has no weight [m]."""
 _TIGHTNESS = 1e-5
 """Weight of the prior at the start, which keeps ranks that no report holds there."""
 
@@ -176,7 +178,7 @@ def _reported_around(rank, near):
 
 
 def predict_pairs(
-    model: VisibilityModel, target, near, row, point, place, rank, source
+    model: VisibilityModel, target, near, row, point, place, rank, source, since=None
 ) -> Float[np.ndarray, " pair"]:
     """Predict whether points are reported at places, from the neighbours of each.
 
@@ -189,6 +191,8 @@ def predict_pairs(
         place: Where the reports are from [m].
         rank: Rank of every point in every report.
         source: Source of the path of every point, NaN where unknown [m].
+        since: First report that counts for each point: those before it, when the point was not
+            there yet, tell nothing; every report counts if not given.
     """
     away, near = _look_up(target, near, place), near.astype(np.int32)
     by_point = np.ascontiguousarray(np.minimum(rank, _RANKS - 1).T)
@@ -201,7 +205,10 @@ def predict_pairs(
         ray = (target[r] - source[p]).astype(np.float32)
         ranks = by_point[p[:, None], near[r]]
         kept = min(part, len(point) - first)
-        found = np.asarray(_measure_and_predict(model, ray, away[r], ranks))
+        ways = away[r]
+        if since is not None:
+            ways = np.where((near[r] < since[p][:, None])[..., None], np.float32(_AWAY), ways)
+        found = np.asarray(_measure_and_predict(model, ray, ways, ranks))
         predicted[first : first + kept] = found[:kept]
     return predicted
 
@@ -210,6 +217,7 @@ def predict_cells(
     model: VisibilityModel, cells: Float[np.ndarray, "cell 2"],
     near: Int[np.ndarray, "cell neighbour"], place: Float[np.ndarray, "report 2"],
     rank: Int[np.ndarray, "report anchor"], source: Float[np.ndarray, "anchor 2"], slots: int,
+    since: Int[np.ndarray, " anchor"] | None = None,
 ) -> tuple[Int[np.ndarray, "cell slot"], Float[np.ndarray, "cell slot"]]:  # fmt: skip
     """List the points most probably reported at places, and their probabilities.
 
@@ -221,9 +229,10 @@ def predict_cells(
         rank: Rank of every point in every report.
         source: Source of the path of every point, NaN where unknown [m].
         slots: How many points to list.
+        since: As for `predict_pairs`.
     """
     row, anchor = _reported_around(rank, near)
-    predicted = predict_pairs(model, cells, near, row, anchor, place, rank, source)
+    predicted = predict_pairs(model, cells, near, row, anchor, place, rank, source, since)
     slot = np.zeros((len(cells), slots), dtype=np.int32)
     probability = np.zeros((len(cells), slots), dtype=np.float32)
     order = np.lexsort((-predicted, row))

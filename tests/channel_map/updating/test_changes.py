@@ -2,8 +2,15 @@
 
 import numpy as np
 import pytest
+from scipy.spatial import KDTree
 
-from echoscape.channel_map.updating.changes import alarm_threshold, earlier_neighbours, silences
+from echoscape.channel_map.updating.changes import (
+    alarm_threshold,
+    earlier_neighbours,
+    silence_before,
+    silences,
+)
+from echoscape.channel_map.visibility import NOT_REPORTED, VisibilityModel, predict_pairs
 
 POINTS, REPORTS, ALARM = 4000, 150, 0.05
 
@@ -54,3 +61,47 @@ def test_reports_are_predicted_from_those_before_them_only():
     for row, report in zip(near, range(12, 40)):
         away = np.linalg.norm(place[:report] - place[report], axis=1)
         assert set(row) == set(np.argsort(away)[:8])
+
+
+def test_a_point_is_silent_only_in_reports_before_the_first_that_holds_it():
+    model = VisibilityModel(
+        level=np.where(np.arange(13) < 5, 2.0, -3.0), slope=np.full(13, -0.5),
+        across=np.asarray(-1.2), along=np.asarray(-2.0), decay=np.asarray(2.0),
+    )  # fmt: skip
+    place = np.random.default_rng(1).uniform(0, 20, (30, 2))
+    rank = np.full((30, 2), NOT_REPORTED, np.int8)
+    rank[20:, 0], rank[12::3, 1] = 1, 2  # one came at 20; one at 12, and is missed two times of 3
+    source = np.array([[-40.0, 7.0], [9.0, 55.0]])
+    silence, missed, since = silence_before(model, place, rank, source, 8)
+    assert since.tolist() == [20, 12]
+    for k, first in enumerate(since):  # as if only reports from the first on were known
+        near = first + KDTree(place[first:]).query(place[:first], k=8)[1]
+        row = np.flatnonzero((rank[near, k] < NOT_REPORTED).any(axis=1))
+        p = predict_pairs(
+            model, place[:first], near, row, np.full(len(row), k), place, rank, source
+        )
+        if k == 0:
+            assert missed[0] == pytest.approx(p.sum(), rel=0.1)  # neighbours are from 12 on
+        else:
+            assert missed[1] == pytest.approx(p.sum(), rel=1e-5)
+            assert silence[1] == pytest.approx(-np.log1p(-p).sum(), rel=1e-5)
+
+
+def test_reports_from_before_a_point_came_have_no_weight():
+    model = VisibilityModel(
+        level=np.where(np.arange(13) < 5, 2.0, -3.0), slope=np.full(13, -0.5),
+        across=np.asarray(-1.2), along=np.asarray(-2.0), decay=np.asarray(2.0),
+    )  # fmt: skip
+    place = np.array([[1.0, 0.5], [-1.0, 0.2], [0.3, -1.1], [2.0, 2.0]])
+    rank = np.array([[NOT_REPORTED], [NOT_REPORTED], [1], [2]], np.int8)
+    target, source = np.zeros((1, 2)), np.array([[30.0, -11.0]])
+
+    def predict(near, since=None):
+        pair = np.zeros(1, int)
+        return predict_pairs(
+            model, target, np.array([near]), pair, pair, place, rank, source, since
+        )[0]
+
+    later = predict([0, 1, 2, 3], np.array([2]))
+    assert later == pytest.approx(predict([2, 3, 2, 3]), rel=1e-5)
+    assert later > predict([0, 1, 2, 3]) + 0.1

@@ -107,8 +107,14 @@ def test_a_wall_that_goes_is_missed_and_one_that_comes_is_born(first_map):
     back, changes = update_map(grown, at_time(street_reports(count=30, seed=22, **ERRORS), 6.0))
     assert changes.kind == ("appeared",)
     assert len(back.state.statistics) == len(LOSS)
-    again, _ = predicted(back, users(30, seed=13))
+    again, chance = predicted(back, users(30, seed=13))
     assert np.sqrt(np.mean(again**2)) < 0.2
+    # the 120 reports from before it came do not count against it, now or later
+    assert np.median(chance[:, 1]) > 0.9 * np.median(chance[:, 0])
+    assert back.points.visibility.min() > 0.9
+    more, _ = update_map(back, at_time(street_reports(count=10, seed=23, **ERRORS), 7.0))
+    assert sorted(more.state.since)[-2:] == [0, 120]
+    assert np.median(predicted(more, users(30, seed=13))[1][:, 1]) > 0.8
     assert changes.to_arrow()["change"].to_pylist() == ["appeared"]
     assert "30 reports added to roof" in repr(changes)
 

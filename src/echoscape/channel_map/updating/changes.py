@@ -119,6 +119,7 @@ def expected_hearings(
     asked: Int[np.ndarray, " asked"],
     earlier: int,
     neighbours: int,
+    since: Int[np.ndarray, " point"],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Predict which points later reports hold, each from the reports before it.
 
@@ -130,6 +131,7 @@ def expected_hearings(
         asked: Reports to predict, ascending.
         earlier: Reports before the first of them: enough neighbours there are.
         neighbours: Reports to predict from.
+        since: First report that counts for each point.
 
     Returns:
         Report, point and probability of every prediction.
@@ -137,8 +139,45 @@ def expected_hearings(
     near = earlier_neighbours(place, asked, earlier, neighbours)
     held = rank < NOT_REPORTED
     row, point = np.nonzero(held[near].any(axis=1))
-    probability = predict_pairs(model, place[asked], near, row, point, place, rank, source)
+    probability = predict_pairs(model, place[asked], near, row, point, place, rank, source, since)
     return asked[row], point, np.clip(probability, 0.0, 0.98)
+
+
+def silence_before(
+    model: VisibilityModel,
+    place: Float[np.ndarray, "report 2"],
+    rank: Int[np.ndarray, "report point"],
+    source: Float[np.ndarray, "point 2"],
+    neighbours: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tell how silent the reports were before the first that held a point, by those from it on.
+
+    Args:
+        model: Of visibility.
+        place: All reports in their order, from the station [m].
+        rank: Rank of every point in every report; each is held by one at least.
+        source: Of the ray of each point [m].
+        neighbours: Reports to predict from.
+
+    Returns:
+        Silence [nat], expected hearings, and first report of each point.
+    """
+    since = np.argmax(rank < NOT_REPORTED, axis=0)
+    silence, missed = np.zeros(len(since)), np.zeros(len(since))
+    early, late = int(since.max(initial=0)), int(since.min(initial=len(place)))
+    if not early or late == len(place):
+        return silence, missed, since
+    target, place, rank = place[:early], place[late:], rank[late:]
+    count = min(neighbours, len(place))
+    near = np.reshape(KDTree(place).query(target, k=count)[1], (early, count))
+    row, point = np.nonzero((rank < NOT_REPORTED)[near].any(axis=1))
+    before = row < since[point]
+    row, point = row[before], point[before]
+    probability = predict_pairs(model, target, near, row, point, place, rank, source, since - late)
+    probability = np.clip(probability, 0.0, 0.98)
+    np.add.at(silence, point, -np.log1p(-probability))
+    np.add.at(missed, point, probability)
+    return silence, missed, since
 
 
 def earlier_neighbours(

@@ -57,6 +57,9 @@ class MapState(eqx.Module):
     """Most paths predicted at a place."""
     margin: float = eqx.field(static=True)
     """How far the raster reaches beyond the reports [m]."""
+    since: Int[np.ndarray, " point"] | None = None
+    """First report that counts for the visibility of each point: a point that appeared was not
+    there before.  None where every report counts."""
 
     def __check_init__(self):
         if not all(isinstance(leaf, np.ndarray) for leaf in (self.report, self.point, self.rank)):
@@ -65,6 +68,10 @@ class MapState(eqx.Module):
         for index, end in zip((self.report, self.point), ends):
             if len(index) and not (index.min() >= 0 and index.max() < end):
                 raise ValueError(f"its state counts to {end}; got {index.min()} to {index.max()}")
+
+    def counted_from(self) -> Int[np.ndarray, " point"]:
+        """Give the first report that counts for each point."""
+        return np.zeros(len(self.silence), int) if self.since is None else self.since
 
     def free_paths(self) -> UnfoldedPaths:
         """Give the paths of the pool."""

@@ -20,6 +20,7 @@ from echoscape.channel_map.updating.changes import (
     MapChanges,
     alarm_threshold,
     expected_hearings,
+    silence_before,
     silences,
 )
 from echoscape.channel_map.updating.growing import GrownPoints, fitted_points
@@ -92,8 +93,9 @@ def update_map(
     grown.bear(state.min_paths, len(state.place))
     every = np.concatenate([state.place, place])
     time = np.concatenate([state.time, np.asarray(batch.time, float)])
-    new = _rebuild(old, state, grown, every, time, silence, missed, seen, batch)
-    born = _births(new, state, grown, first, false_alarm)
+    new, origin = _rebuild(old, state, grown, every, time, silence, missed, seen, batch)
+    born, new = _births(new, grown, false_alarm)
+    new = with_visibility(old, new, origin)
     kind, *columns = (
         lost[0] + born[0], *(np.concatenate([a, b]) for a, b in zip(lost[1:], born[1:]))
     )  # fmt: skip
@@ -215,7 +217,7 @@ def _listen(old, state: MapState, place, paths: UnfoldedPaths, found, false_alar
     rank[hearing] = np.minimum(paths.rank[found >= 0], LEAST_RANK)
     expected = expected_hearings(
         state.visibility_model(), every, rank, sources(old),
-        first + np.arange(len(place)), first, state.neighbours,
+        first + np.arange(len(place)), first, state.neighbours, state.counted_from(),
     )  # fmt: skip
     silence, missed = silences(state.silence, state.missed, hearing, expected)
     return silence, missed, alarm_threshold(old.points.visibility, false_alarm, per_reports)
@@ -247,7 +249,7 @@ def _changes_of(old, gone, silence, missed, threshold):
 
 
 def _rebuild(old, state: MapState, grown: GrownPoints, place, time, silence, missed, seen, batch):
-    """Make the next map: rows of points and pool, and visibility where it changed."""
+    """Make the next map but for its raster: rows of points and pool; tell where they are from."""
     pool, count = grown.pool, len(grown.points)
     order = np.argsort(grown.point, kind="stable")
     around = np.split(grown.report[order], np.searchsorted(grown.point[order], np.arange(1, count)))
@@ -269,16 +271,17 @@ def _rebuild(old, state: MapState, grown: GrownPoints, place, time, silence, mis
         )
     confirmed = np.full(len(rows), -np.inf)
     np.maximum.at(confirmed, point, time[report])
-    points, error = join_rows(
-        rows, old.station_position, np.bincount(point, minlength=len(rows)) / len(place), confirmed
-    )
     origin = _origins(state, grown, report, point, rank, len(rows))
     carried = origin >= 0
+    since = np.where(carried, state.counted_from()[origin], 0)
+    share = np.bincount(point, minlength=len(rows)) / (len(place) - since)
+    points, error = join_rows(rows, old.station_position, share, confirmed)
     next_state = dataclasses.replace(
         state, statistics=grown.statistics, report=report, point=point, rank=rank, place=place,
         time=time, digest=np.concatenate([state.digest, seen]),
         silence=np.where(carried, silence[origin], 0.0),
         missed=np.where(carried, missed[origin], 0.0), pool=tuple(pool),
+        since=since if since.any() else None,
     )  # fmt: skip
     position = np.concatenate([old.report_position, np.asarray(batch.position, float)])
     heights = old.heights
@@ -293,7 +296,7 @@ def _rebuild(old, state: MapState, grown: GrownPoints, place, time, silence, mis
         old, points=points, error=error, report_position=position, state=next_state,
         heights=heights,
     )  # fmt: skip
-    return with_visibility(old, new, origin)
+    return new, origin
 
 
 def _origins(state: MapState, grown: GrownPoints, report, point, rank, count):
@@ -320,33 +323,36 @@ def _by_paths(report, point, rank, first) -> dict[tuple, list[int]]:
     return rows
 
 
-def _births(new: VirtualAnchorMap, before: MapState, grown: GrownPoints, first: int, false_alarm):
-    """List points that are new, and whether earlier reports should have held them."""
+def _births(new: VirtualAnchorMap, grown: GrownPoints, false_alarm):
+    """List points that are new, and whether earlier reports should have held them.
+
+    Returns:
+        Columns of the changes, and the map, whose reports before a point appeared do not count.
+    """
     assert new.state is not None
     state = new.state
     born = np.flatnonzero(grown.origin < 0)
     station = np.asarray(new.station_position, float)
     source, threshold = sources(new), np.log(max(len(born), 1) / false_alarm)
     holders = np.bincount(state.point, minlength=len(new.points))[born]
-    kind, silence, missed = [], np.zeros(len(born)), np.zeros(len(born))
-    if len(born) and first:
-        # the other way round in time: what do the reports of the batch say of those before?
-        place = np.concatenate([state.place[first:], before.place])[:, :2]
-        rank = np.full((len(place), len(born)), NOT_REPORTED, np.int8)
-        column = np.full(len(new.points), -1)
-        column[born] = np.arange(len(born))
-        late = (state.report >= first) & (column[state.point] >= 0)
-        rank[state.report[late] - first, column[state.point[late]]] = state.rank[late]
-        count = len(state.place) - first
-        _, point, probability = expected_hearings(
-            state.visibility_model(), place, rank, source[born],
-            count + np.arange(first), count, state.neighbours,
+    column = np.full(len(new.points), -1)
+    column[born] = np.arange(len(born))
+    held = column[state.point] >= 0
+    rank = np.full((len(state.place), len(born)), NOT_REPORTED, np.int8)
+    rank[state.report[held], column[state.point[held]]] = state.rank[held]
+    silence, missed, first = silence_before(
+        state.visibility_model(), state.place[:, :2], rank, source[born], state.neighbours
+    )
+    appeared = silence >= threshold
+    if appeared.any():
+        since = state.counted_from().copy()
+        since[born[appeared]] = first[appeared]
+        share = np.asarray(new.points.visibility, float).copy()
+        share[born[appeared]] = holders[appeared] / (len(state.place) - first[appeared])
+        new = dataclasses.replace(
+            new, points=dataclasses.replace(new.points, visibility=share),
+            state=dataclasses.replace(state, since=since),
         )  # fmt: skip
-        np.add.at(silence, point, -np.log1p(-probability))
-        np.add.at(missed, point, probability)
-        early = ~late & (column[state.point] >= 0)
-        silence[np.unique(column[state.point[early]])] = 0.0  # a report before held it
-    kind = ["appeared" if one >= threshold else "found" for one in silence]
-    return (
-        kind, source[born] + station[:2], holders, missed, silence, np.full(len(born), threshold)
-    )  # fmt: skip
+    kind = ["appeared" if one else "found" for one in appeared]
+    place = source[born] + station[:2]
+    return (kind, place, holders, missed, silence, np.full(len(born), threshold)), new

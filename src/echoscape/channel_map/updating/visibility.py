@@ -56,6 +56,7 @@ def with_visibility(old: VirtualAnchorMap, new: VirtualAnchorMap, origin) -> Vir
         listed, found = predict_cells(
             after.visibility_model(), cells[asked], np.searchsorted(used, near[asked]),
             place[used], rank, sources(new), slots,
+            None if after.since is None else np.searchsorted(used, after.since),
         )  # fmt: skip
         slot[redo], probability[redo] = listed[answer], np.clip(found, 0.0, 0.98)[answer]
     shape = (east, north, slots)
