@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from echoscape.localization import FixStatus
-from echoscape.localization.posterior_modes import posterior_modes
+from echoscape.localization.posterior_modes import ELSEWHERE, allow_elsewhere, posterior_modes
 from echoscape.localization.unassociated.ascent import LocalMaxima
 
 NEAR, FAR = np.array([3.1, -2.0, 1.5]), np.array([40.7, 11.0, 1.5])
@@ -69,6 +69,31 @@ def test_where_visibility_is_extrapolated_a_fix_claims_less():
     np.testing.assert_allclose(above.covariance, 1.6 * sure.covariance)
     np.testing.assert_allclose(street.covariance[0, 0], sure.covariance[0, 0])
     np.testing.assert_allclose(street.covariance[0, 1], 1.6 * sure.covariance[0, 1])
+
+
+SURVEYED = np.array([[0.0, 0.0, 1.5], [60.0, 10.0, 1.5], [30.0, -40.0, 1.5], [-20.0, 50.0, 1.5]])
+
+
+def test_the_target_of_a_flagged_fix_above_the_reports_may_be_anywhere():
+    above, street = np.array([True]), np.array([False])
+    doubtful = judge(maxima(explained=[4.9, 9.0]))
+    wide = allow_elsewhere(doubtful, above, SURVEYED)
+    # the second moment about the mode of a mixture of the mode and of the reports' places
+    away = SURVEYED[:, :2] - NEAR[:2]
+    expected = (1 - ELSEWHERE) * doubtful.covariance[0, 0, :2, :2]
+    expected = expected + ELSEWHERE * np.einsum("ri,rj->ij", away, away) / len(away)
+    np.testing.assert_allclose(wide.covariance[0, 0, :2, :2], expected, rtol=1e-12)
+    np.testing.assert_array_equal(wide.covariance[0, 1], doubtful.covariance[0, 1])
+    assert wide.status[0] == FixStatus.UNEXPLAINED
+    for fix, where in ((doubtful, street), (judge(maxima()), above)):
+        same = allow_elsewhere(fix, where, SURVEYED)  # at street level, or located
+        np.testing.assert_array_equal(same.covariance, fix.covariance)
+    for flagged in (
+        judge(maxima(log_likelihood=[20.0, 18.5])),
+        judge(maxima(), support=(14.5, 1.0)),
+    ):
+        wide = allow_elsewhere(flagged, above, SURVEYED)
+        assert np.trace(wide.covariance[0, 0, :2, :2]) > 1000.0
 
 
 def test_a_wide_mode_is_ambiguous():

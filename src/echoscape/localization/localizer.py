@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from echoscape.channel_map import ChannelMap
 from echoscape.checks import InputError
 from echoscape.localization.fix import Fix
-from echoscape.localization.posterior_modes import EDGE, posterior_modes
+from echoscape.localization.posterior_modes import EDGE, allow_elsewhere, posterior_modes
 from echoscape.progress import Progress
 
 Height = float | tuple[float, float] | None
@@ -130,6 +130,19 @@ class GridLocalizer(Localizer):
             ambiguous_above=self.ambiguous_above, starts=self.starts, learnt=learnt,
             extrapolated=unsure.reshape(maxima.position.shape[:2]),
         )  # fmt: skip
+
+    def claim(self, fix: Fix, maps: Iterable[ChannelMap]) -> Fix:
+        """Allow for targets of whose paths the maps know too little, above the reports.
+
+        Args:
+            fix: Fixes as judged.
+            maps: Maps of the stations.
+        """
+        maps = list(maps)
+        unsure = np.any([each.extrapolates(fix.best) for each in maps], axis=0)
+        if not unsure.any():
+            return fix
+        return allow_elsewhere(fix, unsure, np.concatenate([m.report_position for m in maps]))
 
     def outside(
         self, place: Float[np.ndarray, "place 3"], maps: Iterable[ChannelMap]

@@ -9,7 +9,10 @@ Takes `LocalMaxima` (ends of ascents).
 Gives a `Fix`.
 """
 
+import dataclasses
+
 import numpy as np
+from jaxtyping import Bool, Float
 
 from echoscape.localization.fix import Fix, FixStatus
 
@@ -26,6 +29,8 @@ EXTRAPOLATED_EVIDENCE = 0.5
 """Power of the evidence of a target where visibility is extrapolated."""
 EXTRAPOLATED_VARIANCE = 1.6
 """Factor on the covariance of a mode there."""
+ELSEWHERE = 0.5
+"""Probability that the target of a flagged fix there is anywhere in the surveyed area."""
 
 
 def posterior_modes(
@@ -124,6 +129,32 @@ def posterior_modes(
     status[~first[:, 0]] = FixStatus.NO_ECHO
     fix.status[:] = status
     return fix
+
+
+def allow_elsewhere(
+    fix: Fix, extrapolated: Bool[np.ndarray, " target"], surveyed: Float[np.ndarray, "report 3"]
+) -> Fix:
+    """Widen flagged fixes where visibility is extrapolated to what is known of such targets.
+
+    Above the reports many targets are seen by way of walls that no report met.  Their echoes agree
+    with the known paths of another place by chance, with small errors and few paths, and nothing
+    in a likelihood of known paths allows for it.  The best mode gets the covariance of a mixture
+    of itself and of the surveyed area; fixes that are `LOCATED` stay as they are.
+
+    Args:
+        fix: The fixes.
+        extrapolated: Whether it is, at each best mode.
+        surveyed: Where users reported [m].
+    """
+    flags = (FixStatus.AMBIGUOUS, FixStatus.OUTSIDE, FixStatus.UNEXPLAINED)
+    wide = np.flatnonzero(np.isin(fix.status, flags) & extrapolated)
+    away = np.asarray(surveyed, float)[:, :2]
+    middle = away.mean(axis=0) - fix.best[wide, :2]
+    area = np.cov(away.T, bias=True) + np.einsum("ti,tj->tij", middle, middle)
+    covariance = fix.covariance.copy()
+    covariance[wide, 0] *= 1.0 - ELSEWHERE
+    covariance[wide, 0, :2, :2] += ELSEWHERE * area
+    return dataclasses.replace(fix, covariance=covariance)
 
 
 def _reorder(leaf, order):

@@ -74,6 +74,6 @@ class PairedSearch(GridLocalizer):
 
     def conclude(self, grid: PairedGrid, found: LocalMaxima) -> Fix:
         """Judge what was found; targets are numbered as they came."""
-        return self.judge(
-            np.arange(len(found.position)), found, [grid.channel_map], grid.height_free
-        )
+        maps = [grid.channel_map]
+        number = np.arange(len(found.position))
+        return self.claim(self.judge(number, found, maps, grid.height_free), maps)

@@ -152,7 +152,8 @@ class Direct(GridLocalizer):
                 number = np.asarray(snapshots[0].target)[:, None]
             maxima = jax.tree.map(lambda leaf: leaf[significant], maxima)
             free = bool(prepared.heights[0] < prepared.heights[1])
-            return self.judge(number[significant], maxima, _ends(prepared.views), free)
+            maps = _ends(prepared.views)
+            return self.claim(self.judge(number[significant], maxima, maps, free), maps)
 
         return Batch(counts.pop(), [each.echoes for each in snapshots], search, conclude)
 

@@ -166,7 +166,8 @@ class Unassociated(GridLocalizer):
             learnt = {name: float(value) for name, value in learnt.items()}
             fix = self.judge(number, found, prepared.maps.values(), free == 3, learnt)
             outside = self.outside(fix.best, prepared.maps.values())
-            return state_bias(fix, found, normal, bias, free, outside)
+            fix = state_bias(fix, found, normal, bias, free, outside)
+            return self.claim(fix, prepared.maps.values())
 
         def search_again(rows, echo):
             paths = self._paths([e for e, one in zip(echo, own) if one], model)
