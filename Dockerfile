@@ -8,6 +8,7 @@ COPY requirements-service.lock ./
 RUN python -m pip install --no-cache-dir --require-hashes --requirement requirements-service.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
+COPY tools/version.py ./tools/
 RUN python -m pip install --no-cache-dir --no-deps --no-build-isolation . \
     && useradd --uid 10001 --no-create-home echoscape \
     && install --directory --owner=echoscape /data

@@ -65,11 +65,11 @@ $(VENV)/.develop: requirements-dev.lock pyproject.toml | $(VENV)/.python
 COMPILE := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
   --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group build
 lock:
-	$(COMPILE) --output-file requirements.lock
+	$(COMPILE) --extra cli --extra plot --extra embree --output-file requirements.lock
 	$(COMPILE) --constraint requirements.lock --extra test --extra lint --extra docs \
-	  --extra postgres --extra service \
+	  --extra postgres --extra service --extra cli --extra plot --extra embree \
 	  --output-file requirements-dev.lock
-	$(COMPILE) --constraint requirements.lock --extra postgres --extra service \
+	$(COMPILE) --constraint requirements.lock --extra postgres --extra service --extra cli --extra plot --extra embree \
 	  --output-file requirements-service.lock
 	@! grep -nE '://|^-|file:' requirements.lock requirements-dev.lock requirements-service.lock
 

@@ -18,6 +18,7 @@ ORDER = (
     "text",
     "progress",
     "checks",
+    "extras",
     "display",
     "files",
     "numerics",
@@ -40,6 +41,7 @@ ORDER = (
     "viewer",
     "doctor",
     "cli",
+    "__main__",
 )
 STRANGERS = {"localization", "imaging", "tracking"}
 DRAWING_AND_WEB = {"matplotlib", "viser", "plotly", "fastapi", "starlette", "uvicorn", "PIL"}

@@ -20,6 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from echoscape.channel_map import (
         ChannelMap,
         Extrapolated,
@@ -51,8 +52,6 @@ if TYPE_CHECKING:
     from echoscape.sample import load_sample
     from echoscape.scene import Site, StaticPoints
     from echoscape.tracking import track
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ChannelMap",
@@ -115,6 +114,10 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":  # of what is installed; tools/version.py makes it of the tag
+        from importlib.metadata import version
+
+        return version("echoscape")
     if name in _STAGES:
         return importlib.import_module(f"echoscape.{name}")
     if name in ("fit_anchors", "fit_nearest", "fit_network"):  # of version 0.1

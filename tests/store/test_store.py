@@ -1,7 +1,6 @@
 """What is kept comes back to the bit, once, whole, and by station, time and area."""
 
 import dataclasses
-import importlib.util
 import json
 
 import numpy as np
@@ -359,11 +358,3 @@ def test_settings_are_text_that_can_be_read(store):
     with store.reading() as connection:
         rows = dict(connection.execute(sa.text("select name, value from settings")).all())
     assert json.loads(rows["privacy"]) == {"anonymous": False, "round_to": 0.0, "jitter_std": 0.0}
-
-
-def test_a_missing_extra_is_one_sentence(monkeypatch):
-    from echoscape.store import needed
-
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install 'echoscape\[store\]'"):
-        importlib.reload(needed)

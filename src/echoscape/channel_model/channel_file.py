@@ -5,7 +5,6 @@ Gives a compressed NumPy archive, a MATLAB file or an HDF5 file, or the channel 
 """
 
 import importlib
-import importlib.util
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ import numpy as np
 
 from echoscape.channel_model.coefficient import ChannelRealization
 from echoscape.checks import InputError
+from echoscape.extras import need
 from echoscape.files import atomic_path, check_input, check_size, write_npz
 from echoscape.files.matlab import load_matlab
 from echoscape.files.npz import Arrays, open_npz
@@ -143,11 +143,7 @@ def check_suffix(path: str | Path) -> str:
 
 def require_hdf5() -> None:
     """Refuse, in one sentence, to write HDF5 where h5py is not installed."""
-    if importlib.util.find_spec("h5py") is None:
-        raise InputError(
-            "an HDF5 file needs h5py, which is not installed; install it by "
-            "`pip install 'echoscape[hdf5]'`, or let the name end in .npz or .mat"
-        )
+    need("hdf5", "an HDF5 file", "let the name end in .npz or .mat")
 
 
 def _write_hdf5(

@@ -37,6 +37,10 @@ from echoscape.cli import (
 )
 from echoscape.cli.console import print_problem, print_warning
 from echoscape.cli.deprecated import current_words
+from echoscape.extras import need
+
+_DRAWING = ("demo", "reproduce", "track")  # always
+_FIGURES = ("--figure", "--slices", "--animate")
 
 app = cyclopts.App(
     name="echoscape",
@@ -100,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_warning(sentence)
         with contextlib.ExitStack() as around:
             if words and not {"--help", "-h", "--version"} & set(words):  # imports JAX
+                if words[0] in _DRAWING or any(word.startswith(_FIGURES) for word in words):
+                    need("plot", "a figure")  # before the work, not after it
                 from echoscape.files import largest_input
                 from echoscape.files.output import protecting
 

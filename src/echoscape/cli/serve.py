@@ -4,7 +4,6 @@ Takes the address of a store.
 Gives a service on this machine until it is stopped.
 """
 
-import importlib.util
 import socket
 
 from echoscape.cli.console import compile_sooner, compiled_folder, print_line, print_warning
@@ -30,10 +29,9 @@ def serve(
         origin: What coordinates count from, as fixes name it.
         new_token: Make a new token in place of the one named `admin`.
     """
-    from echoscape.checks import InputError
+    from echoscape.extras import need
 
-    if importlib.util.find_spec("fastapi") is None or importlib.util.find_spec("uvicorn") is None:
-        raise InputError("serving needs the extra `service`: pip install 'echoscape[service]'")
+    need("service", "serving")
     import os
 
     import sqlalchemy as sa

@@ -17,7 +17,6 @@ import ctypes.util
 import functools
 import glob
 import importlib
-import importlib.util
 import os
 import re
 import subprocess
@@ -29,6 +28,7 @@ import numpy as np
 from jaxtyping import Float
 
 from echoscape.checks import InputError
+from echoscape.extras import missing, sentence
 from echoscape.propagation.path import Paths
 from echoscape.propagation.traced_route import TracedRoute
 from echoscape.scene.mesh import Mesh, make_mesh
@@ -63,8 +63,8 @@ assert abs(float(found.tau.numpy().ravel()[0]) * 299792458.0 - 5.0) < 1e-3
 @functools.lru_cache(maxsize=1)
 def why_not() -> str | None:
     """Say in one sentence why Sionna RT cannot run here, or None where it can."""
-    if importlib.util.find_spec("sionna") is None or importlib.util.find_spec("sionna.rt") is None:
-        return "sionna-rt is not installed; install it by `pip install 'echoscape[rt]'`"
+    if missing("rt"):
+        return sentence("rt", "Sionna RT")
     library = find_llvm()
     if library is None:
         return (

@@ -4,6 +4,11 @@ Takes a `Store`.
 Gives an application for an ASGI server; needs the extra ``service``.
 """
 
+# ruff: noqa: E402
+from echoscape.extras import need as _need
+
+_need("service", "serving")
+
 from echoscape.service.application import make_application
 from echoscape.service.guard import Limits
 

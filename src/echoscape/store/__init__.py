@@ -4,7 +4,11 @@ Takes what readers and methods give, from one sender or many at once.
 Gives it back by station, time and area, as tables, and as files; needs the extra ``store``.
 """
 
-from echoscape.store import needed as _needed  # noqa: F401  # isort: skip
+# ruff: noqa: E402
+from echoscape.extras import need as _need
+
+_need("store", "a store")
+
 from echoscape.store.append import (
     Added,
     add_echoes,

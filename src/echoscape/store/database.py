@@ -26,6 +26,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import event, exc
 
 from echoscape.checks import InputError
+from echoscape.extras import need
 from echoscape.store.privacy import Privacy
 from echoscape.store.tables import METADATA, SETTINGS
 
@@ -65,12 +66,7 @@ def engine_of(url: str) -> sa.Engine:
         raise InputError(
             f"a store lives in SQLite or PostgreSQL; got {address.get_backend_name()!r}"
         )
-    try:
-        import psycopg  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "PostgreSQL needs the extra `postgres`: pip install 'echoscape[postgres]'"
-        ) from error
+    need("postgres", "PostgreSQL")
     address = address.set(drivername="postgresql+psycopg")
     return sa.create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": 5})
 
