@@ -3,8 +3,8 @@
 Hatchling runs this file (``[tool.hatch.version]`` in pyproject.toml).  The tag ``v0.2.0`` on the
 commit gives 0.2.0.  Any other commit gives the next version, named below, with ``.dev``, the number
 of commits since the last tag and the commit, in a worktree as in a clone; a clone cut short or
-without tags counts the commits that it has.  A source distribution says its own version, and files without
-either are ``.dev0``.
+without tags counts the commits that it has.  A source distribution says its own version, and
+files without either are ``.dev0``.
 """
 
 import pathlib
