@@ -46,6 +46,14 @@ GRID = ("--origin", "0,0,0", "--edge", "1")
         (None, None, ("--radius", "-1"), "occlusion radius must be finite and above zero, in m"),
         (None, None, ("--solver", "wideband"), "needs at least two subcarriers"),
         (None, None, ("--figure", "image.gif"), "must end in .png, .pdf or .svg"),
+        (None, None, ("--mesh", "image.stl"), "must end in .ply or .obj"),
+        (None, None, ("--prior", "surface"), "surface prior needs at least two subcarriers"),
+        (
+            None,
+            None,
+            ("--prior", "surface", "--solver", "noncoherent-gamp"),
+            "--prior surface chooses the solver",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, capsys, name, value, options, sentence):
@@ -131,3 +139,28 @@ def test_a_file_that_is_not_there_is_named(tmp_path, capsys):
     command = ["image", str(tmp_path / "none.npz"), *GRID, "--shape", "4,4,2", "--out", str(out)]
     assert main(command) != 0
     assert "there is no file" in capsys.readouterr().err
+
+
+def test_the_surface_prior_gives_a_mesh(tmp_path, capsys):
+    """A wall of six voxels before four users; what the command was asked for is saved with it."""
+    coefficient = np.zeros((5, 4, 4))
+    coefficient[2, 1:3, 0:3] = 0.8
+    grid = VoxelGrid((0.0, 0.0, 0.0), (5, 4, 4), 1.0)
+    index = np.flatnonzero(coefficient)
+    users = random_users(grid, index, 4, np.random.default_rng(1), margin=2.0)
+    spread = 0.0054 * np.array([[0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1.0]])
+    antennas = np.array([[8.0, 1, 3], [-4, 3, 4], [2, 9, 5]])[:, None] + spread
+    tones = 28e9 + 100e6 * np.arange(4)
+    samples, truth = simulate(
+        grid, coefficient.ravel(), users, antennas, tones, snr=1e3, seed=1, random_phase=True
+    )
+    write_snapshots(samples, tmp_path / "snapshots.npz")
+    out, mesh = tmp_path / "image.npz", tmp_path / "mesh.ply"
+    words = ["--prior", "surface", "--unknown", "phase", "--mesh", str(mesh), "--out", str(out)]
+    path = str(tmp_path / "snapshots.npz")
+    assert main(["image", path, *GRID, "--shape", "5,4,4", *words, "--quiet"]) == 0
+    assert "by the surface prior" in " ".join(capsys.readouterr().out.split())
+    found = read_image(out)
+    assert '"neighbour": 2.0' in found.settings
+    assert np.array_equal(found.occupied().ravel(), (coefficient.ravel() != 0) & truth.in_range)
+    assert mesh.read_text().startswith("ply\n")

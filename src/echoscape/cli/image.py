@@ -41,10 +41,12 @@ def image(
     solver: str = "auto",
     settings: Annotated[list[str] | None, cyclopts.Parameter(name="--set", negative="")] = None,
     unknown: str | None = None,
+    prior: Literal["points", "surface"] = "points",
     coefficients: Literal["real", "complex"] = "real",
     radius: float | None = None,
     figure: Path | None = None,
     slices: Path | None = None,
+    mesh: Path | None = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -59,11 +61,14 @@ def image(
         solver: Name of the method; `echoscape methods image` lists all with their settings. With
             auto the deviations stated in the snapshots and the bandwidth decide.
         unknown: What is not known of the users, such as gain,phase,position,clock.
+        prior: What to expect, single points or the surfaces of bodies such as boxes and walls; the
+            latter chooses noncoherent-points with neighbour=2 if the solver is auto.
         settings: Setting of the solver such as iterations=50; may be given several times.
         coefficients: Whether scattering coefficients are real or complex.
         radius: How close to a segment an occupied voxel hides it, in m; half an edge by default.
         figure: File .png or .pdf for a picture in three dimensions.
         slices: File .png or .pdf for a picture of every level.
+        mesh: File .ply or .obj for the surface of what is seen; .ply has its uncertainty too.
         json: Print JSON for programs.
         quiet: Show no progress.
     """
@@ -72,7 +77,8 @@ def image(
     from echoscape.cli.settings import make_method, option_name
     from echoscape.imaging import SOLVERS, read_snapshots, write_image
     from echoscape.imaging import image as make_image
-    from echoscape.imaging.choice import choose_solver, with_unknowns
+    from echoscape.imaging.choice import NEIGHBOUR, choose_solver, with_unknowns
+    from echoscape.imaging.surface import check_surface_name, surface_of, write_surface
     from echoscape.imaging.voxel_image import LEAST_EXPLAINED
     from echoscape.reports.archive import check_archive
     from echoscape.scene.voxel_grid import VoxelGrid
@@ -81,6 +87,13 @@ def image(
     for path in (figure, slices):
         if path is not None and path.suffix.lower() not in (".png", ".pdf", ".svg"):
             raise InputError(f"{path} must end in .png, .pdf or .svg, which tells the format")
+    if mesh is not None:
+        check_surface_name(mesh)
+    if prior == "surface" and solver != "auto":
+        raise InputError(
+            "--prior surface chooses the solver; leave out --solver, or use --solver "
+            "noncoherent-points --set neighbour=2"
+        )
     corner, counts = _three(origin, "--origin", float), _three(shape, "--shape", int)
     try:
         grid = VoxelGrid(corner, counts, edge)
@@ -88,10 +101,13 @@ def image(
         raise InputError(str(error)) from None
     names = [name.strip() for name in (unknown or "").split(",") if name.strip()]
     samples, why = with_unknowns(read_snapshots(snapshots), names), None
+    words = list(settings or [])
     if solver == "auto":
-        method, why = choose_solver(samples, names)
+        method, why = choose_solver(samples, names, bodies=prior == "surface")
         solver = option_name(type(method))
-    method = make_method(SOLVERS, solver, settings or [])
+        if prior == "surface":
+            words = [f"neighbour={NEIGHBOUR:g}", *words]
+    method = make_method(SOLVERS, solver, words)
     with progress("imaging", quiet) as tell:
         found = make_image(
             samples,
@@ -103,6 +119,8 @@ def image(
             progress=tell,
         )
     write_image(found, out)
+    if mesh is not None:
+        write_surface(surface_of(found), mesh)
     if figure is not None or slices is not None:
         from echoscape.plotting.voxel_image import draw_image, draw_slices
 

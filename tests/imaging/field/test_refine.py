@@ -105,3 +105,22 @@ def test_steps_lead_back_to_points_users_and_clocks(clock):
     assert np.all(np.abs(wrong) < 3 * deviation)
     assert np.median(np.abs(wrong)) < 0.004
     assert np.all(state.clock == 0) == (clock == 0)
+
+
+def test_points_that_stay_leave_the_step_of_the_users():
+    """Fixed points are the limit of a prior that gets ever tighter."""
+    scene, point, nuisance = world()
+    noise = np.full((4, 3), 1e-3 * np.mean(np.abs(scene.channel) ** 2))
+    wrong = Nuisance(nuisance.offset + 0.01, nuisance.clock)
+    factors, links = posterior(scene, wrong, point, noise)
+    steps = [
+        gauss_newton(
+            scene, point, point, wrong, factors, links, noise,
+            Priors(std, np.full(4, 0.1), np.full(4, 0.2)),
+        )
+        for std in (0.0, 1e-7)
+    ]  # fmt: skip
+    assert not steps[0].point.any()
+    assert np.abs(steps[0].offset).max() > 1e-3
+    assert np.allclose(steps[0].offset, steps[1].offset, rtol=1e-4, atol=1e-9)
+    assert np.allclose(steps[0].clock, steps[1].clock, rtol=1e-4, atol=1e-9)

@@ -27,7 +27,7 @@ class Priors(NamedTuple):
     """Standard deviations of what is refined."""
 
     point: float
-    """Of a point about the centre of its voxel [m]."""
+    """Of a point about the centre of its voxel [m]; zero keeps it there."""
     user: Float[np.ndarray, " user"]
     """Of each coordinate of a user's stated position [m]; zero keeps it."""
     clock: Float[np.ndarray, " user"]
@@ -41,7 +41,7 @@ class Step(NamedTuple):
     offset: Float[np.ndarray, "user 3"]
     clock: Float[np.ndarray, " user"]
     covariance: Float[np.ndarray, "parameter parameter"]
-    """Of points, then offsets, then clocks [m^2]."""
+    """Of points unless they stay, then offsets, then clocks [m^2]."""
 
 
 def gauss_newton(
@@ -67,6 +67,7 @@ def gauss_newton(
         priors: How far anything may be off.
     """
     users, points = len(scene.user), len(point)
+    moving = points if priors.point > 0 else 0
     middle = scene.frequency.mean()
     band = wavenumber_of(scene.frequency - middle)  # turns per metre
     columns = columns_of(factors) * (links.mean != 0)[:, :, None]
@@ -87,7 +88,8 @@ def gauss_newton(
     whole = whole - wavenumber_of(middle) * to_station[:, None, None]
     turn = -2j * np.pi * weighted
     slope = np.broadcast_to(user_part + whole[None], shape).reshape(users, stations, -1, points, 3)
-    by_point = (turn[..., None] * slope).reshape(users, stations, -1, 3 * points)
+    by_point = turn[..., :moving, None] * slope[..., :moving, :]
+    by_point = by_point.reshape(users, stations, subcarriers * antennas, 3 * moving)
     along = np.broadcast_to(user_part, shape).reshape(users, stations, -1, points, 3)
     by_user = -np.einsum("kbns,kbnsd->kbnd", turn, along)
     tone = np.broadcast_to(band[:, None], (subcarriers, antennas)).reshape(-1)
@@ -106,25 +108,26 @@ def gauss_newton(
     # Ridge: the residual of the posterior mean is already what the projection leaves.
     hessian, gradient = 2 * hessian.astype(float).sum(1), 2 * gradient.real.sum(1)
 
-    size = 3 * points + 4 * users
+    size = 3 * moving + 4 * users
     total, right = np.zeros((size, size)), np.zeros(size)
     for k in range(users):
-        place = np.r_[0 : 3 * points, 3 * points + 3 * k + np.arange(3), 3 * points + 3 * users + k]
+        place = np.r_[0 : 3 * moving, 3 * moving + 3 * k + np.arange(3), 3 * moving + 3 * users + k]
         total[np.ix_(place, place)] += hessian[k]
         right[place] += gradient[k]
     spread = np.concatenate(
-        [np.full(3 * points, priors.point), np.repeat(priors.user, 3), priors.clock]
+        [np.full(3 * moving, priors.point), np.repeat(priors.user, 3), priors.clock]
     )
-    away = np.concatenate([(point - centre).ravel(), nuisance.offset.ravel(), nuisance.clock])
+    away = np.concatenate(
+        [(point - centre)[:moving].ravel(), nuisance.offset.ravel(), nuisance.clock]
+    )
     free = spread > 0
     inverse = 1 / np.where(free, spread, 1.0) ** 2
     total = total[np.ix_(free, free)] + np.diag(inverse[free])
     covariance = np.zeros((size, size))
     covariance[np.ix_(free, free)] = np.linalg.inv(total)
     step = covariance @ (right - inverse * away)
+    by_points, offset, clock = np.split(step, [3 * moving, 3 * moving + 3 * users])
+    still = np.zeros((points - moving, 3))
     return Step(
-        step[: 3 * points].reshape(-1, 3),
-        step[3 * points : 3 * points + 3 * users].reshape(-1, 3),
-        step[3 * points + 3 * users :],
-        covariance,
+        np.concatenate([by_points.reshape(-1, 3), still]), offset.reshape(-1, 3), clock, covariance
     )

@@ -12,7 +12,7 @@ from echoscape.checks import InputError
 from echoscape.imaging.field.links import Nuisance, Scene, factors_of
 from echoscape.imaging.field.places import Places, prior_open
 from echoscape.imaging.field.refine import Priors
-from echoscape.imaging.field.search import Cloud, Settings, empty, part_of, search
+from echoscape.imaging.field.search import Cloud, Settings, empty, neighbours, part_of, search
 from echoscape.imaging.problem import estimate_channels
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.imaging.solver import Solver, limit_of
@@ -52,6 +52,10 @@ class NoncoherentPoints(Solver):
     restarts: int = 6
     """Restarts while the misfit is too large: from no point, with users where they were found, then
     from random parts of the best."""
+    neighbour: float = 0.0
+    """Log-odds that each occupied neighbour across a face adds, three of them at most: a Markov
+    prior for bodies.  Above zero scatterers stay at the centres of their voxels, need no margin,
+    and beside another one no least share; two suits boxes and walls."""
     least_noise: float = 0.1
     """The noise is learnt from the residual, but never below this share of the stated one."""
 
@@ -59,6 +63,8 @@ class NoncoherentPoints(Solver):
         for name in ("points", "steps", "together"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least one; got {getattr(self, name)}")
+        if not (0 <= self.neighbour < 100):
+            raise ValueError(f"neighbour must lie between 0 and 100; got {self.neighbour}")
         if not 0 <= self.least_share < 1:
             raise ValueError(f"least_share must lie between 0 and 1; got {self.least_share}")
         if not 0 < self.occupied_share < 1:
@@ -92,15 +98,16 @@ class NoncoherentPoints(Solver):
             edge=grid.edge,
             radius=radius,
             rate=self.occupied_share,
-            margin=self.margin,
+            margin=0.0 if self.neighbour else self.margin,
             points=self.points,
             steps=self.steps,
             together=self.together,
             floor=1e-6 * power if noise is None else self.least_noise * noise,
             least_share=self.least_share,
+            neighbour=self.neighbour,
         )
-        priors = Priors(0.35 * grid.edge, *snapshots.deviations())
-        places = Places(scene, grid)
+        priors = Priors(0.0 if self.neighbour else 0.35 * grid.edge, *snapshots.deviations())
+        places = Places(scene, grid, 1 if self.neighbour else 2)
         best = search(scene, empty(scene), places, settings, priors)
         generator, enough = np.random.default_rng(0), limit_of(scene.channel.size, 3.0)
         for number in range(self.restarts):
@@ -116,7 +123,7 @@ class NoncoherentPoints(Solver):
             best = again if again.score > best.score else best
         if progress is not None:
             progress(self.restarts + 1, self.restarts + 1, "points")
-        return _assemble(self, scene, best, places, settings, snapshots, unit, noise)
+        return assemble_points(self, scene, best, places, settings, snapshots, unit, noise)
 
 
 def _check_band(snapshots: Snapshots, grid: VoxelGrid) -> None:
@@ -165,7 +172,17 @@ def make_scene(snapshots: Snapshots, grid: VoxelGrid) -> tuple[Scene, float, flo
     return scene, unit, None if stated is None else stated / unit
 
 
-def _assemble(solver, scene, cloud: Cloud, places, settings, snapshots, unit, noise) -> VoxelImage:
+def assemble_points(
+    solver: NoncoherentPoints,
+    scene: Scene,
+    cloud: Cloud,
+    places: Places,
+    settings: Settings,
+    snapshots: Snapshots,
+    unit: float,
+    noise: float | None,
+) -> VoxelImage:
+    """Put points on the grid, with their certificate."""
     grid, users = places.grid, len(scene.user)
     voxel = grid.index_of(cloud.point)
     size = np.sqrt(np.maximum(cloud.power, 0))
@@ -182,13 +199,23 @@ def _assemble(solver, scene, cloud: Cloud, places, settings, snapshots, unit, no
     seen_user[:, voxel], seen_station[:, voxel] = cloud.is_open.any(1), cloud.is_open.any(0)
     unseen = np.array(~(seen_user.any(0) & seen_station.any(0)))
     unseen[voxel] = False
+    if settings.neighbour:  # nothing but the prior speaks of insides that nobody sees
+        hidden = np.flatnonzero(unseen)
+        beside = settings.neighbour * neighbours(centre[hidden], cloud.point, grid.edge)
+        odds = settings.rate / (1 - settings.rate) * np.exp(beside)
+        occupancy[hidden] = np.maximum(occupancy[hidden], odds / (1 + odds))
     learnt, power = float(cloud.noise.mean()), float(np.mean(np.abs(scene.channel) ** 2))
     stated = learnt if noise is None else noise
     residual = cloud.links.residual.sum() if cloud.links is not None else power * scene.channel.size
-    least = float(np.min(cloud.log_odds, initial=math.inf)) if len(cloud.point) else -math.inf
+    alone = np.ones(len(cloud.point), bool)
+    if settings.neighbour:  # what stands beside another is sure by that
+        alone = neighbours(cloud.point, cloud.point, grid.edge) == 0
+    least = float(np.min(cloud.log_odds[alone], initial=math.inf)) if len(alone) else -math.inf
     span = 3 * len(cloud.point)
     covariance = np.zeros((len(cloud.point), 3, 3))
-    if cloud.covariance is not None and len(cloud.covariance) == span + 4 * users:
+    if settings.neighbour:
+        covariance += grid.edge**2 / 12 * np.eye(3)
+    elif cloud.covariance is not None and len(cloud.covariance) == span + 4 * users:
         whole = cloud.covariance[:span, :span].reshape(-1, 3, len(cloud.point), 3)
         covariance = np.einsum("iaib->iab", whole)
     full = len(cloud.point) >= settings.points
