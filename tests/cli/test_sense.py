@@ -2,16 +2,18 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
 from echoscape.channel_map import ScattererMap, save_maps
 from echoscape.channel_model import read_channel
 from echoscape.cli import main
+from echoscape.cli.sense_scene import Scene, draw_presence
 from echoscape.reports import read_echoes, read_fixes
 from echoscape.reports.sample_file import read_samples
 from echoscape.reports.target_table import read_targets
-from echoscape.scene import Site
+from echoscape.scene import Site, StaticPoints
 
 SITE = """
 carrier_frequency = 28e9
@@ -96,6 +98,49 @@ def test_echoes_are_located_through_a_map_of_the_same_scene(folder, capsys):
     found = np.stack([np.asarray(fixes[axis])[best] for axis in "xy"], axis=1)
     # 16 echoes of 0.005 rad and 3 cm at 10 to 30 m
     assert np.all(np.linalg.norm(found - place[:, :2], axis=1) < 0.3)
+
+
+@pytest.mark.slow
+def test_points_of_a_map_echo_where_the_map_has_them(folder, capsys):
+    """Of the map's four points the third is there for nobody."""
+    site = Site.from_toml(folder / "site.toml")
+    gain = site.static_points().log_gain
+    known = ScattererMap(
+        points=StaticPoints.scatterers(
+            np.asarray(site.scatterer_position), np.zeros((4, 3, 3)), log_gain=gain,
+            log_gain_std=np.full(4, 0.1), visibility=np.array([1.0, 1.0, 0.0, 1.0]),
+        ),
+        report_position=np.zeros((1, 3)), station="bs", planar=True, reported_paths=4,
+        station_position=np.array([20.0, 0.0, 0.0]),
+    )  # fmt: skip
+    save_maps({"bs": known}, folder / "three")
+    words = [folder / "three", "--targets", folder / "walk.csv", "--carrier", 28e9, "--json",
+             "--echoes", folder / "m.parquet", "--angle-std", 1e-6, "--delay-std", 1e-13]  # fmt: skip
+    code, printed, problem = run(capsys, *words)
+    assert code == 0, problem
+    assert json.loads(printed)["echoes possible"] == 4 * 9
+    paths = read_echoes(folder / "m.parquet").estimates
+    away = np.asarray(site.scatterer_position)[:, :2] - known.station_position[:2]
+    azimuth = np.arctan2(away[:, 1], away[:, 0])
+    seen = np.asarray(paths.departure_azimuth)[np.asarray(paths.valid)]
+    nearest = np.abs(seen[:, None] - azimuth).argmin(axis=1)
+    assert np.bincount(nearest, minlength=4).tolist() == [12, 12, 0, 12]
+
+
+def test_a_ray_is_there_as_often_as_its_probability_says():
+    likely = np.array([[0.3, 0.9, 0.0, 1.0], [0.6, 0.9, 0.0, 1.0]])
+    scene = Scene(("a", "b"), [], (None, None), 28e9, None, (lambda at: likely[: len(at)],) * 2)
+    place = np.zeros((1, 2, 3))
+    drawn = np.array([draw_presence(scene, place, jax.random.key(k)) for k in range(400)])[:, :, 0]
+    error = np.sqrt(likely * (1 - likely) / 400)
+    assert np.all(np.abs(drawn.mean(axis=0) - likely) <= 3.5 * error)
+    one, two = drawn[:, :, 0], drawn[:, :, 1]
+    assert np.all(two >= one)  # places share the number: what reaches the first, reaches the second
+    assert np.any(drawn[:, 0, 0, 0] != drawn[:, 1, 0, 0])  # stations do not
+    alone = Scene(("a", "a"), [], (None, None), 28e9, None, scene.presence)
+    out, back = draw_presence(alone, place, jax.random.key(0))
+    assert out is back
+    assert draw_presence(Scene(("a", "a"), [], (None, None), 28e9, None), place, None) is None
 
 
 def test_two_stations_and_a_rotor(folder, capsys):

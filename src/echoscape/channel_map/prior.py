@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
@@ -80,3 +82,17 @@ class ChannelMap(eqx.Module):
             f"a {type(self).__name__} holds no static points; fit the model 'virtual-anchors' or "
             "'scatterers' to get them"
         )
+
+    def presence(self, position: Float[np.ndarray, "place 3"]) -> Float[np.ndarray, "place point"]:
+        """Give the probability that the path of each of the static points is reported at positions.
+
+        Slots keep the points' order; a map whose slots change from place to place overrides this.
+
+        Args:
+            position: Where [m].
+
+        Raises:
+            InputError: The map holds no static points.
+        """
+        self.static_points()
+        return np.asarray(jax.jit(jax.vmap(self))(jnp.asarray(position)).probability)

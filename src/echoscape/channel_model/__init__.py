@@ -11,7 +11,7 @@ from echoscape.channel_model.coefficient import (
     realize,
 )
 from echoscape.channel_model.path_rays import motion_of, rays_from_paths
-from echoscape.channel_model.point_rays import rays_from_points
+from echoscape.channel_model.point_rays import has_rays, rays_from_points
 from echoscape.channel_model.ray import Motion, RaySet, RayState, evolve, move
 from echoscape.channel_model.spread import Spreads, spreads
 from echoscape.channel_model.statistic import ks_distance, ks_halves
@@ -25,6 +25,7 @@ __all__ = [
     "Spreads",
     "evolve",
     "frequency_response",
+    "has_rays",
     "ks_distance",
     "ks_halves",
     "motion_of",

@@ -6,12 +6,18 @@ Gives a `RaySet`, constant over time.
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from echoscape.channel_model.ray import RaySet
 from echoscape.checks import InputError
 from echoscape.scene.static_points import PointKind, StaticPoints
 from echoscape.tracking.map_start import known_points
+
+
+def has_rays(points: StaticPoints) -> Bool[np.ndarray, " point"]:
+    """Tell which points have a ray wherever the user is: virtual anchors and scatterers."""
+    usable = np.isin(points.kind, (int(PointKind.VIRTUAL_ANCHOR), int(PointKind.SCATTERER)))
+    return usable if points.valid is None else usable & np.asarray(points.valid)
 
 
 def rays_from_points(
@@ -34,9 +40,7 @@ def rays_from_points(
     gain = np.full(len(points), np.nan) if points.log_gain is None else np.asarray(points.log_gain)
     if default_gain is not None:
         gain = np.where(np.isfinite(gain), gain, np.log(default_gain))
-    usable = np.isin(points.kind, (int(PointKind.VIRTUAL_ANCHOR), int(PointKind.SCATTERER)))
-    if points.valid is not None:
-        usable = usable & np.asarray(points.valid)
+    usable = has_rays(points)
     gain = gain[usable]
     if not np.isfinite(gain).all():
         raise InputError(

@@ -15,6 +15,7 @@ from echoscape.cli.sense_scene import (
     check_outputs,
     choose_arrays,
     choose_times,
+    draw_presence,
     find_sight,
     make_empty,
     read_scene,
@@ -169,7 +170,7 @@ def sense(
     when = jnp.asarray(choose_times(routes, between, rate))
     scene = read_scene(source, station, receiver, carrier, np.asarray(when))
     arrays = choose_arrays(scene, transmit, receive)
-    keys = jax.random.split(jax.random.key(seed), 5)
+    keys = jax.random.split(jax.random.key(seed), 6)
     ends = scene.rays
     if line_of_sight and source.suffix == ".toml":
         ends = [sensing.add_line_of_sight(rays, wavelength_of(scene.carrier)) for rays in ends]
@@ -179,6 +180,9 @@ def sense(
     moving = list(routes.values())
     place = np.stack([np.asarray(motion_at(t, when)[0])[:, 0] for t in centres(moving)], axis=1)
     sight = None if mesh is None else find_sight(mesh, ends, place, list(routes), np.asarray(when))
+    present = draw_presence(scene, place, keys[5])
+    if present is not None:
+        sight = present if sight is None else [a * b for a, b in zip(sight, present)]
     key = keys[1] if fluctuating else None
     factors = sensing.sense(
         ends[0], ends[1], moving, when, scene.carrier, *arrays, sight=sight, key=key

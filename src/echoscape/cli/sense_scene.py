@@ -5,6 +5,7 @@ Gives a `Scene`; times, sight of targets, and the scene without any.
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,9 @@ class Scene:
     """Carrier [Hz]."""
     bandwidth: float | None
     """Bandwidth, where the source tells [Hz]."""
+    presence: "tuple[Callable[[np.ndarray], np.ndarray], ...] | None" = None
+    """For each station, positions to the probability that each ray reaches them, where the source
+    knows it; else every ray that is there reaches every place."""
 
     @property
     def alone(self) -> bool:
@@ -148,7 +152,7 @@ def _from_maps(source, station, receiver, carrier, span) -> Scene:
     import numpy as np
 
     from echoscape.channel_map import load_maps
-    from echoscape.channel_model import rays_from_points
+    from echoscape.channel_model import has_rays, rays_from_points
     from echoscape.checks import InputError, unknown_name
 
     maps = load_maps(source)
@@ -159,16 +163,24 @@ def _from_maps(source, station, receiver, carrier, span) -> Scene:
     for name in (sender, listener):
         if name not in maps:
             raise unknown_name("station", name, maps)
-    points = maps[sender].static_points()
-    seldom = 0 if points.visibility is None else int(np.sum(np.asarray(points.visibility) < 0.5))
-    if seldom:
-        print_warning(
-            f"every point of a map is taken as seen from everywhere, and {seldom} of {len(points)} "
-            "were seen in less than half of the reports; a site or tracks say when a point is seen"
-        )
-    stand = [np.asarray(maps[name].station_position, float) for name in (sender, listener)]
-    rays = [rays_from_points(points, each, span) for each in stand]
-    return Scene((sender, listener), rays, (None, None), carrier, None)
+    held = [maps[name] for name in dict.fromkeys((sender, listener))]
+    rays, presence = [], []
+    for each in held:
+        points = each.static_points()
+        usable = has_rays(points)
+        if not usable.all():
+            print_warning(
+                f"{np.sum(~usable)} of {len(points)} points of the map of {each.station} are left "
+                "out: edges, and points observed from one place only, whose rays are not known "
+                "elsewhere"
+            )
+        stand = np.asarray(each.station_position, float)
+        rays.append(rays_from_points(points[usable], stand, span))
+        presence.append(lambda at, known=each, usable=usable: known.presence(at)[:, usable])
+    return Scene(
+        (sender, listener), [rays[k] for k in (0, -1)], (None, None), carrier, None,
+        tuple(presence[k] for k in (0, -1)),
+    )  # fmt: skip
 
 
 def _from_tracks(source, station, receiver, carrier, when) -> Scene:
@@ -252,6 +264,39 @@ def find_sight(
         direct = np.linalg.norm(np.asarray(each.point - each.station[None]), axis=1) < 1e-3
         found.append(jnp.asarray(np.where(direct[None, None], free[..., None], 1.0)))
     return found[0], found[1]
+
+
+def draw_presence(scene: Scene, place: "np.ndarray", key) -> "list[Array] | None":
+    """Draw which rays reach which targets, with the probabilities that the source knows.
+
+    Each point has one number for all places, times and targets, and its ray is there where the
+    probability exceeds it: targets that stand together are reached by the same rays, and the number
+    of rays at a place is the one that localization through the same map expects.
+
+    Args:
+        scene: What is sensed.
+        place: Where the targets are, [time, target, 3] [m].
+        key: Of the numbers.
+
+    Returns:
+        For each end, 0 or 1 for each ray at each time and target; None where all are there.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    if scene.presence is None:
+        return None
+    flat = np.asarray(place, float).reshape(-1, 3)
+    found = []
+    for probability, one in zip(scene.presence, jax.random.split(key)):
+        if found and scene.alone:
+            found.append(found[0])
+            break
+        likely = probability(flat)
+        there = likely > np.asarray(jax.random.uniform(one, likely.shape[1:]))
+        found.append(jnp.asarray(there.reshape(*place.shape[:2], -1), float))
+    return found
 
 
 def make_empty(

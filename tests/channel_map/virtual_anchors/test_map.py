@@ -8,7 +8,7 @@ import pytest
 from echoscape.channel_map import VirtualAnchorMap, VirtualAnchors, fit_map, load_maps, save_maps
 from echoscape.channel_map.virtual_anchors.search import find_points
 from echoscape.channel_map.virtual_anchors.unfolded import unfold
-from echoscape.scene import PointKind
+from echoscape.scene import PointKind, isometry
 from tests.worlds.mirrors import LOSS, C, paths_at, street_reports, users
 
 
@@ -49,6 +49,21 @@ def test_anchors_are_few_and_hold_their_paths():
     assert len(anchors) == len(LOSS)
     assert not free.any()
     assert sorted(anchor.reflection for anchor in anchors) == [-1, -1, -1, 1, 1, 1]
+
+
+def test_presence_of_points_is_the_probability_of_their_paths(exact_map):
+    place = users(20, seed=11)
+    presence = exact_map.presence(place)
+    assert presence.shape == (20, len(exact_map.points))
+    prior = jax.jit(lambda m, x: jax.vmap(m)(x))(exact_map, jnp.asarray(place))
+    images = np.stack([isometry(exact_map.static_points(), each) for each in place])
+    length = np.linalg.norm(images - exact_map.station_position, axis=-1)
+    other = np.abs(length[:, None] - np.asarray(prior.length)[..., None])  # lengths are all unlike
+    own = other.argmin(axis=-1)
+    assert np.allclose(np.take_along_axis(presence, own, 1), prior.probability, atol=1e-12)
+    assert presence.min() < 0.001
+    assert 0.2 < presence.max() <= 1.0
+    assert np.allclose(presence.sum(axis=1), np.sum(prior.probability, axis=1))
 
 
 @pytest.mark.filterwarnings("ignore::echoscape.reports.finding.GeometryWarning")  # wrong on purpose

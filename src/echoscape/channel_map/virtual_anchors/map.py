@@ -162,15 +162,8 @@ class VirtualAnchorMap(ChannelMap):
         """Pick the anchors of the cell that a position [m] is in."""
         dtype = position.dtype
         station = jnp.asarray(self.station_position, dtype)
-        cell = jnp.round((position - station)[:2] / self.step - self.corner / self.step)
-        shape = self.slot.shape
-        east = jnp.clip(cell[0], 0, shape[0] - 1).astype(int)
-        north = jnp.clip(cell[1], 0, shape[1] - 1).astype(int)
-        slot = jnp.asarray(self.slot)[east, north]
-        probability = jnp.asarray(self.probability, dtype)[east, north]
         points = translate(self.points, station)
-        if self.heights is not None:
-            slot, probability = _above(self.heights, points, position - station, slot, probability)
+        slot, probability = self._reported(points, position - station)
 
         def pick(leaf):
             picked = jnp.asarray(leaf)[slot]
@@ -180,6 +173,29 @@ class VirtualAnchorMap(ChannelMap):
         error = dataclasses.replace(error, centre=error.centre - station[None, :2])
         matrix = jnp.asarray(rotation_matrix(points))
         return LocalVirtualAnchors(points, matrix, error, probability, station)
+
+    def _reported(self, points: StaticPoints, place: Float[Array, "3"]):
+        """List the points most probably reported at a place, both from the station."""
+        cell = jnp.round(place[:2] / self.step - self.corner / self.step)
+        shape = self.slot.shape
+        east = jnp.clip(cell[0], 0, shape[0] - 1).astype(int)
+        north = jnp.clip(cell[1], 0, shape[1] - 1).astype(int)
+        slot = jnp.asarray(self.slot)[east, north]
+        probability = jnp.asarray(self.probability, place.dtype)[east, north]
+        if self.heights is None:
+            return slot, probability
+        return _above(self.heights, points, place, slot, probability)
+
+    def presence(self, position: Float[np.ndarray, "place 3"]) -> Float[np.ndarray, "place point"]:
+        """Give the probability that each point's path is reported at positions [m]."""
+        station = np.asarray(self.station_position, float)
+        points = jax.tree.map(jnp.asarray, translate(self.points, station))
+
+        def one(place):
+            slot, probability = self._reported(points, place)
+            return jnp.zeros(len(points), probability.dtype).at[slot].max(probability)
+
+        return np.asarray(jax.jit(jax.vmap(one))(jnp.asarray(np.asarray(position) - station)))
 
     def __call__(self, position: Float[Array, "3"]) -> PathPrior:
         """Predict the paths at one position [m]."""
