@@ -114,8 +114,8 @@ def test_points_of_a_map_echo_where_the_map_has_them(folder, capsys):
         station_position=np.array([20.0, 0.0, 0.0]),
     )  # fmt: skip
     save_maps({"bs": known}, folder / "three")
-    words = [folder / "three", "--targets", folder / "walk.csv", "--carrier", 28e9, "--json",
-             "--echoes", folder / "m.parquet", "--angle-std", 1e-6, "--delay-std", 1e-13]  # fmt: skip
+    words = [folder / "three", "--targets", folder / "walk.csv", "--carrier", 28e9, "--json"]
+    words += ["--echoes", folder / "m.parquet", "--angle-std", 1e-6, "--delay-std", 1e-13]
     code, printed, problem = run(capsys, *words)
     assert code == 0, problem
     assert json.loads(printed)["echoes possible"] == 4 * 9
