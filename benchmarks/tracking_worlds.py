@@ -7,10 +7,14 @@ and worst over worlds and seeds.  NEES of the level position is 2 where the cova
 deviations; *unflagged* is the RMSE of the instants called tracked, and their share.
 
     PYTHONPATH=src:. python benchmarks/tracking_worlds.py --seeds 3 --cities FOLDER --route FILE
+
+With `--rows FILE` every walk is a row of a JSON file, those of other cases and seeds kept; a table
+is printed of all that is stored.
 """
 
 import argparse
 import dataclasses
+import json
 import time
 from pathlib import Path
 
@@ -152,53 +156,66 @@ def rms(values):
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-def row(name, worlds, case, seeds, settings, routes, verbose=False):
-    """Print a case over worlds and seeds."""
+def row(name, worlds, case, seeds, settings, routes):
+    """Follow a case over worlds and seeds; give a row for each walk."""
     rows = []
-    begin = time.process_time()
     for world in worlds:
-        for seed in range(seeds):
+        for seed in seeds:
+            begin = time.process_time()
             found, route = follow(routes(world), case, seed, settings)
-            rows.append(score(found, route))
-            if verbose:
-                each = rows[-1]
-                print(
-                    f"    {world:10} seed {seed}: {each['rmse']:6.2f} m, NEES {each['nees']:7.1f}, "
-                    f"bad {each['bad']:.3f}, unflagged {each['unflagged']:.2f} m, "
-                    f"tracked {each['tracked']:.0%}, after sight {each['after sight']:.2f}",
-                    flush=True,
-                )
-    table = {key: np.array([each[key] for each in rows]) for key in rows[0] if key != "heading"}
-    extra = ""
-    if case.start:
-        extra = f"; 3 s after sight {np.median(table['after sight']):.2f} "
-        extra += f"[{np.max(table['after sight']):.2f}] m"
-    if (case.clock or case.heading) and not case.unknown:
-        extra = f"; flagged after {np.median(table['flag']):.1f} [{np.max(table['flag']):.1f}] s, "
-        extra += f"then for {np.mean(table['flagged after']):.0%}"
-    if "heading" in case.unknown:
-        wrong = np.concatenate([each["heading"] for each in rows]) - np.degrees(case.heading)
-        extra = f"; heading in sight off by {rms(wrong):.2f} deg"
-    print(
-        f"{name:27} {np.median(table['rmse']):6.2f} [{table['rmse'].max():6.2f}] m, "
-        f"NEES {table['nees'].mean():6.1f} [{table['nees'].max():6.1f}], "
-        f"bad {table['bad'].mean():.3f} [{table['bad'].max():.3f}], "
-        f"unflagged {np.nanmedian(table['unflagged']):.2f} [{np.nanmax(table['unflagged']):.2f}] m "
-        f"over {table['tracked'].mean():.0%}, height {np.median(table['height']):.2f} m{extra}; "
-        f"{time.process_time() - begin:.0f} s",
-        flush=True,
+            scores = score(found, route)
+            heading = scores.pop("heading") - np.degrees(case.heading)
+            if "heading" in case.unknown:
+                scores["heading"] = rms(heading) if len(heading) else np.nan
+            spent = time.process_time() - begin
+            rows.append({"case": name, "world": world, "seed": seed, **scores, "seconds": spent})
+            print(tell(rows[-1:], f"    {world} {seed}"), flush=True)
+    return rows
+
+
+def tell(rows, title):
+    """Put rows of a case in one line: median and worst of the errors, mean of the rest."""
+    table = {key: np.array([each[key] for each in rows]) for key in rows[0]}
+    typical, worst = (
+        {key: f(table[key]) for key in ("rmse", "nees", "bad", "unflagged", "after sight", "flag")}
+        for f in (np.nanmedian, np.nanmax)
     )
+    extra = ""
+    if "15 m" in rows[0]["case"]:
+        extra = f"; 3 s after sight {typical['after sight']:.2f} [{worst['after sight']:.2f}] m"
+    if "undeclared" in rows[0]["case"]:
+        extra = f"; flagged after {typical['flag']:.1f} [{worst['flag']:.1f}] s, "
+        extra += f"then for {np.nanmean(table['flagged after']):.0%}"
+    if "heading" in table:
+        extra = f"; heading in sight off by {rms(table['heading']):.2f} deg"
+    return (
+        f"{title:27} {typical['rmse']:6.2f} [{worst['rmse']:6.2f}] m, "
+        f"NEES {table['nees'].mean():6.1f} [{worst['nees']:6.1f}], "
+        f"bad {table['bad'].mean():.3f} [{worst['bad']:.3f}], "
+        f"unflagged {typical['unflagged']:.2f} [{worst['unflagged']:.2f}] m "
+        f"over {table['tracked'].mean():.0%}, height {np.median(table['height']):.2f} m{extra}; "
+        f"{len(rows)} walks, {table['seconds'].sum():.0f} s"
+    )
+
+
+def store(path, rows):
+    """Put rows beside those of other cases, worlds and seeds."""
+    kept = json.loads(path.read_text()) if path.exists() else []
+    latest = {(each["case"], each["world"], each["seed"]): each for each in [*kept, *rows]}
+    path.write_text("[\n" + ",\n".join(json.dumps(each) for each in latest.values()) + "\n]\n")
+    return list(latest.values())
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--rows", type=Path, help="JSON file of all walks to add to")
     parser.add_argument("--cities", help="folder of etoile.npz and munich.npz")
     parser.add_argument("--route", help="ray-traced route, .npz")
     parser.add_argument("--cache", help="folder for traced routes")
     parser.add_argument("--only", default="", help="words that a row's name must have one of")
     parser.add_argument("--tuned", action="store_true", help="walks used for tuning, not others")
-    parser.add_argument("--each", action="store_true", help="print every walk")
     parser.add_argument("--set", action="append", default=[], help="setting=value of the filter")
     given = parser.parse_args()
     changes = dict(each.split("=") for each in given.set)
@@ -216,17 +233,25 @@ def main():
     def wanted(name):
         return any(word in name for word in given.only.split(",")) if given.only else True
 
-    for name, case in SCENE_CASES.items():
-        if wanted(name):
-            row(name, [name], case, given.seeds, settings, routes, given.each)
+    seeds = range(given.first, given.first + given.seeds)
+    walks = TUNED if given.tuned else CLAIMED
+    runs = [(name, [name], case, seeds) for name, case in SCENE_CASES.items()]
     if given.cities:
-        for name, case in CITY_CASES.items():
-            if wanted(name):
-                walks = TUNED if given.tuned else CLAIMED
-                row(name, walks, case, given.seeds, settings, routes, given.each)
-    if given.route and wanted("shared route"):
-        seeds = min(given.seeds, 3)
-        row("shared route", ["shared"], Case(), seeds, settings, routes, given.each)
+        runs += [(name, walks, case, seeds) for name, case in CITY_CASES.items()]
+    if given.route:
+        runs.append(("shared route", ["shared"], Case(), seeds))
+    for name, worlds, case, numbers in runs:
+        if not wanted(name):
+            continue
+        rows = row(name, worlds, case, numbers, settings, routes)
+        print(tell(rows, name), flush=True)
+        if given.rows:
+            store(given.rows, rows)
+    if given.rows:
+        print("stored:")
+        every = json.loads(given.rows.read_text())
+        for name in dict.fromkeys(each["case"] for each in every):
+            print(tell([each for each in every if each["case"] == name], name))
 
 
 if __name__ == "__main__":
