@@ -182,7 +182,7 @@ def sense(
     sight = None if mesh is None else find_sight(mesh, ends, place, list(routes), np.asarray(when))
     present = draw_presence(scene, place, keys[5])
     if present is not None:
-        sight = present if sight is None else [a * b for a, b in zip(sight, present)]
+        sight = present if sight is None else (sight[0] * present[0], sight[1] * present[1])
     key = keys[1] if fluctuating else None
     factors = sensing.sense(
         ends[0], ends[1], moving, when, scene.carrier, *arrays, sight=sight, key=key

@@ -266,7 +266,7 @@ def find_sight(
     return found[0], found[1]
 
 
-def draw_presence(scene: Scene, place: "np.ndarray", key) -> "list[Array] | None":
+def draw_presence(scene: Scene, place: "np.ndarray", key) -> "tuple[Array, Array] | None":
     """Draw which rays reach which targets, with the probabilities that the source knows.
 
     Each point has one number for all places, times and targets, and its ray is there where the
@@ -296,7 +296,7 @@ def draw_presence(scene: Scene, place: "np.ndarray", key) -> "list[Array] | None
         likely = probability(flat)
         there = likely > np.asarray(jax.random.uniform(one, likely.shape[1:]))
         found.append(jnp.asarray(there.reshape(*place.shape[:2], -1), float))
-    return found
+    return found[0], found[1]
 
 
 def make_empty(
