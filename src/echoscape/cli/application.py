@@ -17,6 +17,7 @@ from echoscape import __version__
 from echoscape.cli import (
     bound,
     channel,
+    coverage,
     demo,
     doctor,
     echoes,
@@ -77,6 +78,7 @@ app.command(channel.channel)
 app.command(sense.sense)
 app.command(reproduce.app)
 app.command(pilots.app)
+app.command(coverage.coverage)
 app.command(image.image)
 app.command(score.score)
 app.command(store.app)

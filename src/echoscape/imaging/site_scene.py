@@ -59,6 +59,26 @@ def site_grid(site: Site, edge: float) -> VoxelGrid:
         raise InputError(f"the site's bounds make no grid: {error}") from None
 
 
+def site_voxels(site: Site, grid: VoxelGrid) -> np.ndarray:
+    """Say which voxels the site's mesh and scatterers occupy."""
+    occupied = np.zeros(grid.voxels, bool)
+    if site.mesh is not None:
+        mesh = read_mesh(site.mesh)
+        occupied[mesh_voxels(grid, mesh.vertex, mesh.face)] = True
+    occupied[_scatterer_voxels(site, grid)] = True
+    return occupied
+
+
+def _scatterer_voxels(site: Site, grid: VoxelGrid) -> np.ndarray:
+    index = grid.index_of(np.asarray(site.scatterer_position).reshape(-1, 3))
+    if np.any(index < 0):
+        raise InputError(
+            f"scatterer {int(np.argmax(index < 0))} lies outside the site's bounds; widen the "
+            "bounds or move it"
+        )
+    return index
+
+
 def site_coefficients(
     site: Site, grid: VoxelGrid, scatterers: int, generator: np.random.Generator
 ) -> np.ndarray:
@@ -72,12 +92,7 @@ def site_coefficients(
         mesh = read_mesh(site.mesh)
         walls = mesh_voxels(grid, mesh.vertex, mesh.face)
         coefficient[walls] = generator.uniform(0.2, 1, len(walls))
-    index = grid.index_of(np.asarray(site.scatterer_position).reshape(-1, 3))
-    if np.any(index < 0):
-        raise InputError(
-            f"scatterer {int(np.argmax(index < 0))} lies outside the site's bounds; widen the "
-            "bounds or move it"
-        )
+    index = _scatterer_voxels(site, grid)
     if len(index):
         size = np.sqrt(np.asarray(site.scatterer_cross_section))
         coefficient[index] = size / size.max()
