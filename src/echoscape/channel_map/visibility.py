@@ -178,7 +178,7 @@ def _reported_around(rank, near):
 
 
 def predict_pairs(
-    model: VisibilityModel, target, near, row, point, place, rank, source, since=None
+    model: VisibilityModel, target, near, row, point, place, rank, source, since=None, until=None
 ) -> Float[np.ndarray, " pair"]:
     """Predict whether points are reported at places, from the neighbours of each.
 
@@ -193,6 +193,7 @@ def predict_pairs(
         source: Source of the path of every point, NaN where unknown [m].
         since: First report that counts for each point: those before it, when the point was not
             there yet, tell nothing; every report counts if not given.
+        until: Last report that counts for each pair; every one if not given.
     """
     away, near = _look_up(target, near, place), near.astype(np.int32)
     by_point = np.ascontiguousarray(np.minimum(rank, _RANKS - 1).T)
@@ -205,9 +206,12 @@ def predict_pairs(
         ray = (target[r] - source[p]).astype(np.float32)
         ranks = by_point[p[:, None], near[r]]
         kept = min(part, len(point) - first)
-        ways = away[r]
+        no_weight = np.zeros(ranks.shape, bool)
         if since is not None:
-            ways = np.where((near[r] < since[p][:, None])[..., None], np.float32(_AWAY), ways)
+            no_weight |= near[r] < since[p][:, None]
+        if until is not None:
+            no_weight |= near[r] > until[some][:, None]
+        ways = np.where(no_weight[..., None], np.float32(_AWAY), away[r])
         found = np.asarray(_measure_and_predict(model, ray, ways, ranks))
         predicted[first : first + kept] = found[:kept]
     return predicted

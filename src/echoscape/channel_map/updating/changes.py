@@ -1,7 +1,7 @@
 """Which reflectors vanished, appeared, or were found, at a stated rate of false alarms.
 
 While a point exists, a report near others that held it misses it with the probability ``1 - p``
-that visibility states, each report predicted from those before it.  Since the last report that
+that visibility states, predicted from the reports up to the last that held it.  Since the last that
 held a point, its `silence` is ``-sum(log(1 - p))``.  Were the point there, a run of misses that
 reaches a silence ``h`` would have a probability of at most ``exp(-h)``, and every hearing starts
 one run; so ``h = log((1 + N v) / a)`` bounds the probability of a false alarm within `N` reports
@@ -121,7 +121,10 @@ def expected_hearings(
     neighbours: int,
     since: Int[np.ndarray, " point"],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Predict which points later reports hold, each from the reports before it.
+    """Predict which points later reports hold, each from the reports up to the last that held it.
+
+    Those after it are the silence that is asked about: were they neighbours too, a point that went
+    would soon be expected nowhere.
 
     Args:
         model: Of visibility.
@@ -139,8 +142,21 @@ def expected_hearings(
     near = earlier_neighbours(place, asked, earlier, neighbours)
     held = rank < NOT_REPORTED
     row, point = np.nonzero(held[near].any(axis=1))
-    probability = predict_pairs(model, place[asked], near, row, point, place, rank, source, since)
+    probability = predict_pairs(
+        model, place[asked], near, row, point, place, rank, source, since,
+        _last_hearing(held, asked[row], point),
+    )  # fmt: skip
     return asked[row], point, np.clip(probability, 0.0, 0.98)
+
+
+def _last_hearing(held, report, point):
+    """Find the last report before each one that held each point; -1 where there is none."""
+    count = len(held)
+    by_point, of = np.nonzero(held.T)
+    key = by_point * count + of
+    last = np.searchsorted(key, point * count + report) - 1
+    mine = (last >= 0) & (by_point[last] == point)
+    return np.where(mine, of[last], -1)
 
 
 def silence_before(
