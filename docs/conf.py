@@ -1,5 +1,6 @@
 """Configuration of the documentation; nothing is loaded from the network."""
 
+import gc
 import pathlib
 import re
 import sys
@@ -7,6 +8,9 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 
 import write_reference
+from sphinx.domains.python import PythonDomain
+
+gc.set_threshold(100_000, 50, 100)  # pages are large trees: collecting less often is quicker
 
 project = "Echoscape"
 author = "The Echoscape developers"
@@ -33,7 +37,20 @@ def _plural(app, what, name, obj, options, lines):
     lines[:] = [re.sub(r"(?<=\w)`(?=[a-z])", "`\\\\ ", line) for line in lines]
 
 
+class IndexedPythonDomain(PythonDomain):
+    """The domain of Python, which looks through all objects once for a name, not at every use."""
+
+    def find_obj(self, env, modname, classname, name, type, searchmode=0):
+        """Find an object by its name; what was found is kept while no object is added."""
+        found = self.__dict__.setdefault("_found", {})
+        question = (len(self.objects), modname, classname, name, type, searchmode)
+        if question not in found:
+            found[question] = super().find_obj(env, modname, classname, name, type, searchmode)
+        return found[question]
+
+
 def setup(app):
     """Write the pages of the reference before they are read."""
     write_reference.main()
+    app.add_domain(IndexedPythonDomain, override=True)
     app.connect("autodoc-process-docstring", _plural)
