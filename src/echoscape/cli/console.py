@@ -6,6 +6,7 @@ Gives text: results on standard output, everything else on standard error.
 
 import contextlib
 import dataclasses
+import gc
 import importlib.metadata
 import json
 import math
@@ -55,11 +56,13 @@ def use_double_precision() -> None:
 
 
 def compile_sooner() -> None:
-    """Switch XLA's fusion emitters off, unless XLA_FLAGS says otherwise.
+    """Switch XLA's fusion emitters off, unless XLA_FLAGS says otherwise; seldom look for garbage.
 
     They are a third of the time to compile a localization, which then runs no slower without them.
-    Another jaxlib than the one tried may not know the flag and would not start.
+    Another jaxlib than the one tried may not know the flag and would not start.  Tracing makes many
+    objects and few cycles: collecting by Python's own measure is a tenth of the time of a command.
     """
+    gc.set_threshold(100_000, 20, 20)
     flags = os.environ.get("XLA_FLAGS", "")
     known = importlib.metadata.version("jaxlib").startswith("0.10.")
     if known and "xla_cpu_use_fusion_emitters" not in flags:
