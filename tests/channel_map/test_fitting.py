@@ -35,6 +35,7 @@ def shuffled(reports, seed=0):
     return reports[rng.permutation(len(reports.position))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "world"),
     [

@@ -69,6 +69,7 @@ def traced(jones, instants=12):
     return table | {"a_re": amplitude[:, 0, 0].real, "a_im": amplitude[:, 0, 0].imag}, change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jones", [False, True])
 def test_coefficients_are_the_tracers_at_and_between_its_instants(tmp_path, capsys, jones):
     table, change = traced(jones)

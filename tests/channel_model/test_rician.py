@@ -20,6 +20,7 @@ MOTION = Motion(
 )
 
 
+@pytest.mark.slow
 def test_a_stated_factor_is_measured_again_and_the_total_stays():
     world = rays()
     states = [evolve(world, MOTION.position[k], MOTION.velocity[k], TIME[k]) for k in (0, 2)]

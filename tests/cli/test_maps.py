@@ -147,6 +147,7 @@ def test_fixed_errors_and_a_link_budget_make_different_echoes(capsys, here):
     assert read_echoes(again).estimates.valid.sum() < fixed.estimates.valid.sum()
 
 
+@pytest.mark.slow
 def test_targets_are_located_and_drawn(capsys, here):
     out = here / "out/fixes.parquet"
     words = ("locate", "--map", here / "anchors", here / "e.parquet", "--out", out, "--figure")
@@ -173,6 +174,7 @@ def load_truth(folder):
     return {t: (x, y) for t, x, y in zip(table["report"], table["x"], table["y"], strict=True)}
 
 
+@pytest.mark.slow
 def test_a_bound_is_written_for_targets_and_for_a_grid(capsys, here):
     words = ("bound", "--map", here / "anchors", *ERRORS, "--json", "--out")
     code, out, _ = run(capsys, *words, here / "b.parquet", "--targets", here / "t.parquet")

@@ -103,6 +103,7 @@ def test_samples_lead_to_places_with_and_without_detection(folder, channel_map, 
             assert np.linalg.norm(place[number == target][0] - truth[:2]) < 1.0, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["esprit", "fft"])
 def test_other_estimators_write_echoes_too(folder, tmp_path, capsys, method):
     code, out, _ = run(capsys, "estimate", folder / "s.npz", "--method", method, "--out",

@@ -143,6 +143,7 @@ def test_a_ray_is_there_as_often_as_its_probability_says():
     assert draw_presence(Scene(("a", "a"), [], (None, None), 28e9, None), place, None) is None
 
 
+@pytest.mark.slow
 def test_two_stations_and_a_rotor(folder, capsys):
     (folder / "drone.toml").write_text(
         '[[type]]\nname = "drone"\n[[type.point]]\nmodel = "uav-small"\n'

@@ -99,6 +99,7 @@ def test_doubt_about_the_place_has_its_mean_and_spread():
     assert fourth == pytest.approx(3 * 16 * (0.01**4 + 0.02**4) + 6 * 16 * 0.01**2 * 0.02**2)
 
 
+@pytest.mark.slow
 def test_beams_of_an_exact_map_are_those_of_an_exhaustive_search():
     channel_map = fit_map(street_reports(200), NearestReports())
     truth = street_reports(60, seed=8)

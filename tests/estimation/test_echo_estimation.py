@@ -37,6 +37,7 @@ def matched(fit, frequency):
     return np.stack([off[k, i] for i, k in enumerate(near)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "worse"),
     # the taper and the halved windows cost what docs/signals.md tells; greedy reaches the bound

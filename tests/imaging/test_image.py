@@ -95,6 +95,7 @@ def test_noise_that_nobody_tells_is_learnt_and_certifies_nothing():
     assert 0.4 < found.noise_variance / snapshots.noise_variance < 2.5
 
 
+@pytest.mark.slow
 def test_pilots_need_not_be_orthogonal(case):
     snapshots, truth = scene(6, pilots=8)
     generator = np.random.default_rng(0)

@@ -99,6 +99,7 @@ def test_the_order_of_echoes_and_targets_does_not_matter(echoes, fix):
     np.testing.assert_allclose(other.covariance, fix.covariance, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_subset_with_what_was_learnt_gets_the_same_fixes(echoes, fix):
     assert set(fix.learnt) == {"detection", "false_share", "log_power_std"}
     given = Unassociated(**fix.learnt)

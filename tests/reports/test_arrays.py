@@ -333,6 +333,7 @@ def test_verbs_say_how_reports_are_made(verb):
         verb({"report": [1]}, *more)
 
 
+@pytest.mark.slow
 def test_a_map_of_reports_runs_under_every_transformation():
     channel_map = fit_map(Reports.from_arrays(**REPORTS), NearestReports())
 

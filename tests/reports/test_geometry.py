@@ -40,6 +40,7 @@ def test_no_fault_passes_silently(fault, seed, users, sight, walls, errors):
     assert causes(reports) & expected
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 10_000),
     users=st.integers(2, 60),
@@ -211,6 +212,7 @@ def test_measured_directions_that_fit_no_convention_are_said_to():
     assert causes(noisy(both, 1, 0.03, 0.3)) == {Cause.UNRELATED_DIRECTIONS}
 
 
+@pytest.mark.slow
 def test_users_out_of_sight_above_a_ground_are_not_accused():
     alarms = []
     for seed in range(20):

@@ -134,6 +134,7 @@ def test_thermal_noise_is_the_link_budgets():
         thermal_noise(WAVEFORM, math.inf, 1.0)
 
 
+@pytest.mark.slow
 def test_several_targets_clutter_and_the_leak_add_up(site, key):
     two = np.array([[62.0, 37.0, 1.2], [20.0, 55.0, 0.7]])
     kwargs = {"key": key, "snr_db": 300.0, "coupling_db": -40.0, "paths": 3}

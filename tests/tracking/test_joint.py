@@ -43,6 +43,7 @@ def error(found, user):
     return np.linalg.norm(np.asarray(found.record.user)[:, :2] - user[:, :2], axis=1)
 
 
+@pytest.mark.slow
 def test_the_user_is_followed_without_line_of_sight(walk):
     _, user, _, found = walk
     # 12 paths of 0.3 m and 1 degree at 60 m weigh about 0.1 m; the rest is what was unknown
@@ -69,6 +70,7 @@ def test_where_paths_stand_apart_the_likeliest_assignment_is_the_same(walk, monk
     assert same.mean() > 0.99  # a handful may hang on a tie
 
 
+@pytest.mark.slow
 def test_the_stated_error_is_honest(walk):
     _, user, _, found = walk
     wrong = np.asarray(found.record.user)[:, :2] - user[:, :2]
@@ -78,6 +80,7 @@ def test_the_stated_error_is_honest(walk):
     assert 0.3 < squared.mean() < 6.0
 
 
+@pytest.mark.slow
 def test_anchors_are_the_images_and_their_kinds_are_recognised(walk):
     _, user, truth, found = walk
     last = len(user) - 1
@@ -96,6 +99,7 @@ def test_anchors_are_the_images_and_their_kinds_are_recognised(walk):
     assert not any(kinds.get(number) == AnchorType.ONE_WALL for number in range(5, 10))
 
 
+@pytest.mark.slow
 def test_tracks_keep_their_paths(walk):
     _, _, truth, found = walk
     kept = total = 0
@@ -111,6 +115,7 @@ def test_tracks_keep_their_paths(walk):
     assert kept / total > 0.95
 
 
+@pytest.mark.slow
 def test_a_user_teleported_is_lost_and_says_so(walk):
     observations, user, _, _ = walk
     rng = np.random.default_rng(5)
@@ -130,6 +135,7 @@ def test_a_user_teleported_is_lost_and_says_so(walk):
     assert np.isfinite(np.asarray(found.record.user)).all()
 
 
+@pytest.mark.slow
 def test_instants_without_a_path_coast(walk):
     observations, user, _, _ = walk
     valid = observations.estimates.valid.copy()
@@ -141,6 +147,7 @@ def test_instants_without_a_path_coast(walk):
     assert error(found, user)[34] < 1.0
 
 
+@pytest.mark.slow
 def test_a_position_that_is_known_is_taken_in(walk):
     observations, user, _, _ = walk
     known = np.zeros(len(user), bool)
@@ -155,11 +162,13 @@ def test_a_position_that_is_known_is_taken_in(walk):
     assert again.user_status[70] == UserStatus.KNOWN
 
 
+@pytest.mark.slow
 def test_a_start_is_needed(walk):
     with pytest.raises(InputError, match="needs to know where the user starts, in m; give --start"):
         track(walk[0], STATION)
 
 
+@pytest.mark.slow
 def test_two_starts_that_contradict_are_refused(walk):
     observations, user, _, _ = walk
     first = np.arange(len(user)) == 0
@@ -259,6 +268,7 @@ def test_new_anchors_share_the_users_error(key):
     assert np.allclose(state.covariance, state.covariance.T)
 
 
+@pytest.mark.slow
 def test_the_whole_walk_corrects_user_motion_and_points(walk):
     observations, user, truth, found = walk
     better = track(
@@ -290,6 +300,7 @@ def test_the_whole_walk_corrects_user_motion_and_points(walk):
     assert np.median(after) < 0.8 * np.median(before)
 
 
+@pytest.mark.slow
 def test_a_lag_steadies_the_users_motion(walk):
     observations, user, _, found = walk
     start = {"start": user[0], "start_velocity": user[1] - user[0], "filter": SMALL}
@@ -305,6 +316,7 @@ def test_a_lag_steadies_the_users_motion(walk):
     assert np.array_equal(late.record.anchor, later.record.anchor)
 
 
+@pytest.mark.slow
 def test_old_ways_of_naming_a_filter_work_and_say_so(walk):
     observations, *_ = walk
     with (

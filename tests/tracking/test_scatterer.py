@@ -32,6 +32,7 @@ def kinds(found, truth, late):
     return taken
 
 
+@pytest.mark.slow
 def test_scatterers_are_told_from_images(walk):
     _, _, truth, found = walk
     taken = kinds(found, truth, 60)
@@ -43,6 +44,7 @@ def test_scatterers_are_told_from_images(walk):
     assert np.mean([kind == AnchorType.SCATTERER for kind in walls]) < 0.1  # one wall hardly slides
 
 
+@pytest.mark.slow
 def test_their_places_are_found_and_the_user_is_followed(walk):
     _, user, truth, found = walk
     taken = kinds(found, truth, 100)
@@ -87,6 +89,7 @@ def test_a_point_is_placed_where_both_directions_meet():
     assert cost > 4
 
 
+@pytest.mark.slow
 def test_tentative_tracks_are_present_by_their_odds(walk):
     _, _, _, found = walk
     presence, odds = found.presence, np.asarray(found.record.odds)

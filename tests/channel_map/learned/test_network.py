@@ -221,6 +221,7 @@ def test_gradients_match_finite_differences(learnt):
     assert not exact[..., 2].any()  # all reports agree on the height, so the map ignores it
 
 
+@pytest.mark.slow
 def test_the_paper_s_square_has_four_numbers_a_slot():
     settings = Network(hidden=(16,), epochs=2, planar=True)
     paper = fit_map(

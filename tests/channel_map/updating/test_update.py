@@ -64,6 +64,7 @@ def predicted(channel_map, place):
     return np.take_along_axis(longer, best, -1)[..., 0], chance[..., 0]
 
 
+@pytest.mark.slow
 def test_two_batches_predict_what_a_fit_of_all_reports_does(batches, first_map):
     every = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(b.estimates for b in batches))
     together = dataclasses.replace(
@@ -96,6 +97,7 @@ def test_the_order_of_batches_hardly_matters(batches, first_map):
     assert np.abs(p - q).max() < 0.01
 
 
+@pytest.mark.slow
 def test_a_wall_that_goes_is_missed_and_one_that_comes_is_born(first_map):
     later = without(at_time(street_reports(count=40, seed=21), 5.0), 1)
     grown, changes = update_map(first_map, later)

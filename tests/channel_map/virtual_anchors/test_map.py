@@ -66,6 +66,7 @@ def test_presence_of_points_is_the_probability_of_their_paths(exact_map):
     assert np.allclose(presence.sum(axis=1), np.sum(prior.probability, axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::echoscape.reports.finding.GeometryWarning")  # wrong on purpose
 @pytest.mark.parametrize("options", [{"wrong": 0.1}, {"position_std": 1.0, "angle_std": 0.002}])
 def test_wrong_and_blurred_reports_do_not_ruin_the_map(options):

@@ -55,6 +55,7 @@ def test_shadows_add_up_to_the_pair_rule(seed, radius):
     assert 0 < int((pairs > 0).sum()) < pairs.size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_cones_hold_all_that_the_pair_rule_hides(seed):
     # Views inside the grid, beside a blocker and far off; radii from thin to more than a voxel.
@@ -80,6 +81,7 @@ def test_cones_hold_all_that_the_pair_rule_hides(seed):
     assert int(pairs.sum()) > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_tubes_hold_all_that_can_hide_a_voxel(seed, monkeypatch):
     rng = np.random.default_rng(seed)

@@ -54,6 +54,7 @@ def test_listed_columns_are_those_of_the_whole_problem(case, short, key):
     assert whole.active.index is None
 
 
+@pytest.mark.slow
 def test_the_list_holds_what_is_there(case, short):
     problem, scene, support = first_look(case)
     asked, _, _ = screening.screen(problem, scene, support)

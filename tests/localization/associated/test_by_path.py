@@ -240,6 +240,7 @@ def test_where_ranks_are_ignored_the_order_of_paths_says_nothing(square):
     assert np.median(_errors(layout, lost)) > 5.0
 
 
+@pytest.mark.slow
 def test_reciprocal_echoes_alone_say_less_by_the_information_they_hold(square):
     layout, _ = square
     how = {"angle_std": 0.1, "delay_std": 20e-9}

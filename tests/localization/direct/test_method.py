@@ -91,6 +91,7 @@ def test_the_gradient_is_that_of_finite_differences(world):
     assert np.linalg.eigvalsh(curvature).min() > -1e-6 * np.abs(curvature).max()
 
 
+@pytest.mark.slow
 def test_targets_are_placed_as_well_as_the_samples_allow(world):
     _, _, place, made, truth, search = world
     fix = _locate(made, search)

@@ -108,6 +108,7 @@ def run_gaussians(seen, covariance, lag, settings):
     return [np.asarray(leaf) for leaf in found[:3]]
 
 
+@pytest.mark.slow
 def test_how_a_target_moves_is_learnt_from_its_looks():
     rng, lag, covariance = np.random.default_rng(8), 0.1, np.array([[0.02, 0.01], [0.01, 0.03]])
     settings, told = FollowSettings(particles=1500), {}

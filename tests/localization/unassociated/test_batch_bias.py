@@ -58,12 +58,14 @@ def clean(echoes):
     return localize(echoes, MAP)
 
 
+@pytest.mark.slow
 def test_a_clean_batch_is_not_called_biased(clean):
     assert (clean.status == FixStatus.LOCATED).sum() > 20
     assert not (clean.status == FixStatus.BIASED).any()
     assert "clock_bias" not in clean.learnt
 
 
+@pytest.mark.slow
 def test_an_undeclared_clock_is_noticed_and_named(echoes):
     fix = localize(off(echoes, clock=CLOCK), MAP)
     assert (fix.status == FixStatus.BIASED).sum() > 20

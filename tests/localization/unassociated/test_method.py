@@ -162,6 +162,7 @@ def test_grouping_recovers_the_one_way_paths(targets, key):
             assert gap.min() < 5 * np.sqrt(paths.length_variance[best]) + 1e-3
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_likelihood(street, targets, key):
     reports, truth = targets
     made = make_echoes(reports, key, angle_std=0.03, delay_std=3e-9)
