@@ -3,174 +3,46 @@
 The seed is fixed.  ``ECHOSCAPE_FUZZ=N`` makes N cases of each file instead of a few.
 """
 
+import ast
+import hashlib
 import importlib
+import json
 import os
+import re
 import resource
 import shutil
+import sys
 import time
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from scipy.io import savemat
 
+import echoscape
 from echoscape.cli import application, main
-from echoscape.files import write_npz
-from echoscape.reports.exporting.sigmf import write_sigmf
 from tests.fuzz import mutations
-from tests.reports.importing import test_aodt, test_layouts
-from tests.worlds.direct_paths import make_reports
+from tests.fuzz.good_files import ARRAYS, CHANNELS, write_good_files
 
 CASES = int(os.environ.get("ECHOSCAPE_FUZZ", "12"))
 _SLOWEST = 10.0  # a case that takes longer hangs [s]
 _MEMORY = 2**30  # more than this on top of what the first cases took is too much [byte]
 
 
-def reports_table():
-    generator = np.random.default_rng(1)
-    count = 24
-    report = np.repeat(np.arange(8), 3)
-    user = generator.uniform(-40, 40, (8, 3))[report]
-    user[:, 2] = 1.5
-    return pa.table(
-        {
-            "report": report,
-            "station": ["roof", "hill"] * 12,
-            "station_x": [0.0, 30.0] * 12,
-            "station_y": [0.0, 10.0] * 12,
-            "station_z": [10.0, 12.0] * 12,
-            **dict(zip("xyz", user.T)),
-            "departure_azimuth": generator.uniform(-3, 3, count),
-            "departure_zenith": generator.uniform(1.2, 1.9, count),
-            "arrival_azimuth": generator.uniform(-3, 3, count),
-            "arrival_zenith": generator.uniform(1.2, 1.9, count),
-            "delay": generator.uniform(2e-7, 6e-7, count),
-            "power": generator.uniform(1e-12, 1e-9, count),
-        }
-    )
-
-
-def echoes_table():
-    table = reports_table()
-    drop = ["report", "station_x", "station_y", "station_z", "x", "y", "z"]
-    table = table.drop_columns(drop).append_column("target", table["report"])
-    for end in ("departure", "arrival"):
-        for angle in ("azimuth", "zenith"):
-            table = table.append_column(f"{end}_{angle}_std", pa.array(np.full(24, 0.01)))
-    return table.append_column("delay_std", pa.array(np.full(24, 1e-9)))
-
-
-SITE = b"""carrier_frequency = 28e9
-bandwidth = 4e8
-[bounds]
-lower = [0.0, 0.0, 0.0]
-upper = [4.0, 4.0, 2.0]
-[[station]]
-name = "roof"
-position = [-3.0, 2.0, 5.0]
-array = { rows = 2, columns = 2, azimuth_deg = 0.0 }
-[[scatterer]]
-position = [1.0, 1.0, 1.0]
-cross_section = 1.0
-"""
-
-
-def traced(route):
-    rows, users = 12, 4
-    generator = np.random.default_rng(2)
-    table = {
-        "pos": generator.uniform(10, 40, (users, 3)),
-        "offset": np.arange(users + 1) * 3,
-        "tau_ns": generator.uniform(200, 600, rows),
-        **{n: generator.uniform(-1, 1, rows) for n in ("aod", "eod", "aoa", "eoa")},
-        "a_re": np.full(rows, 1e-5),
-        "a_im": np.full(rows, 1e-6),
-        "tx_pos" if route else "bs_pos": np.zeros(3),
-    }
-    return table | ({"t": np.arange(4.0), "vel": np.ones((users, 3))} if route else {})
-
-
-FOLDERS = {
-    "aodt": lambda town, folder: test_aodt.write(folder, polarised=True),
-    "insite": test_layouts.write_insite,
-    "deepmimo": test_layouts.write_deepmimo,
-    "deepmimo_3": test_layouts.write_deepmimo_3,
-}
-OBJ = b"v 0 0 0\nv 9 0 0\nv 9 0 9\nv 0 9 0\nf 1 2 3\nf 1/1 2/2 4/3\n"
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """One good file of each kind, made by the commands themselves where they can."""
-    from echoscape.reports.files import write_table
-    from echoscape.reports.sample_file import write_samples
-    from echoscape.reports.schema import ECHOES, FIXES, OBSERVATIONS, REPORTS
-    from echoscape.scene import PlanarArray
-    from echoscape.signals import EchoSnapshots, Waveform
-    from echoscape.studies.sweep import sweep
-
     place = tmp_path_factory.mktemp("fuzz")
-    for suffix in ("parquet", "csv"):
-        write_table(reports_table(), place / f"reports.{suffix}", REPORTS)
-        write_table(echoes_table(), place / f"echoes.{suffix}", ECHOES)
-    seen = echoes_table().drop_columns(["target", "station"])
-    seen = seen.append_column("time", pa.array(np.repeat(np.arange(8.0), 3)))
-    write_table(seen, place / "observations.csv", OBSERVATIONS)
-    fixes = {"target": [1, 2], "x": [1.0, 2.0], "y": [1.0, 2.0], "z": [1.0, 2.0]}
-    write_table(pa.table({**fixes, "status": ["located"] * 2}), place / "fixes.parquet", FIXES)
-    sweep([{"a": k} for k in range(3)], lambda s: [{"b": 1.5}], place / "rows.jsonl")
-    vertices = np.array([[0.0, 0, 0], [9, 0, 0], [9, 0, 9], [0, 9, 0]])
-    np.savez(place / "walls.npz", vertices=vertices, faces=np.array([[0, 1, 2], [0, 1, 3]]))
-    generator = np.random.default_rng(0)
-    array = PlanarArray(1, 2)
-    write_samples(
-        EchoSnapshots(
-            received=generator.normal(size=(2, 2, 2, 8)) + 0j, target=np.arange(2),
-            time=np.zeros(2), waveform=Waveform(8, 1e6, 1), transmit=array, receive=array,
-            transmit_station="roof", receive_station="roof",
-        ),
-        place / "samples.npz",
-    )  # fmt: skip
-    (place / "site.toml").write_bytes(SITE)
-    np.savez_compressed(place / "traced.npz", **traced(False))
-    write_npz(place / "route.npz", traced(True))
-    (place / "walls.obj").write_bytes(OBJ)
-    poses = {
-        "bs_pos": np.zeros(3), "bs_heading": 0.1, "ue_heading": np.full(4, 0.2),
-        "ue_pos": np.array([[k, 2.0, 1.5] for k in range(4)]),
-        "tau": np.full((4, 2), 4e-8), "aod": np.full((4, 2), 0.4), "aoa": np.full((4, 2), 2.0),
-        "power": np.full((4, 2), 1e-6),
-    }  # fmt: skip
-    savemat(place / "list.mat", poses, do_compression=True)
-    (place / "list.csv").write_text(
-        "pose,rx_x_m,rx_y_m,tx_x_m,tx_y_m,tx_heading_rad,rx_heading_rad,length_m,aod_rad,power_db\n"
-        + "".join(f"{k},{k},2,0,0,0.1,0.2,{9 + k},0.5,-60\n" for k in range(5))
-    )
-    (place / "rssi.csv").write_text("x,y,rssi_1,rssi_2\n" + "1,2,-60,-70\n" * 6)
-    (place / "radios.csv").write_text("id,x,y,z\n1,0,0,1\n2,5,5,1\n")
-    town = make_reports(11, 6, 0.8, 2, 2)
-    for name, write in FOLDERS.items():
-        (place / name).mkdir()
-        write(town, place / name)
-    (place / "sigmf").mkdir()
-    samples = importlib.import_module("echoscape.reports.sample_file").read_samples
-    write_sigmf(samples(place / "samples.npz"), place / "sigmf" / "a", 28e9)
-    (place / "budget.toml").write_text("transmit_power_dbm = 30.0\n")
-    assert main(["map", "fit", f"{place}/reports.csv", "--model", "nearest",
-                 "--out", f"{place}/map", "-q"]) == 0  # fmt: skip
-    assert main(["pilots", "make", f"{place}/site.toml", "--out", f"{place}/pilots.npz",
-                 "--users", "2"]) == 0  # fmt: skip
+    write_good_files(place)
     return place
 
 
-def read_by(module, name):
+def read_by(module, name, *further):
     """Name a reader of a module that is imported when it is needed."""
 
     def read(path):
         function = getattr(importlib.import_module(f"echoscape.{module}"), name)
-        return function(path)
+        return function(path, *further)
 
     return read
 
@@ -185,7 +57,68 @@ def read_folder(layout):
     return read
 
 
+def read_rehashed(path):
+    """Load maps whose arrays were spoiled before their checksum was made."""
+    channel_map = importlib.import_module("echoscape.channel_map")
+    manifest = path.with_name("manifest.json")
+    about = json.loads(manifest.read_text())
+    about["arrays_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(about))
+    channel_map.load_maps(path.parent)
+
+
+def read_store(path):
+    """Open a database, count what it holds, read its reports and check all rows."""
+    for words in (["stats"], ["check", "-q"], ["export", path.with_name("out"), "-q"]):
+        code = main(["store", words[0], str(path), *map(str, words[1:]), "--force"])
+        if code not in (0, 1, 2):
+            raise AssertionError(code)
+
+
+def read_part(path):
+    """Import one file of a store's export."""
+    part = path.parent / "parts" / "station=roof" / "day=1970-01-01" / "reports.parquet"
+    part.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, part)
+    stores = importlib.import_module("echoscape.store")
+    into = stores.Store.create(str(path.with_name("into.db")))
+    stores.import_reports(into, path.parent / "parts", "fuzz")
+
+
+def read_types(path):
+    found = importlib.import_module("echoscape.channel_model.target_file").read_types(path)
+    assert found
+
+
+def read_beside(path):
+    """Import a file as reports, whatever its layout is found to be."""
+    reports = importlib.import_module("echoscape.reports")
+    reports.import_reports(path).findings()
+
+
 READERS = {
+    "image.npz": read_by("imaging", "read_image"),
+    "truth.npz": read_by("imaging.scores", "read_truth"),
+    **{f"channel.{end}": read_by("channel_model.channel_file", "read_channel") for end in CHANNELS},
+    f"points/{ARRAYS}": read_rehashed,
+    "points/manifest.json": lambda path: importlib.import_module("echoscape.channel_map").load_maps(
+        path.parent
+    ),
+    "user.csv": read_by("channel_model", "read_motion"),
+    "walk.csv": read_by("reports.trajectory", "read_trajectory"),
+    "followed.csv": read_by("viewer.tables", "read_track_table"),
+    "bounds.csv": read_by("viewer.tables", "read_bounds"),
+    "kept.db": read_store,
+    "export.parquet": read_part,
+    "targets.csv": read_by("reports.target_table", "read_places"),
+    "routes.csv": read_by("channel_model.target_file", "read_routes", "vehicle", {}),
+    "sections.csv": read_by("channel_model.target_file", "read_sections"),
+    "types.toml": read_types,
+    "bounces.npz": read_by(
+        "tracking.joint_start_file", "read_station_echoes", np.zeros(3), 0.01, 1e-9
+    ),
+    "paired.csv": read_by("localization.associated.table", "read_paired_echoes"),
+    **{name: read_beside for name in ("sionna.npz", "wide.csv", "long.csv")},
     **{
         f"aodt/{name}.parquet": read_folder("aodt")
         for name in ("raypaths", "cirs", "rus", "ues", "panels", "patterns")
@@ -314,7 +247,36 @@ def test_a_command_on_a_spoiled_file_ends_with_0_or_2(folder, name, capsys):
     assert not problems, "\n".join(problems[:10])
 
 
+NOT_OF_FILES = {
+    "load_manifest": "what load_maps reads first",
+    "read_rows": "rows of the demo that it wrote itself, before it draws them",
+    "read_points": "load_maps, and which of them",
+    "read_tree": "read_mesh, and a tree of it",
+    "read_rays": "read_motion, tracks and traced routes by name",
+    "read_scene": "sites, maps and tracks by name",
+    "read_site": "Site.from_toml, if a file is given",
+    "read_route": "a traced route's arrays, through `traced_arrays`",
+}
+
+
+def readers_of_files():
+    """Find every function of the package that is called a reader and takes a path."""
+    above = Path(echoscape.__file__).parent
+    for path in above.rglob("*.py"):
+        for each in ast.walk(ast.parse(path.read_text())):
+            if isinstance(each, ast.FunctionDef) and re.match("(read|load)_|from_toml", each.name):
+                taken = [ast.unparse(a.annotation) for a in each.args.args if a.annotation]
+                if taken and re.search("Path", taken[0]):
+                    yield each.name
+
+
 @pytest.mark.filterwarnings("ignore:.*repeat another path:UserWarning")  # a campaign of two paths
 def test_every_reader_reads_its_good_file(folder):
-    for name, read in READERS.items():
-        read(folder / name)
+    called = set()
+    sys.setprofile(lambda frame, event, argument: called.add(frame.f_code.co_name))
+    try:
+        for name, read in READERS.items():
+            read(folder / name)
+    finally:
+        sys.setprofile(None)
+    assert set(readers_of_files()) - called == set(NOT_OF_FILES)

@@ -175,7 +175,7 @@ def read_routes(
     names = np.full(count, type, object)
     if columns.has("type"):
         said = table["type"].cast(pa.string()).to_pylist()
-        names = np.array([type if name is None else name for name in said], object)
+        names = np.array([name or type for name in said], object)
     found = {}
     for each in np.unique(number):
         rows = np.flatnonzero(number == each)
