@@ -237,6 +237,23 @@ def test_saved_paths_of_sionna(scene, tmp_path):
     compare(found.reports, scene)
 
 
+def test_saved_paths_of_sionna_need_arrays_of_one_shape(scene, tmp_path):
+    file = write_sionna(scene, tmp_path / "paths.npz")
+    with np.load(file) as stored:
+        arrays = dict(stored)
+
+    def refused(sentence, **changes):
+        np.savez(file, **(arrays | changes))
+        with pytest.raises(InputError, match=sentence):
+            import_reports(file, "sionna")
+
+    refused("a must have", a=arrays["a"][..., :2])
+    refused("theta_t must have the shape", theta_t=arrays["theta_t"][..., :2])
+    refused("valid must be true or false", valid=arrays["valid"].astype(float))
+    refused("3 sources do not fit 2 devices", sources=np.zeros((3, 3)))
+    refused("tau must be real numbers", tau=arrays["tau"].astype("U8"))
+
+
 def test_one_row_a_user(scene, tmp_path):
     found = import_reports(write_wide(scene, tmp_path / "wide.csv"))
     assert found.layout == "point-data"

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from echoscape.checks import InputError
-from echoscape.files.npz import open_npz
+from echoscape.files.npz import Npz, open_npz
 from echoscape.reports.importing.columns_to_rows import Note
 from echoscape.reports.importing.layout import Imported, ImportOptions, Layout
 from echoscape.reports.importing.sionna import reports_of_paths, sionna_links
@@ -37,34 +37,9 @@ class SavedSionna(Layout):
     def read(self, source: Path, options: ImportOptions) -> Imported:
         """Read the arrays as the object would give them."""
         with open_npz(source, "an .npz of Sionna's Paths") as archive:
-            arrays = {name: archive[name] for name in archive}
-        for name in ("tau", "theta_t", "phi_t", "theta_r", "phi_r", "sources", "targets"):
-            if name not in arrays:
-                raise InputError(f"{source} lacks the array {name!r} of Sionna's Paths; add it")
-        tau = arrays["tau"]
-        if tau.ndim not in (3, 5):
-            raise InputError(
-                f"{source} needs tau of shape (rx, tx, path), or with antennas (rx, antenna, tx, "
-                f"antenna, path); got {tau.shape}"
-            )
-        if "a" in arrays and np.iscomplexobj(arrays["a"]):
-            parts = np.real(arrays["a"]), np.imag(arrays["a"])
-        elif "a_real" in arrays and "a_imag" in arrays:
-            parts = arrays["a_real"], arrays["a_imag"]
-        elif "a" in arrays and len(arrays["a"]) == 2 and arrays["a"].ndim == 6:
-            parts = arrays["a"][0], arrays["a"][1]
-        else:
-            raise InputError(f"{source} needs a complex array a, or a_real and a_imag")
-        receivers, transmitters = tau.shape[0], tau.shape[1 if tau.ndim == 3 else 2]
-        saved = SimpleNamespace(
-            **{name: arrays[name] for name in ("theta_t", "phi_t", "theta_r", "phi_r")},
-            a=parts, tau=tau, valid=arrays.get("valid", np.isfinite(tau) & (tau >= 0)),
-            sources=_rows_of_points(arrays["sources"]), targets=_rows_of_points(arrays["targets"]),
-            num_rx=receivers, num_tx=transmitters,
-            **{f"num_{end}_patterns": arrays.get(f"num_{end}_patterns") for end in ("rx", "tx")},
-        )  # fmt: skip
+            saved = _paths(archive, set(archive))
         reports = reports_of_paths(
-            saved, options.strongest or max(1, tau.shape[-1]), options.station or None
+            saved, options.strongest or max(1, saved.tau.shape[-1]), options.station or None
         )
         received, sent = sionna_links(saved).polarisations
         notes = (
@@ -78,6 +53,53 @@ class SavedSionna(Layout):
             Note("station", ", ".join(reports.station[:6])),
         )
         return Imported(reports, notes, self.name)
+
+
+def _paths(archive: Npz, names: set[str]) -> SimpleNamespace:
+    """Read what a `Paths` object has, each array of the shape that the delays tell."""
+    for name in ("tau", "theta_t", "phi_t", "theta_r", "phi_r", "sources", "targets"):
+        if name not in names:
+            raise InputError(f"{archive.source} lacks the array {name!r} of Sionna's Paths; add it")
+    tau = archive.array("tau", finite=False)
+    if tau.ndim not in (3, 5) or 0 in tau.shape[:-1]:
+        raise InputError(
+            f"{archive.source} needs tau of shape (rx, tx, path), or with antennas (rx, antenna, "
+            f"tx, antenna, path); got {tau.shape}"
+        )
+    receivers, transmitters = tau.shape[0], tau.shape[1 if tau.ndim == 3 else 2]
+    full = (receivers, None, transmitters, None, tau.shape[-1])
+    if {"a_real", "a_imag"} <= names:
+        parts = tuple(archive.array(f"a_{part}", "real", full, False) for part in ("real", "imag"))
+    elif "a" not in names:
+        raise InputError(f"{archive.source} needs a complex array a, or a_real and a_imag")
+    elif (both := archive.array("a", "complex", finite=False)).ndim == 6 and len(both) == 2:
+        parts = tuple(archive.array("a", "real", (2, *full), False))
+    else:
+        whole = archive.array("a", "complex", full, False)
+        parts = np.real(whole), np.imag(whole)
+    ends = {name: _rows_of_points(archive.array(name)) for name in ("sources", "targets")}
+    for axis, name, count in ((1, "targets", receivers), (3, "sources", transmitters)):
+        antennas = parts[0].shape[axis]
+        elements = ends[name].shape[1] / count
+        most = 1 if tau.ndim == 3 else antennas
+        if not 1 <= elements <= most or elements % 1 or antennas % elements:
+            raise InputError(
+                f"{archive.source}: {ends[name].shape[1]} {name} do not fit {count} devices of "
+                f"{antennas} antennas each"
+            )
+    return SimpleNamespace(
+        **{
+            name: archive.array(name, "real", tau.shape, False)
+            for name in ("theta_t", "phi_t", "theta_r", "phi_r")
+        },
+        a=parts, tau=tau, **ends, num_rx=receivers, num_tx=transmitters,
+        valid=archive.array("valid", "boolean", tau.shape) if "valid" in names
+        else np.isfinite(tau) & (tau >= 0),
+        **{
+            name: archive.number(name, "integer") if name in names else None
+            for name in ("num_rx_patterns", "num_tx_patterns")
+        },
+    )  # fmt: skip
 
 
 def _rows_of_points(points: np.ndarray) -> np.ndarray:
