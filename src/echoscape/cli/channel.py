@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from echoscape.channel_model import Motion, RaySet
 
 _LARGEST = 2**31  # bytes of coefficients
+_PART = 256  # samples made at once, at least
 
 
 def channel(
@@ -85,7 +86,7 @@ def channel(
     import jax.numpy as jnp
     import numpy as np
 
-    from echoscape.channel_model import move, realize
+    from echoscape.channel_model import ChannelRealization, move, realize
     from echoscape.channel_model.channel_file import write_channel
     from echoscape.channel_model.coefficient import Polarisation
     from echoscape.channel_model.rician import rician_factor, with_rician_factor
@@ -115,11 +116,21 @@ def channel(
         )
     when = jnp.asarray(first + np.arange(count) / rate)
     change = Polarisation() if polarised else None
-    with progress(f"{count} samples of {len(rays.point)} paths, compiling", quiet) as tell:
-        made = jax.block_until_ready(
-            realize(rays, motion, when, carrier, *arrays, change, key=jax.random.key(seed))
-        )
-        tell(1, 2, "writing")
+    stage = f"{count} samples of {len(rays.point)} paths"
+    with progress(stage, quiet) as tell:
+        step, whole = max(_PART, -(-count // 16)), []
+        for low in range(0, count, step):
+            tell(low, count, stage if low else f"{stage}, compiling")
+            rows = np.minimum(np.arange(low, low + step), count - 1)
+            one = realize(
+                rays, motion, when[rows], carrier, *arrays, change, key=jax.random.key(seed)
+            )
+            made = np.asarray(one.coefficient), np.asarray(one.delay)
+            whole = whole or [np.empty((count, *part.shape[1:]), part.dtype) for part in made]
+            for all_of_it, part in zip(whole, made):
+                all_of_it[low : low + step] = part[: count - low]
+        made = ChannelRealization(*map(jnp.asarray, whole), when, carrier)
+        tell(0, 1, "writing")
         user = np.asarray(jax.vmap(lambda t: move(motion, t)[0])(when))
         write_channel(made, out, station=np.asarray(rays.station), user=user)
     summary = {

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from echoscape.progress import Progress, silent
 from echoscape.tracking.anchor import AnchorType, mirror_sign, rotate
 from echoscape.tracking.filters import JointFilter
 from echoscape.tracking.joint_state import (
@@ -56,6 +57,7 @@ def run_joint(
     velocity: Float[Array, "3"],
     settings: JointFilter,
     points: KnownPoints | None = None,
+    progress: Progress = silent,
 ) -> Record:
     """Follow a user and the points through all instants.
 
@@ -71,8 +73,9 @@ def run_joint(
     state = _start(station, position, velocity, time[0], settings, points)
     records = []
     for low in range(0, count, BLOCK):
+        progress(low, count, f"filtering {count} instants" + (", compiling" if not low else ""))
         block = jax.tree.map(lambda leaf: leaf[low : low + BLOCK], instants)  # noqa: B023
-        state, record = _follow(state, block, station, settings)
+        state, record = jax.block_until_ready(_follow(state, block, station, settings))
         records.append(record)
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *records)
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from echoscape.checks import InputError
-from echoscape.progress import Progress, silent
+from echoscape.progress import Progress, silent, within
 from echoscape.propagation.ray_cast import BoxTree
 from echoscape.reports import Observations
 from echoscape.scene import StaticPoints
@@ -73,7 +73,7 @@ def track(
         echoes: What the station heard of its own pulse, likewise; before walls.
         key: Random key of filters with particles.
         settings: What `filter` is now.
-        progress: Called with the steps done, all steps, and the name of the step that begins.
+        progress: Called with the instants or steps done, all of them, and the name of the stage.
 
     Raises:
         InputError: It is not known where the user starts, or is.
@@ -134,19 +134,19 @@ def track(
     time = jnp.asarray(observations.time)
 
     tell = progress or silent
-    tell(0, 3, f"filtering {len(observations.time)} instants, compiling")
     record = run_joint(
         seen, time, jnp.asarray(observations.user_position), jnp.asarray(observations.user_known),
         jnp.asarray(station, float), jnp.asarray(start, float),
-        jnp.asarray(start_velocity, float), _as_arrays(settings), known,
+        jnp.asarray(start_velocity, float), _as_arrays(settings), known, tell,
     )  # fmt: skip
     suspect = None
     in_doubt = settings.suspect_clock and settings.clock_std == 0
     if in_doubt and not observations.user_known[1:].any():
-        suspect = suspect_clock(record, seen, time, station, settings)
+        again = within(progress, "in case the clock is off")
+        suspect = suspect_clock(record, seen, time, station, settings, again)
     record = jax.tree.map(np.asarray, record)
     if smooth and len(observations.time) > 1:
-        tell(1, 3, "smoothing")
+        tell(0, 1, "smoothing")
         if lag is None:
             begin = np.r_[start, start_velocity]
             about = (observations.user_position, observations.user_known, station, begin)
@@ -174,6 +174,7 @@ def suspect_clock(
     time: Float[Array, " time"],
     station: Float[np.ndarray, "3"],
     settings: JointFilter,
+    progress: Progress = silent,
 ) -> Record | None:
     """Follow from the first line of sight on with the clock unknown, the position hardly known.
 
@@ -200,7 +201,7 @@ def suspect_clock(
     user = jnp.asarray(record.user)[begin]
     found = run_joint(
         turned, later, jnp.zeros((count, 3)), jnp.zeros(count, bool), jnp.asarray(station, float),
-        user[:3], user[3:], _as_arrays(loose),
+        user[:3], user[3:], _as_arrays(loose), progress=progress,
     )  # fmt: skip
     found = jax.tree.map(lambda leaf: np.roll(np.asarray(leaf), begin, axis=0), found)
     found.detection[:begin] = -1

@@ -38,6 +38,7 @@ from echoscape.imaging.operator.products import (
 )
 from echoscape.numerics.denoisers import Posterior
 from echoscape.numerics.message_passing import OutputMessages, output_step
+from echoscape.progress import Progress
 from echoscape.scene.voxel_grid import AnyGrid
 
 LISTED = 256
@@ -268,7 +269,10 @@ def _flagged(flag: Bool[Array, " kept"], room: int) -> tuple[Int[Array, " room"]
     return jnp.where(jnp.arange(room) < count, listed, 0), count
 
 
-@eqx.filter_jit
+ROUND = 25
+"""Iterations between two words about how far they are."""
+
+
 def run(
     received: Complex[Array, "subcarrier user station antenna"],
     cascade: Cascade,
@@ -280,6 +284,7 @@ def run(
     is_complex: bool = False,
     *,
     guess: Guess,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Pass messages until they settle or the iterations are used up.
 
@@ -293,7 +298,28 @@ def run(
         settings: How.
         is_complex: Whether coefficients are complex.
         guess: Coefficients to start from.
+        progress: Told every `ROUND` iterations.
     """
+    carry = _begin(received, cascade, mask, noise, settings, active, is_complex, guess)
+    most, done = int(settings.iterations), 0
+    while True:
+        until = most
+        if progress is not None:
+            stage = f"{most} iterations at most" + (", compiling" if not done else "")
+            progress(done, most, stage)
+            until = min(done + ROUND, most)
+        fixed = (received, cascade, noise, active, view, settings)
+        carry = _go_on(fixed, carry, jnp.asarray(until))
+        before, done = done, int(carry[0].iteration)
+        if done >= most or done < until or done == before:
+            break
+    last, best, trace = carry
+    return Outcome(best, last.iteration, jnp.isfinite(last.misfit), trace)
+
+
+@eqx.filter_jit
+def _begin(received, cascade, mask, noise, settings, active, is_complex, guess):
+    """Make the first state, the best iterate so far and an empty trace."""
     chunks, size = cascade.padded
     segments = ((mask.user, received.shape[1]), (mask.station, received.shape[2]))
     mask = Mask(*(jnp.broadcast_to(segment, (chunks, views, size)) for segment, views in segments))
@@ -309,11 +335,18 @@ def run(
         prior=jax.tree.map(lambda g, s: jnp.where(guess.given, g, s), guess.prior, start.prior),
     )
     trace = jnp.full(settings.capacity, jnp.inf, start.misfit.dtype)
+    return start, _iterate_of(start, start.misfit), trace
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _go_on(fixed, carry, until):
+    """Iterate until it settles, diverges or has made so many iterations."""
+    received, cascade, noise, active, view, settings = fixed
 
     def going(carry):
         state, _, _ = carry
         return (
-            (state.iteration < settings.iterations)
+            (state.iteration < until)
             & ~((state.iteration > 20) & (state.moved < 1e-5))
             & jnp.where(state.iteration > 0, jnp.isfinite(state.misfit), True)
         )
@@ -328,9 +361,7 @@ def run(
         best = jax.tree.map(lambda n, o: jnp.where(better, n, o), judged, best)
         return new, best, trace
 
-    first = _iterate_of(start, start.misfit)
-    last, best, trace = jax.lax.while_loop(going, advance, (start, first, trace))
-    return Outcome(best, last.iteration, jnp.isfinite(last.misfit), trace)
+    return jax.lax.while_loop(going, advance, carry)
 
 
 def _iterate_of(state: GampState, misfit: Array) -> BestIterate:

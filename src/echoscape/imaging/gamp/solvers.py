@@ -119,6 +119,7 @@ def run_gamp(
     settings: GampSettings,
     mask: Mask,
     guess: Guess | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Pass messages over a problem, from nothing or from a guess."""
     if guess is None:
@@ -137,6 +138,7 @@ def run_gamp(
         settings,
         problem.is_complex,
         guess=guess,
+        progress=progress,
     )
 
 
@@ -152,9 +154,7 @@ def status_of(outcome: Outcome, settings_limit: int) -> ImageStatus:
 def _solve_with(
     problem: Problem, settings: GampSettings, mask: Mask, progress: Progress | None
 ) -> Solution:
-    if progress is not None:
-        progress(0, 1, f"{int(settings.iterations)} iterations at most, compiling")
-    outcome = run_gamp(problem, settings, mask)
+    outcome = run_gamp(problem, settings, mask, progress=progress)
     best = outcome.best
     present = np.asarray(problem.flat(best.present))
     left = degrees_of_freedom(problem, float(present[present > 0.5].sum()))
