@@ -71,7 +71,12 @@ def traced(jones, instants=12):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("jones", [False, True])
-def test_coefficients_are_the_tracers_at_and_between_its_instants(tmp_path, capsys, jones):
+def test_coefficients_are_the_tracers_at_and_between_its_instants(
+    tmp_path, capsys, jones, monkeypatch
+):
+    monkeypatch.setattr(
+        "echoscape.cli.channel._PART", 5
+    )  # of 23 instants, so that parts are padded
     table, change = traced(jones)
     np.savez(tmp_path / "route.npz", **table)
     arguments = ["channel", str(tmp_path / "route.npz"), "--out", str(tmp_path / "channel.npz"),
