@@ -129,7 +129,7 @@ def channel(
             whole = whole or [np.empty((count, *part.shape[1:]), part.dtype) for part in made]
             for all_of_it, part in zip(whole, made):
                 all_of_it[low : low + step] = part[: count - low]
-        made = ChannelRealization(*map(jnp.asarray, whole), when, carrier)
+        made = ChannelRealization(jnp.asarray(whole[0]), jnp.asarray(whole[1]), when, carrier)
         tell(0, 1, "writing")
         user = np.asarray(jax.vmap(lambda t: move(motion, t)[0])(when))
         write_channel(made, out, station=np.asarray(rays.station), user=user)
