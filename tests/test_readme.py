@@ -33,7 +33,7 @@ def test_the_section_shows_every_stage():
 @pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block[0][2])
 def test_every_line_runs_as_it_stands(block, tmp_path, monkeypatch, capsys):
-    shutil.copytree(ROOT / "examples/data", tmp_path / "try")
+    shutil.copytree(ROOT / "src/echoscape/sample/files", tmp_path / "try")
     monkeypatch.chdir(tmp_path / "try")
     for words in block:
         assert main(words[1:]) == 0, f"{' '.join(words)}: {capsys.readouterr().err}"

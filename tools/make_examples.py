@@ -1,4 +1,4 @@
-"""Make the files of `examples/data`, with which every line of the README runs as it stands.
+"""Make the files of `echoscape examples`, with which every line of the README runs as it stands.
 
 A courtyard of small scatterers, `site.toml`, gives what its station, users and targets would
 measure, over one bounce each, also as ray tracers write it; a walk round a corner of the packaged
@@ -19,7 +19,7 @@ from echoscape.scene import Site
 from echoscape.studies.isac_channel.world import sample_route
 from echoscape.units import SPEED_OF_LIGHT
 
-OUT = pathlib.Path(__file__).resolve().parents[1] / "examples/data"
+OUT = pathlib.Path(__file__).resolve().parents[1] / "src/echoscape/sample/files"
 ANGLE_STD, LENGTH_STD = 0.01, 0.15  # of what users report [rad, m]
 
 
@@ -183,6 +183,20 @@ def main() -> None:
     truth = {"time": 1.0 * np.arange(26)} | dict(zip(names, walk.T))
     csv.write_csv(pa.table(truth), OUT / "walk_truth.csv")
     write_traced(site)
+    write_readings(np.random.default_rng(2))
+
+
+def write_readings(rng: np.random.Generator) -> None:
+    """Write received powers of four transmitters at 60 places of a room: log-distance, 2 dB."""
+    sent = np.array([[0.5, 0.4, 2.5], [11.3, 0.7, 2.4], [11.6, 7.5, 2.5], [0.3, 7.2, 2.6]])
+    place = rng.uniform([0.0, 0.0], [12.0, 8.0], (60, 2)).round(2)
+    away = np.linalg.norm(sent[None, :, :] - np.c_[place, np.full(60, 1.2)][:, None, :], axis=2)
+    level = (-40.0 - 22.0 * np.log10(away) + rng.normal(0.0, 2.0, away.shape)).round(1)
+    columns = {"x": place[:, 0], "y": place[:, 1]}
+    columns |= {f"rssi_{i + 1}": level[:, i] for i in range(4)}
+    csv.write_csv(pa.table(columns), OUT / "readings.csv")
+    where = {axis: sent[:, i] for i, axis in enumerate("xyz")}
+    csv.write_csv(pa.table({"id": [1, 2, 3, 4]} | where), OUT / "transmitters.csv")
 
 
 def write_traced(site: Site) -> None:

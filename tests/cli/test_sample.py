@@ -134,7 +134,9 @@ def test_what_cannot_be_sampled_is_one_sentence(folder, tmp_path, capsys, words,
 
 def test_the_spacing_fits_the_site_by_itself():
     place = np.array([[400.0, 20.0, 1.5]])
-    site = Site.from_toml(pathlib.Path(__file__).parents[2] / "examples/data/site.toml")
+    site = Site.from_toml(
+        pathlib.Path(__file__).parents[2] / "src/echoscape/sample/files/site.toml"
+    )
     wide = fitting_spacing(site, place * [0.01, 0.01, 1], 100_000)
     assert wide == site.bandwidth / 100_000
     narrow = fitting_spacing(site, place, 8)

@@ -21,6 +21,7 @@ from echoscape.cli import (
     demo,
     doctor,
     echoes,
+    examples,
     follow,
     image,
     maps,
@@ -36,7 +37,7 @@ from echoscape.cli import (
     store,
     view,
 )
-from echoscape.cli.console import print_problem, print_warning
+from echoscape.cli.console import print_line, print_problem, print_warning
 from echoscape.cli.deprecated import current_words
 from echoscape.extras import need
 
@@ -55,6 +56,7 @@ app = cyclopts.App(
     version=__version__,
 )
 app.command(demo.demo)
+app.command(examples.examples)
 app.command(reports.app)
 app.command(maps.app)
 app.command(echoes.app)
@@ -118,6 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             result = app(
                 words, exit_on_error=False, print_error=False, result_action="return_value"
             )
+            if {"--help", "-h"} & set(words):
+                _show_example(words)
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
         print_problem("interrupted; nothing was left half-written")
@@ -129,6 +133,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _explain(error)
+
+
+def _show_example(words: Sequence[str]) -> None:
+    """End the help of a command with its example."""
+    example = examples.example_of(words)
+    if example:
+        print_line(f"\nExample, with the files that `echoscape examples` writes:\n\n  {example}")
 
 
 @contextlib.contextmanager

@@ -58,7 +58,14 @@ def demo(
             drawing = time.perf_counter() - drawing
             tell(1, 1, writing)
     _print(found, drawing, time.perf_counter() - start)
-    print_line(f"\nOpen {out / REPORT} to see and read what was found.")
+    print_line(f"\nOpen {out / REPORT} to see and read what was found.  Then try")
+    maps = out / "maps" / "anchors"
+    for words, what in (
+        (f"map show {maps} --figure map.png", "what the map knows, and where it knows nothing"),
+        (f"view {maps}", "the same in three dimensions, in a browser"),
+        ("examples try", "small files; every command's --help ends with a line to run on them"),
+    ):
+        print_line(f"  echoscape {words}\n      {what}")
 
 
 def _print(found: "Demo", drawing: float, total: float) -> None:

@@ -386,7 +386,7 @@ def test_every_layout_says_what_it_took(scene, tmp_path, write):
 
 
 def test_the_examples_of_two_ray_tracers_say_the_same():
-    folder = pathlib.Path(__file__).parents[3] / "examples/data"
+    folder = pathlib.Path(__file__).parents[3] / "src/echoscape/sample/files"
     insite, deepmimo = (import_reports(folder / name) for name in ("insite", "deepmimo"))
     assert (insite.layout, deepmimo.layout) == ("wireless-insite", "deepmimo")
     assert insite.findings() == deepmimo.findings() == ()
