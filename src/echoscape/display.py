@@ -58,7 +58,21 @@ def _texts_below_members(kind: type[Status]) -> dict[str, str]:
     return texts
 
 
-class Displayed:
+class Plotted:
+    """A base of results that have a figure."""
+
+    def plot(self, **given: Any) -> Any:
+        """Draw it on matplotlib axes and return them; needs the extra ``plot``.
+
+        Args:
+            given: `axes` to draw on, `width` of a new figure [inch], and what stands beside the
+                result, such as the `maps` of a fix: see `echoscape.plotting.results.plot`.
+        """
+        # Drawing comes after all stages, so it is looked up when it is asked for.
+        return importlib.import_module("echoscape.plotting.results").plot(self, **given)
+
+
+class Displayed(Plotted):
     """A base of what shows itself: it says its columns and its counts, the rest is here."""
 
     made_by: ClassVar[str] = ""

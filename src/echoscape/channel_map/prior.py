@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float
 
 from echoscape.channel_map.station_reports import distance_to_nearest
 from echoscape.checks import InputError
+from echoscape.display import Plotted
 from echoscape.propagation.path import AnyArray, Paths
 from echoscape.scene import StaticPoints
 
@@ -27,7 +28,7 @@ probability zero.
 """
 
 
-class ChannelMap(eqx.Module):
+class ChannelMap(Plotted, eqx.Module):
     """Place to paths, for one base station.  Concrete maps are `eqx.Module`s with these members."""
 
     station: eqx.AbstractVar[str]

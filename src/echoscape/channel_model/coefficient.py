@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from echoscape.channel_model.ray import Motion, RaySet, evolve, jones_at, move
+from echoscape.display import Plotted
 from echoscape.scene import PlanarArray, distance
 from echoscape.units import from_db, wavelength_of
 
@@ -35,7 +36,7 @@ class Polarisation(NamedTuple):
     """Co-polar imbalance mu [dB]."""
 
 
-class ChannelRealization(eqx.Module):
+class ChannelRealization(Plotted, eqx.Module):
     """A channel over time."""
 
     coefficient: Complex[Array, "time rx tx path"]

@@ -24,7 +24,7 @@ EXAMPLES = {
     "map models": "echoscape map models",
     "map fit": "echoscape map fit users.parquet --out map",
     "map evaluate": "echoscape map evaluate map held_out.parquet",
-    "map walls": "echoscape map walls map --out walls.geojson",
+    "map walls": "echoscape map walls quick-demo/maps/anchors --out walls.geojson",
     "map show": "echoscape map show map --figure map.png",
     "map update": "echoscape map update map held_out.parquet --out later-map",
     "map leave-one-out": "echoscape map leave-one-out campaign.parquet --out left_out.parquet",

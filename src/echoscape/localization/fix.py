@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from echoscape.checks import InputError
+from echoscape.display import Plotted
 
 BIAS_COLUMNS = ("clock_bias", "clock_bias_std", "heading_bias", "heading_bias_std")
 """What the echoes of all targets, or a user's own paths, are off the map by, where it was
@@ -37,7 +38,7 @@ class FixStatus(enum.IntEnum):
     """Echoes of more than one target: the position is of one; allow for more `targets`."""
 
 
-class Fix(eqx.Module):
+class Fix(Plotted, eqx.Module):
     """Modes of every target's posterior, the best first; unused ones have ``valid`` false."""
 
     target: Int[np.ndarray, " target"]

@@ -17,7 +17,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
-from echoscape.plotting.fixes import STYLE, ninety
+from echoscape.plotting.fixes import ninety
+from echoscape.plotting.style import STYLE
 from echoscape.propagation.ray_cast import BoxTree
 from echoscape.reports import Observations
 from echoscape.scene.mesh import Mesh

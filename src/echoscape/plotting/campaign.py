@@ -10,7 +10,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from echoscape.localization.user.cross_validation import LeaveOneOutResult
-from echoscape.plotting.fixes import STYLE
+from echoscape.plotting.style import STYLE
 
 
 def draw_left_out(

@@ -5,15 +5,18 @@ Gives the figures of `map show`, and a file with the picture.
 """
 
 from pathlib import Path
-from typing import Any
 
+import matplotlib
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from echoscape.channel_map import ChannelMap
 from echoscape.checks import InputError
 from echoscape.display import counted
 from echoscape.plotting.saving import write_figure
+from echoscape.plotting.style import BLUE, GREEN, RED, STYLE
 
 _NEAR = 3.0
 """Within so many times the reports' usual distance from one another a place is covered."""
@@ -62,24 +65,38 @@ def coverage(
 
 
 def draw_map(channel_map: ChannelMap, path: str | Path) -> None:
-    """Draw points, reports and station on the ground; grey where the map knows nothing."""
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
+    """Draw points, reports and station on the ground; grey where the map knows nothing.
 
+    Args:
+        channel_map: The map.
+        path: File to write.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+        plot_map(figure.subplots(), channel_map)
+        figure.legend(fontsize=8, loc="outside lower center", ncols=3)
+        write_figure(figure, path)
+
+
+def plot_map(axes: Axes, channel_map: ChannelMap) -> None:
+    """Draw the same on axes.
+
+    Args:
+        axes: Where.
+        channel_map: The map.
+    """
     place = np.asarray(channel_map.report_position)
     station = np.asarray(channel_map.station_position)
     grid, reach, distance = coverage(channel_map)
-    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
-    axes = figure.subplots()
     x, y = grid[..., 0], grid[..., 1]
     axes.contourf(x, y, distance, levels=[reach, np.inf], colors=["0.88"])
     axes.scatter(*place[:, :2].T, s=5, color="0.45", linewidths=0, label="reports")
     points, left_out = _points(channel_map), 0
     low, high = grid[0, 0], grid[-1, -1]
     looks: tuple[tuple[int, str, str, str], ...] = (
-        (0, "o", "#0072B2", "virtual anchors"),
-        (1, "s", "#D55E00", "scatterers"),
-        (2, "D", "#009E73", "edges"),
+        (0, "o", BLUE, "virtual anchors"),
+        (1, "s", RED, "scatterers"),
+        (2, "D", GREEN, "edges"),
     )
     if points is not None:
         kind, where = points
@@ -91,15 +108,12 @@ def draw_map(channel_map: ChannelMap, path: str | Path) -> None:
                 axes.scatter(*where[use].T, s=34, marker=marker, facecolors="none",
                              edgecolors=colour, label=label)  # fmt: skip
     axes.scatter(*station[:2], s=70, marker="^", color="black", label="station")
-    handles, _ = axes.get_legend_handles_labels()
-    unknown: Any = Patch(facecolor="0.88", label=f"no report within {reach:.2g} m")
-    figure.legend(handles=[*handles, unknown], fontsize=8, loc="outside lower center", ncols=3,
-                  frameon=False)  # fmt: skip
+    # An empty patch at the end of the list, for the legend.
+    axes.fill([], [], color="0.88", label=f"no report within {reach:.2g} m")
     axes.set(xlabel="x [m]", ylabel="y [m]", aspect="equal",
              xlim=(low[0], high[0]), ylim=(low[1], high[1]))  # fmt: skip
     beyond = f"; {counted(left_out, 'point')} beyond the picture" if left_out else ""
-    axes.set_title(f"station {channel_map.station}: {len(place)} reports{beyond}", fontsize=10)
-    write_figure(figure, path)
+    axes.set_title(f"station {channel_map.station}: {len(place)} reports{beyond}")
 
 
 def _points(channel_map: ChannelMap) -> tuple[np.ndarray, np.ndarray] | None:

@@ -9,14 +9,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from echoscape.plotting.fixes import STYLE, draw_ellipses
+from echoscape.plotting.fixes import draw_ellipses
+from echoscape.plotting.style import BLUE, GREEN, PINK, RED, STYLE
 from echoscape.reports import Observations
 from echoscape.tracking import Tracks, TrackStatus, UserStatus
 from echoscape.tracking.anchor import AnchorType
 from echoscape.tracking.bounce import one_wall_bounce
 
 _ELLIPSES = 30
-_USER, _LOST, _WALL, _ANCHOR = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+_USER, _LOST, _WALL, _ANCHOR = BLUE, RED, GREEN, PINK
 
 
 def draw_tracks(tracks: Tracks, observations: Observations) -> Figure:
@@ -29,13 +30,20 @@ def draw_tracks(tracks: Tracks, observations: Observations) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11.0, 5.4), layout="constrained")
         place, delay = figure.subplots(1, 2, width_ratios=(1.0, 1.15))
-        _draw_place(place, tracks)
+        plot_tracks(place, tracks)
         _draw_delay(delay, tracks, observations)
+        place.get_legend().remove()
         place.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=3)
     return figure
 
 
-def _draw_place(axes: Axes, tracks: Tracks) -> None:
+def plot_tracks(axes: Axes, tracks: Tracks) -> None:
+    """Draw the user's track with its 90 % ellipses, anchors and bounce points on axes.
+
+    Args:
+        axes: Where.
+        tracks: What was followed.
+    """
     user = np.asarray(tracks.record.user)[:, :2]
     lost = tracks.user_status == UserStatus.LOST
     identity = np.asarray(tracks.record.identity)
@@ -63,7 +71,7 @@ def _draw_place(axes: Axes, tracks: Tracks) -> None:
         where = np.array([anchor[at][:2] for at in last.values()])
         inside = np.all((where > low) & (where < high), axis=1)
         axes.plot(*where[inside].T, "x", ms=4, color=_ANCHOR, zorder=3,
-                  label=f"{points} (another {np.sum(~inside)} outside)")  # fmt: skip
+                  label=f"{points} (another {np.sum(~inside)} beyond the picture)")  # fmt: skip
     axes.plot(*user.T, color=_USER, lw=1.4, zorder=4, label="user, with 90 % ellipses")
     if lost.any():
         axes.plot(*user[lost].T, ".", ms=3, color=_LOST, zorder=5, label="user lost")
@@ -78,6 +86,7 @@ def _draw_place(axes: Axes, tracks: Tracks) -> None:
     if tracks.first is not None:
         followed = f"Bounce points of {tracks.count} tracks around a known user"
     axes.set_title(followed)
+    axes.legend(loc="best", fontsize=8)
 
 
 def _draw_delay(axes: Axes, tracks: Tracks, observations: Observations) -> None:

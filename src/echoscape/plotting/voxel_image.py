@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from echoscape.imaging import VoxelImage
 from echoscape.plotting.saving import write_figure
+from echoscape.plotting.style import ORANGE
 
 LARGEST_SLICES = 12
 """More levels than this are thinned out."""
@@ -26,26 +27,48 @@ def draw_image(
 ) -> None:
     """Draw occupied voxels in space, coloured by coefficient, with users and stations."""
     from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+    axes = figure.add_subplot(projection="3d")
+    plot_image(axes, image, user_position=user_position, station_position=station_position)
+    write_figure(figure, path)
+
+
+def plot_image(
+    axes: Any,
+    image: VoxelImage,
+    *,
+    user_position: Float[np.ndarray, "user 3"] | None = None,
+    station_position: Float[np.ndarray, "station 3"] | None = None,
+) -> None:
+    """Draw the same on axes in three dimensions.
+
+    Args:
+        axes: Where.
+        image: The image.
+        user_position: Where the users were [m].
+        station_position: Where the stations are [m].
+    """
     from matplotlib.ticker import MaxNLocator
 
     grid = image.grid
     index = np.flatnonzero(image.occupied())
     place, value = grid.centre_of(index), np.abs(image.mean.ravel()[index])
-    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
-    axes = figure.add_subplot(projection="3d")
     size: Any = max(18 * (16 / max(grid.shape)) ** 2, 4.0)  # smaller cannot be seen
     drawn = axes.scatter(*place.T, c=value, s=size, marker="s", cmap="viridis", vmin=0)
-    axes.scatter(*user_position.T, marker="o", s=14, color="tab:orange", label="users")
-    axes.scatter(*station_position.T, marker="^", s=40, color="tab:red", label="stations")
-    figure.colorbar(drawn, ax=axes, shrink=0.6, pad=0.12, label="scattering coefficient")
+    if user_position is not None:
+        axes.scatter(*user_position.T, marker="o", s=14, color=ORANGE, label="users")
+    if station_position is not None:
+        axes.scatter(*station_position.T, marker="^", s=40, color="black", label="stations")
+    axes.figure.colorbar(drawn, ax=axes, shrink=0.6, pad=0.12, label="scattering coefficient")
     _box(axes, np.asarray(grid.origin), np.asarray(grid.upper))
     axes.set(xlabel="x [m]", ylabel="y [m]", zlabel="z [m]")
     axes.zaxis.set_major_locator(MaxNLocator(4))
     axes.set_aspect("equal")
-    axes.legend(loc="upper left", frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper left", frameon=False)
     holds = "holds" if image.certificate.holds else "does not hold"
     axes.set_title(f"{len(index)} occupied voxels; the certificate {holds}", fontsize=10)
-    write_figure(figure, path)
 
 
 def draw_slices(image: VoxelImage, path: str | Path) -> None:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 
+from echoscape.display import Plotted
 from echoscape.propagation.path_ranges import check_paths
 from echoscape.units import delay_of, length_of
 
@@ -44,7 +45,7 @@ else:
     OptionalMatrix = Float[AnyArray, "*batch path 3 3"] | None
 
 
-class Paths(eqx.Module):
+class Paths(Plotted, eqx.Module):
     """Sets of multipath components, padded to one length by `valid`.
 
     Optional fields are None where a stage does not know them.  Of estimates, a quantity that was

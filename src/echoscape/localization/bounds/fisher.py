@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from echoscape.channel_map import ChannelMap, ExtrapolatedMap
 from echoscape.checks import InputError
+from echoscape.display import Plotted
 from echoscape.estimation import AnyArray
 from echoscape.numerics import information, spectrum, whiten_correlated
 from echoscape.units import length_of
@@ -32,7 +33,7 @@ Pairs = Literal["all", "reciprocal"]
 _TOGETHER = 256  # positions computed at once: memory does not grow with their number
 
 
-class Bound(eqx.Module):
+class Bound(Plotted, eqx.Module):
     """Smallest horizontal covariance that an estimate can have at each position."""
 
     position: Float[np.ndarray, "position 3"]

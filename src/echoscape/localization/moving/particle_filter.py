@@ -26,6 +26,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from echoscape.channel_map import ChannelMap
 from echoscape.checks import InputError, former_names
+from echoscape.display import Plotted
 from echoscape.localization.fix import Fix, FixStatus
 from echoscape.localization.localize import localize
 from echoscape.localization.unassociated.method import Unassociated
@@ -88,7 +89,7 @@ class FollowSettings(pydantic.BaseModel):
         return {_OLD_FIELDS.get(name, name): value for name, value in values.items()}
 
 
-class TargetTrack(eqx.Module):
+class TargetTrack(Plotted, eqx.Module):
     """One target over time."""
 
     time: Float[np.ndarray, " time"]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from echoscape.channel_model.spread import NAMES
-from echoscape.plotting.fixes import STYLE
+from echoscape.plotting.style import STYLE
 from echoscape.studies.isac_channel.study import METHODS, POOLED, Found
 
 TITLES = {

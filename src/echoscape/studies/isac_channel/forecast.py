@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from echoscape.channel_model import Spreads
 from echoscape.channel_model.spread import NAMES
 from echoscape.checks import InputError
-from echoscape.plotting.fixes import STYLE
+from echoscape.plotting.style import STYLE
 from echoscape.scene.mesh import read_mesh
 from echoscape.studies.isac_channel.figures import TITLES
 from echoscape.studies.isac_channel.study import IsacChannel, _cut, seen_again, track_powers

@@ -107,7 +107,7 @@ def draw_parts(rows: dict[str, list[Row]]) -> "dict[str, Figure]":
     """Draw every figure of the parts measured."""
     import matplotlib
 
-    from echoscape.plotting.fixes import STYLE
+    from echoscape.plotting.style import STYLE
 
     with matplotlib.rc_context(STYLE):
         return {

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from echoscape.plotting.fixes import STYLE
+from echoscape.plotting.style import STYLE
 from echoscape.studies.occlusion_imaging.study import METHODS, Row, point_name
 from echoscape.studies.occlusion_imaging.world import STANDARD
 
@@ -114,7 +114,7 @@ def draw_convergence(rows: list[Row]) -> Figure:
     levels = values_of(rows, "snr_db") or [rows[0].get("snr_db", STANDARD["snr_db"])]
     methods = ("known mask", "visibility", "geometry", "unstructured", "ignore")
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(3.0 * len(levels) + 1.0, 3.4), layout="constrained")
+        figure = Figure(figsize=(max(3.0 * len(levels) + 1.0, 6.4), 3.4), layout="constrained")
         panels = figure.subplots(1, len(levels), sharey=True, squeeze=False)[0]
         for panel, level in zip(panels, levels, strict=True):
             for method in methods:
