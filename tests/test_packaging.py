@@ -114,6 +114,12 @@ def shut_out(monkeypatch, *names):
         monkeypatch.setitem(sys.modules, name, None)
 
 
+def forget(monkeypatch, stage):
+    """Take a stage for not imported yet, until the test ends."""
+    for name in [name for name in sys.modules if f"{name}.".startswith(f"echoscape.{stage}.")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
 @pytest.mark.parametrize("extra", extras.PACKAGES)
 def test_each_missing_package_of_an_extra_is_one_sentence(extra, monkeypatch):
     for name in extras.PACKAGES[extra]:
@@ -136,7 +142,7 @@ def test_a_figure_without_matplotlib_is_refused_before_the_work(monkeypatch, cap
         "track a.parquet --out b",
         "map show b",
     ):
-        monkeypatch.delitem(sys.modules, "echoscape.plotting", raising=False)
+        forget(monkeypatch, "plotting")
         assert main(words.split()) == 2
         said = capsys.readouterr().err
         assert "a figure needs the extra `plot`" in said, words
@@ -153,8 +159,7 @@ def test_a_figure_without_matplotlib_is_refused_before_the_work(monkeypatch, cap
     ],
 )
 def test_a_stage_without_its_extra_says_so(module, stage, words, sentence, monkeypatch, capsys):
-    for name in [name for name in sys.modules if f"{name}.".startswith(f"echoscape.{stage}.")]:
-        monkeypatch.delitem(sys.modules, name)
+    forget(monkeypatch, stage)
     shut_out(monkeypatch, module)
     with pytest.raises(InputError, match=sentence):
         importlib.import_module(f"echoscape.{stage}")

@@ -57,6 +57,7 @@ EXAMPLES = {
     "pilots make": "echoscape pilots make site.toml --edge 4 --out snapshots.npz --truth truth.npz",
     "image": "echoscape image snapshots.npz --origin -24,-16,0 --shape 12,8,2 --edge 4 "
     "--out image.npz --figure image.png",
+    "coverage": "echoscape coverage site.toml --edge 4 --figure coverage.png",
     "score": "echoscape score fixes.parquet targets.parquet",
     "store init": "echoscape store init sqlite:///site.db",
     "store import": "echoscape store import sqlite:///site.db users.parquet",
