@@ -12,9 +12,11 @@ from echoscape.channel_map import save_maps
 from echoscape.cli import main
 from echoscape.cli.track import read_points
 from echoscape.reports import write_observations
+from echoscape.tracking.echo_surface import unit_vectors
 from echoscape.tracking.track_table import TRACKS, USER
+from tests.tracking.test_joint_start import heard
 from tests.worlds.point_maps import SCATTERER, scatterer_map
-from tests.worlds.walls import STATION, observe
+from tests.worlds.walls import STATION, image_path, observe, sequences
 
 
 def words(values):
@@ -83,6 +85,83 @@ def test_a_channel_is_made_of_the_tracks(walked, capsys):
     )  # fmt: skip
     assert again[0] == 2
     assert "--times must lie within the track, from 0 to 15.8 s" in again[2]
+
+
+@pytest.mark.slow
+def test_a_channel_has_the_stated_rician_factor_and_phases_of_its_own(walked, capsys):
+    folder, _ = walked
+
+    def make(*options):
+        code, out, err = run(
+            capsys, "channel", folder / "out", "--out", folder / "options.npz", "--carrier",
+            "28e9", "--times", "0.4,2", "--rate", "50", "--json", *options,
+        )  # fmt: skip
+        assert code == 0, err
+        with np.load(folder / "options.npz") as file:
+            return json.loads(out), file["a"][0, 0, 0, 0]
+
+    told, plain = make()
+    assert abs(told["Rician factor in sight, median [dB]"] - 7.0) > 2.0
+    set_to, shared = make("--rician", "7")
+    assert set_to["Rician factor in sight, median [dB]"] == pytest.approx(7.0, abs=0.1)
+    power = np.abs(plain) ** 2
+    assert np.sum(np.abs(shared) ** 2) == pytest.approx(np.sum(power), rel=0.02)
+    _, drawn = make("--random-phases", "--seed", "3")
+    assert np.abs(drawn) ** 2 == pytest.approx(power, rel=1e-9)
+    there = power > 0.1 * power.max()
+    turn = np.angle(np.where(there, drawn, 1.0) / np.where(there, plain, 1.0))
+    for path in range(len(turn)):  # constant in time
+        assert np.ptp(turn[path][there[path]]) < 1e-6 if there[path].any() else True
+    assert np.sum(np.abs(turn).max(axis=1) > 0.3) >= 5
+    assert not np.allclose(make("--random-phases", "--seed", "4")[1], drawn, atol=1e-9)
+    for options, message in (
+        (("--rician", "99"), "--rician must lie between -60 and 60, in dB; got 99"),
+        (("--random-phases", "--polarised"), "--random-phases is for tracks without --polarised"),
+    ):
+        code, _, err = run(
+            capsys, "channel", folder / "out", "--out", folder / "x.npz", "--carrier", "28e9",
+            *options,
+        )  # fmt: skip
+        assert code == 2
+        assert message in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("filter", ["paper", "ekf"])
+def test_bounces_start_where_the_station_hears_itself(tmp_path, capsys, filter):
+    observations, user, _, truth = observe(np.random.default_rng(4), instants=20, false=0.0)
+    observations = eqx.tree_at(
+        lambda o: (o.user_position, o.user_known), observations, (user, np.ones(20, bool))
+    )
+    write_observations(observations, tmp_path / "seen.parquet")
+    echoes = heard()
+    point = STATION + echoes.range[:, None] * unit_vectors(echoes.azimuth, echoes.zenith)
+    np.savez(tmp_path / "echoes.npz", point=point, range_m=echoes.range)
+    words_of = ["track", tmp_path / "seen.parquet", "--station", words(STATION), "--filter", filter]
+    words_of += ["--echoes", tmp_path / "echoes.npz", "--out", tmp_path / "out", "--json"]
+    code, _, err = run(capsys, *words_of)
+    assert code == 2
+    assert "states no errors; give --angle-std [rad] and --delay-std [s] of its echoes" in err
+    code, out, err = run(capsys, *words_of, "--angle-std", "0.005", "--delay-std", "1e-9")
+    assert code == 0, err
+    assert json.loads(out)["user known"] == 20
+    start = parquet.read_table(tmp_path / "out/start.parquet")
+    number = truth[0][truth[0] >= 0]
+    assert len(start) == len(number)
+    bounces = np.array([len(sequences()[n]) for n in number])
+    named = np.array(["direct", "single", "several"])[bounces]
+    assert np.mean(np.array(start["class"].to_pylist()) == named) >= 0.8
+    first = np.stack([start[f"first_{axis}"].to_numpy() for axis in "xyz"], axis=1)
+    exact = [image_path(user[0], sequences()[n])[2] for n in number]
+    off = [np.linalg.norm(first[k] - exact[k][0]) for k in range(len(number)) if bounces[k]]
+    assert np.median(off) < 1.0
+    # the tracks begin there too
+    tracks = parquet.read_table(tmp_path / "out/tracks.parquet")
+    place = np.stack([tracks[f"first_{axis}"].to_numpy() for axis in "xyz"], axis=1)
+    early = (tracks["time"].to_numpy() < 1.0) & np.isfinite(place).all(axis=1)
+    first = first[np.isfinite(first).all(axis=1)]
+    apart = np.linalg.norm(place[early][:, None] - first[None], axis=-1).min(axis=0)
+    assert np.median(apart) < 2.0
 
 
 @pytest.mark.parametrize(
