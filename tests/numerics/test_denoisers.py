@@ -120,3 +120,15 @@ def test_moments_are_those_of_the_posterior_when_nothing_is_seen(prior):
     # The value pulls by its precision, 1e-5, times a few variances of the prior.
     assert jnp.allclose(found.mean, mean, rtol=1e-4)
     assert jnp.allclose(found.variance, variance, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [BernoulliGaussian, BernoulliExponential])
+def test_a_learnt_share_may_exceed_a_half(kind):
+    """One step of expectation-maximisation over coefficients of which seven in eight are there."""
+    values = jnp.array([2.0, 3.0, 2.5, 0.0, 2.2, 2.8, 3.1, 2.4])
+    first = (jnp.array(0.5), jnp.array(2.5)) + (
+        (jnp.array(0.4),) if kind is BernoulliGaussian else ()
+    )
+    prior = kind(*first)
+    found = prior.learn(prior(values, jnp.full(8, 1e-3)), jnp.ones(8, bool))
+    assert jnp.isclose(found.rate, 7 / 8, atol=0.01)

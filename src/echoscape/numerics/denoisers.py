@@ -111,7 +111,7 @@ class BernoulliGaussian(Denoiser):
         size = jnp.abs(mean) ** 2 + variance
         rate = jnp.sum(present) / jnp.maximum(jnp.sum(counted), 1)
         return BernoulliGaussian(
-            rate=jnp.clip(rate, 1e-6, 0.5).astype(self.rate.dtype),
+            rate=jnp.clip(rate, 1e-6, 1 - 1e-6).astype(self.rate.dtype),
             mean=mean.astype(self.mean.dtype),
             variance=jnp.maximum(variance, 1e-3 * size + 1e-30).astype(self.variance.dtype),
         )
@@ -171,7 +171,7 @@ class BernoulliExponential(Denoiser):
         scale = jnp.sum(present * posterior.mean_if_present) / total
         rate = jnp.sum(present) / jnp.maximum(jnp.sum(counted), 1)
         return BernoulliExponential(
-            rate=jnp.clip(rate, 1e-6, 0.5).astype(self.rate.dtype),
+            rate=jnp.clip(rate, 1e-6, 1 - 1e-6).astype(self.rate.dtype),
             scale=jnp.maximum(scale, 1e-12).astype(self.scale.dtype),
         )
 

@@ -249,7 +249,7 @@ def first_prior(
     tail = (1 + level**2) * norm.cdf(-level) - level * norm.pdf(level)
     reach = np.max((1 - 2 * tail / ratio) / (1 + level**2 - 2 * tail))
     real = jnp.real(matrix).dtype
-    rate = jnp.asarray(min(max(ratio * reach, 1e-4), 0.5), real)
+    rate = jnp.asarray(min(max(ratio * reach, 1e-4), 0.95), real)
     power = jnp.sum(jnp.abs(received) ** 2)
     size = jnp.maximum(power - samples * noise, 0.01 * power) / jnp.sum(jnp.abs(matrix) ** 2)
     return BernoulliGaussian(rate, jnp.zeros((), matrix.dtype), (size / rate).astype(real))

@@ -86,6 +86,8 @@ def step(
     prior = state.prior.learn(
         jax.tree.map(lambda leaf: jnp.reshape(leaf, -1)[: active.voxels], posterior), reached
     )
+    # More than half of a region is never in sight; towards one the first iterations run away.
+    prior = eqx.tree_at(lambda p: p.rate, prior, jnp.minimum(prior.rate, 0.5))
     # While the coefficients explain less than nothing would, learning from them runs away.
     explains = misfit < power
     learnt = (state.iteration >= 2) & explains
