@@ -155,13 +155,17 @@ def test_bounces_start_where_the_station_hears_itself(tmp_path, capsys, filter):
     exact = [image_path(user[0], sequences()[n])[2] for n in number]
     off = [np.linalg.norm(first[k] - exact[k][0]) for k in range(len(number)) if bounces[k]]
     assert np.median(off) < 1.0
-    # the tracks begin there too
-    tracks = parquet.read_table(tmp_path / "out/tracks.parquet")
-    place = np.stack([tracks[f"first_{axis}"].to_numpy() for axis in "xyz"], axis=1)
-    early = (tracks["time"].to_numpy() < 1.0) & np.isfinite(place).all(axis=1)
-    first = first[np.isfinite(first).all(axis=1)]
-    apart = np.linalg.norm(place[early][:, None] - first[None], axis=-1).min(axis=0)
-    assert np.median(apart) < 2.0
+    # and the filter heeds it
+    plain = [tmp_path / "plain" if word == tmp_path / "out" else word for word in words_of]
+    where = plain.index("--echoes")
+    code, _, err = run(capsys, *plain[:where], *plain[where + 2 :])
+    assert code == 0, err
+    with_start, without = (
+        parquet.read_table(tmp_path / name / "tracks.parquet")["first_x"].to_numpy()
+        for name in ("out", "plain")
+    )
+    assert len(with_start) == len(without)
+    assert np.nanmax(np.abs(with_start - without)) > 0.1
 
 
 @pytest.mark.parametrize(
