@@ -10,6 +10,7 @@ import tomllib
 
 import pytest
 
+import echoscape
 from echoscape import __main__, extras
 from echoscape.checks import InputError
 from echoscape.cli import main
@@ -118,6 +119,8 @@ def forget(monkeypatch, stage):
     """Take a stage for not imported yet, until the test ends."""
     for name in [name for name in sys.modules if f"{name}.".startswith(f"echoscape.{stage}.")]:
         monkeypatch.delitem(sys.modules, name)
+    if stage in vars(echoscape):
+        monkeypatch.delattr(echoscape, stage)
 
 
 @pytest.mark.parametrize("extra", extras.PACKAGES)
