@@ -294,3 +294,13 @@ def test_what_all_paths_share_is_found_within_wide_errors(turn, late):
     assert found.cause is (Cause.TURNED if turn else Cause.DELAY_OFFSET)
     sign = -turn if turn else late
     assert f"{'-' if sign < 0 else '+'}" in found.sentence
+
+
+@pytest.mark.parametrize("sight", [0.0, 0.2])
+def test_users_in_kilometres_beside_a_station_in_metres_are_noticed(sight):
+    for seed in range(6):
+        reports = make_reports(seed, 20, sight, 2)
+        crowded = dataclasses.replace(reports, position=1e-3 * reports.position)
+        assert any("multiply them by 1000" in f.sentence for f in check_geometry(crowded)), seed
+        few = crowded[np.arange(20) < 4]
+        assert not any(finding.key == "crowded" for finding in check_geometry(few))

@@ -25,6 +25,7 @@ from echoscape.reports.finding import Cause, Finding, GeometryWarning
 from echoscape.reports.first_arrivals import SURE
 from echoscape.reports.length_checks import (
     check_doubles,
+    check_extent,
     check_first_lengths,
     check_lengths,
     check_powers,
@@ -96,7 +97,8 @@ def _check_station(line: StraightLine) -> list[Finding]:
     best, direct = rank_hypotheses(line)
     if best is None:
         stray = _straying(line)
-        return ([stray] if stray else check_first_lengths(line)) or _shared(line)
+        found = [stray] if stray else check_extent(line) or check_first_lengths(line)
+        return found or _shared(line)
     found = []
     stray = _straying(line)
     straight, share = line.computed_length, 0.5

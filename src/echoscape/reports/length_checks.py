@@ -42,6 +42,31 @@ _SAME, _SHARE_SAME = 1e-9, 2e-3
 """Paths this near in metres and radians are copies; ray tracers make some by chance."""
 _CLOSE, _SHARE_CLOSE = 1e-4, 0.2
 """Paths this near may be two that a ray tracer found at one wall; a fifth of all are too many."""
+_CROWDED = 100.0
+"""First paths that differ by so many times the users' distances are not of these positions."""
+
+
+def check_extent(line: StraightLine) -> list[Finding]:
+    """Compare how far users are apart with how much their shortest paths differ."""
+    if len(line.position) < 2 * _SEVERAL:
+        return []
+    one, two = np.triu_indices(len(line.position), 1)
+    apart = float(np.median(np.linalg.norm(line.position[one] - line.position[two], axis=1)))
+    shortest = np.where(line.valid, line.length, np.inf).min(axis=1)
+    differ = float(np.median(np.abs(shortest[one] - shortest[two])))
+    error = float(np.median(line.length_error[line.valid]))
+    if apart == 0 or differ < _CROWDED * apart or differ < max(1.0, 6 * error):
+        return []
+    return [
+        Finding(
+            Cause.LENGTH_UNIT,
+            f"users stand {apart:.2g} m apart (median), but their shortest paths differ by "
+            f"{differ:.2g} m: if the positions are in kilometres, multiply them by 1000; if each "
+            "user's clock is its own, the delays are relative",
+            line.station,
+            "crowded",
+        )
+    ]
 
 
 def check_lengths(line: StraightLine, direct: Mask) -> list[Finding]:
