@@ -1,6 +1,8 @@
 """Sensing by command: what it writes agrees, is located through a map, and what is refused."""
 
+import contextlib
 import json
+import sys
 
 import jax
 import numpy as np
@@ -50,13 +52,22 @@ def run(capsys, *words):
 
 
 @pytest.mark.slow
-def test_echoes_are_located_through_a_map_of_the_same_scene(folder, capsys):
+def test_echoes_are_located_through_a_map_of_the_same_scene(folder, capsys, monkeypatch):
+    stages = []
+
+    @contextlib.contextmanager
+    def record(stage, quiet):
+        stages.append(stage)
+        yield lambda done, total, stage: stages.append(stage)
+
+    monkeypatch.setattr(sys.modules["echoscape.cli.sense"], "progress", record)
     words = [folder / "site.toml", "--targets", folder / "walk.csv", "--no-line-of-sight"]
     words += ["--out", folder / "c.npz", "--samples", folder / "s.npz", "--snr", 30]
     words += ["--echoes", folder / "e.parquet", "--truth", folder / "t.csv", "--subcarriers", 8]
     words += ["--angle-std", 0.005, "--delay-std", 1e-10, "--json"]
     code, printed, problem = run(capsys, *words)
     assert code == 0, problem
+    assert stages == ["reading", "compiling", "writing the channel", "sampling", "making echoes"]
     told = json.loads(printed)
     assert told["instants"] == told["snapshots"] == 4
     assert told["echoes"] == told["echoes possible"] == 4 * 16

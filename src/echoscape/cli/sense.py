@@ -9,7 +9,15 @@ from typing import Annotated, Any
 
 import cyclopts
 
-from echoscape.cli.console import Json, Seed, print_json, print_table, use_double_precision
+from echoscape.cli.console import (
+    Json,
+    Quiet,
+    Seed,
+    print_json,
+    print_table,
+    progress,
+    use_double_precision,
+)
 from echoscape.cli.options import Numbers, check_deviations, read_range
 from echoscape.cli.sense_scene import (
     check_outputs,
@@ -65,6 +73,7 @@ def sense(
     missed: _Share = 0.0,
     false: Annotated[_Share, cyclopts.Parameter(negative="")] = 0.0,
     seed: Seed = 0,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Make the sensing channel of moving targets by way of static points.
@@ -123,6 +132,7 @@ def sense(
         missed: Share of --echoes that are lost for other reasons.
         false: Mean number of false echoes for each true one.
         seed: Seed of everything random.
+        quiet: Show no progress.
         json: Print JSON for programs.
     """
     use_double_precision()
@@ -166,82 +176,90 @@ def sense(
     from echoscape.units import delay_of, wavelength_of
 
     known = {} if types is None else read_types(types)
-    routes = read_routes(targets, type, known, cross_section)
-    when = jnp.asarray(choose_times(routes, between, rate))
-    scene = read_scene(source, station, receiver, carrier, np.asarray(when))
-    arrays = choose_arrays(scene, transmit, receive)
-    keys = jax.random.split(jax.random.key(seed), 6)
-    ends = scene.rays
-    if line_of_sight and source.suffix == ".toml":
-        ends = [sensing.add_line_of_sight(rays, wavelength_of(scene.carrier)) for rays in ends]
-    if random_phases:
-        ends = [sensing.random_phases(rays, key=keys[0]) for rays in ends]
-    ends = [ends[0], ends[0] if scene.alone else ends[-1]]
-    moving = list(routes.values())
-    place = np.stack([np.asarray(motion_at(t, when)[0])[:, 0] for t in centres(moving)], axis=1)
-    sight = None if mesh is None else find_sight(mesh, ends, place, list(routes), np.asarray(when))
-    present = draw_presence(scene, place, keys[5])
-    if present is not None:
-        sight = present if sight is None else (sight[0] * present[0], sight[1] * present[1])
-    key = keys[1] if fluctuating else None
-    factors = sensing.sense(
-        ends[0], ends[1], moving, when, scene.carrier, *arrays, sight=sight, key=key
-    )
-    rays = ends[0].point.shape[0]
-    summary: dict[str, Any] = {
-        "instants": len(when),
-        "targets": len(moving),
-        "scattering points": factors.target.shape[0],
-        "rays each way": rays,
-        "mean power [dB]": round(
-            float(10 * jnp.log10(jnp.mean(jnp.sum(factors.power, axis=(1, 2, 3))))), 2
-        ),
-        "largest Doppler [Hz]": round(
-            float(jnp.max(jnp.where(factors.power > 0, jnp.abs(factors.doppler), 0.0))), 2
-        ),
-    }
-    if out is not None:
-        most = min(strongest, rays) ** 2 * factors.target.shape[0]
-        sensing.check_size(len(when), *arrays, most, "paths", _LARGEST)
-        made = sensing.echo_realization(factors, most)
-        receiving = np.broadcast_to(np.asarray(ends[1].station), (len(when), 3))
-        write_channel(made, out, station=np.asarray(ends[0].station), user=receiving)
-        summary["paths"] = made.delay.shape[1]
-    if samples is not None:
-        sensing.check_size(len(when), *arrays, subcarriers * (1 if together else len(moving)),
-                           "subcarriers", _LARGEST)  # fmt: skip
-        longest = float(jnp.max(factors.out.length) + jnp.max(factors.back.length))
-        widest = 1 / (1.1 * float(delay_of(longest)))
-        if spacing is None:
-            spacing = min(widest, (scene.bandwidth or np.inf) / subcarriers)
-        waveform = Waveform(subcarriers, spacing)
-        empty = make_empty(
-            ends, np.asarray(when), scene, arrays, waveform, clutter, coupling, keys[2]
+    parts = 5
+    with progress("reading", quiet) as tell:
+        routes = read_routes(targets, type, known, cross_section)
+        when = jnp.asarray(choose_times(routes, between, rate))
+        scene = read_scene(source, station, receiver, carrier, np.asarray(when))
+        arrays = choose_arrays(scene, transmit, receive)
+        keys = jax.random.split(jax.random.key(seed), 6)
+        ends = scene.rays
+        if line_of_sight and source.suffix == ".toml":
+            ends = [sensing.add_line_of_sight(rays, wavelength_of(scene.carrier)) for rays in ends]
+        if random_phases:
+            ends = [sensing.random_phases(rays, key=keys[0]) for rays in ends]
+        ends = [ends[0], ends[0] if scene.alone else ends[-1]]
+        moving = list(routes.values())
+        place = np.stack([np.asarray(motion_at(t, when)[0])[:, 0] for t in centres(moving)], axis=1)
+        sight = (
+            None if mesh is None else find_sight(mesh, ends, place, list(routes), np.asarray(when))
         )
-        found = sample_echoes(
-            factors, waveform, arrays, scene.names, together=together, empty=empty, snr_db=snr,
-            power_dbm=power, noise_figure_db=noise_figure, key=keys[3],
-        )  # fmt: skip
-        write_samples(found, samples)
-        summary["snapshots"] = len(found.time)
-        summary["bandwidth [MHz]"] = round(1e-6 * waveform.bandwidth, 3)
-    if echoes is not None:
-        budget = None if angle_std is not None else LinkBudget()
-        if link_budget is not None:
-            budget = LinkBudget.from_toml(link_budget)
-        single = PlanarArray()
-        middle = sensing.sense(ends[0], ends[1], centres(moving), when, scene.carrier, single,
-                               single, sight=sight)  # fmt: skip
-        stand = np.stack([np.asarray(each.station) for each in ends])
-        listed = list_echoes(
-            factors, middle, place, scene.names, stand, budget=budget, angle_std=angle_std,
-            delay_std=delay_std, strongest=strongest, missed=missed, false=false, key=keys[4],
-        )  # fmt: skip
-        write_echoes(listed.echoes, echoes)
-        summary["echoes"] = int(listed.echoes.estimates.valid.sum())
-        summary["echoes possible"] = int(listed.possible.sum())
-    if truth is not None:
-        write_columns(truth_table(np.asarray(when), place, together), truth, "targets 1")
+        present = draw_presence(scene, place, keys[5])
+        if present is not None:
+            sight = present if sight is None else (sight[0] * present[0], sight[1] * present[1])
+        tell(1, parts, "compiling")
+        key = keys[1] if fluctuating else None
+        factors = sensing.sense(
+            ends[0], ends[1], moving, when, scene.carrier, *arrays, sight=sight, key=key
+        )
+        rays = ends[0].point.shape[0]
+        summary: dict[str, Any] = {
+            "instants": len(when),
+            "targets": len(moving),
+            "scattering points": factors.target.shape[0],
+            "rays each way": rays,
+            "mean power [dB]": round(
+                float(10 * jnp.log10(jnp.mean(jnp.sum(factors.power, axis=(1, 2, 3))))), 2
+            ),
+            "largest Doppler [Hz]": round(
+                float(jnp.max(jnp.where(factors.power > 0, jnp.abs(factors.doppler), 0.0))), 2
+            ),
+        }
+        if out is not None:
+            tell(2, parts, "writing the channel")
+            most = min(strongest, rays) ** 2 * factors.target.shape[0]
+            sensing.check_size(len(when), *arrays, most, "paths", _LARGEST)
+            made = sensing.echo_realization(factors, most)
+            receiving = np.broadcast_to(np.asarray(ends[1].station), (len(when), 3))
+            write_channel(made, out, station=np.asarray(ends[0].station), user=receiving)
+            summary["paths"] = made.delay.shape[1]
+        if samples is not None:
+            tell(3, parts, "sampling")
+            sensing.check_size(len(when), *arrays, subcarriers * (1 if together else len(moving)),
+                               "subcarriers", _LARGEST)  # fmt: skip
+            longest = float(jnp.max(factors.out.length) + jnp.max(factors.back.length))
+            widest = 1 / (1.1 * float(delay_of(longest)))
+            if spacing is None:
+                spacing = min(widest, (scene.bandwidth or np.inf) / subcarriers)
+            waveform = Waveform(subcarriers, spacing)
+            empty = make_empty(
+                ends, np.asarray(when), scene, arrays, waveform, clutter, coupling, keys[2]
+            )
+            found = sample_echoes(
+                factors, waveform, arrays, scene.names, together=together, empty=empty, snr_db=snr,
+                power_dbm=power, noise_figure_db=noise_figure, key=keys[3],
+            )  # fmt: skip
+            write_samples(found, samples)
+            summary["snapshots"] = len(found.time)
+            summary["bandwidth [MHz]"] = round(1e-6 * waveform.bandwidth, 3)
+        if echoes is not None:
+            tell(4, parts, "making echoes")
+            budget = None if angle_std is not None else LinkBudget()
+            if link_budget is not None:
+                budget = LinkBudget.from_toml(link_budget)
+            single = PlanarArray()
+            middle = sensing.sense(ends[0], ends[1], centres(moving), when, scene.carrier, single,
+                                   single, sight=sight)  # fmt: skip
+            stand = np.stack([np.asarray(each.station) for each in ends])
+            listed = list_echoes(
+                factors, middle, place, scene.names, stand, budget=budget, angle_std=angle_std,
+                delay_std=delay_std, strongest=strongest, missed=missed, false=false, key=keys[4],
+            )  # fmt: skip
+            write_echoes(listed.echoes, echoes)
+            summary["echoes"] = int(listed.echoes.estimates.valid.sum())
+            summary["echoes possible"] = int(listed.possible.sum())
+        if truth is not None:
+            write_columns(truth_table(np.asarray(when), place, together), truth, "targets 1")
     if json:
         print_json(summary)
     else:

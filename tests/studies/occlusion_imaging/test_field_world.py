@@ -107,3 +107,15 @@ def test_a_world_of_the_field_is_measured_with_what_is_chosen():
     (line,) = summary([setting | row])
     assert line["point"] == point_name(setting) == name
     assert line["above_genie_db"] is None
+
+
+@pytest.mark.slow
+def test_bodies_are_imaged_by_the_surface_prior_as_well():
+    name = "8 tones, walls"
+    setting = {**POINTS[name], "seed": 400, "field": name}
+    chosen, prior = measure(setting)
+    assert (chosen["method"], prior["method"]) == ("chosen", "surface prior")
+    assert prior["f1"] > max(0.95, chosen["f1"])
+    assert {line["method"] for line in summary([setting | chosen, setting | prior])} == {
+        "chosen", "surface prior",
+    }  # fmt: skip

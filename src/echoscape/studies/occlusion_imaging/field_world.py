@@ -75,6 +75,7 @@ POINTS: dict[str, dict[str, Any]] = {
     },
     "8 tones, noise not stated, users 10 cm": {**_WIDE, "noise_factor": None, "user_error": 0.1},
     "8 tones, boxes": {**_BODY, "body": "box"},
+    "8 tones, boxes, users 10 cm": {**_BODY, "body": "box", "user_error": 0.1},
     "8 tones, walls": {**_BODY, "body": "wall"},
     "8 tones, hollow boxes": {**_BODY, "body": "hollow"},
     "8 tones, 16 x 16 x 8, 40 points, users 10 cm": {
