@@ -23,6 +23,9 @@ _RATIO = 64
 _MOST = 16 * 2**30
 """Content beyond this is never read unless the limit is raised [byte]."""
 
+_TEXT = 16 * 2**20
+"""Texts beside data are no larger [byte]."""
+
 _LIMIT: contextvars.ContextVar[float | int | None] = contextvars.ContextVar("limit", default=None)
 
 
@@ -73,6 +76,34 @@ def check_input(path: str | Path, needed: str) -> int:
     return found.st_size
 
 
+def read_small_text(path: str | Path, needed: str) -> str:
+    """Read a text that people write or programs put beside data, at most 16 MiB of it.
+
+    Args:
+        path: The file, in UTF-8; what is not UTF-8 in it is replaced.
+        needed: What was needed, such as "the parameters of a scenario".
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: It is no regular file, empty, or larger.
+    """
+    size = check_input(path, needed)
+    if size > _TEXT:
+        raise InputError(
+            f"{path} has {_spelt(size)}, but {needed} needs at most {_spelt(_TEXT)}; it is damaged "
+            "or another file"
+        )
+    return Path(path).read_text(encoding="utf-8", errors="replace")
+
+
+def largest_content(path: str | Path) -> float | int:
+    """Give how many bytes the content of a file may need in memory [byte]."""
+    limit = _LIMIT.get()
+    if limit is not None:
+        return limit
+    return min(max(_LEAST, _RATIO * Path(path).stat().st_size), _MOST)
+
+
 def check_size(path: str | Path, size: int, what: str) -> None:
     """Refuse content that takes far more memory than its file explains.
 
@@ -81,9 +112,7 @@ def check_size(path: str | Path, size: int, what: str) -> None:
         size: Bytes that its content needs.
         what: What needs them, such as "its arrays".
     """
-    limit = _LIMIT.get()
-    if limit is None:
-        limit = min(max(_LEAST, _RATIO * Path(path).stat().st_size), _MOST)
+    limit = largest_content(path)
     if size > limit:
         raise InputError(
             f"{path}: {what} need {_spelt(size)} of memory, more than {_spelt(limit)}, which is "

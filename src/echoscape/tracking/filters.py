@@ -17,6 +17,7 @@ import equinox as eqx
 import numpy as np
 
 from echoscape.checks import InputError
+from echoscape.files.limits import read_small_text
 
 UNKNOWN = ("clock", "heading", "station-heading")
 """What deployments may not know and the joint filter can estimate with the rest."""
@@ -174,12 +175,12 @@ class JointFilter(TrackingFilter):
         if motion in MOTIONS:
             return dataclasses.replace(self, **dict(zip(_MOTION_FIELDS, MOTIONS[motion])))
         path = Path(motion)
-        if path.suffix != ".toml" or not path.is_file():
+        if path.suffix != ".toml":
             raise InputError(
                 f"motion needs one of {', '.join(MOTIONS)} or a .toml file; got {motion!r}"
             )
         try:
-            given = tomllib.loads(path.read_text())
+            given = tomllib.loads(read_small_text(path, "a profile of motion"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{path} is not TOML: {error}") from None
         for name, value in given.items():

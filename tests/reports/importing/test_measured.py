@@ -241,10 +241,10 @@ def test_a_campaign_is_summarised_by_what_it_states(file):
 
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, file):
     with pytest.raises(InputError, match="cannot be written"):
-        check_table(file() / "below" / "out.csv")
+        check_table(file() / "below" / "out.csv", "reports")
     with pytest.raises(InputError, match="is a file; give the name of a folder"):
         check_folder(file())
-    check_table(tmp_path / "new" / "out.csv")
+    check_table(tmp_path / "new" / "out.csv", "reports")
     check_folder(tmp_path / "other" / "new")
     assert sorted(item.name for item in tmp_path.iterdir()) == ["campaign.csv"]
 

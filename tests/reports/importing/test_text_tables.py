@@ -2,6 +2,7 @@
 
 import datetime
 import gzip
+import os
 import re
 
 import numpy as np
@@ -177,3 +178,19 @@ def test_our_own_table_in_a_foreign_dress_is_sent_to_import(tmp_path, capsys, wa
     stands = {"SOURCE": str(file), "FILE.parquet": str(out)}
     assert main([stands.get(word, word) for word in told[1].split()]) == 0
     same(out, reports)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+@pytest.mark.parametrize("name", ["table.csv", "table.tsv", "table.csv.gz"])
+def test_what_never_ends_is_refused_before_it_is_read(tmp_path, name, capsys):
+    os.mkfifo(tmp_path / name)
+    assert main(["reports", "import", str(tmp_path / name), "--out", str(tmp_path / "o.csv")]) == 2
+    assert "is a pipe, socket or device; a table of text was needed" in capsys.readouterr().err
+
+
+def test_a_packed_table_far_larger_than_its_file_is_refused(tmp_path, capsys):
+    packed = tmp_path / "table.csv.gz"
+    packed.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * (20 << 20)))
+    assert packed.stat().st_size < 1e6
+    assert main(["reports", "import", str(packed), "--out", str(tmp_path / "o.csv")]) == 2
+    assert "its text need" in capsys.readouterr().err

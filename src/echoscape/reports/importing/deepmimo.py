@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from echoscape.checks import InputError
+from echoscape.files.limits import read_small_text
 from echoscape.files.matlab import load_matlab
 from echoscape.files.npz import open_npz
 from echoscape.reports.importing.columns_to_rows import Note
@@ -121,7 +122,8 @@ def _transmitters(folder: Path) -> set[int]:
     if not file.exists():
         return set()
     try:
-        sets = json.loads(file.read_text(encoding="utf-8")).get("txrx_sets", {})
+        stated = json.loads(read_small_text(file, "the parameters of a scenario"))
+        sets = stated.get("txrx_sets", {})
         both = {int(s["id"]) for s in sets.values() if isinstance(s, dict) and s.get("is_tx")}
         only = {int(s["id"]) for s in sets.values() if isinstance(s, dict) and not s.get("is_tx")}
     except (ValueError, KeyError, AttributeError, TypeError) as error:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from echoscape.checks import InputError
+from echoscape.files.limits import check_input, check_size, largest_content
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat")
 """Endings of text tables; ``.gz`` may follow."""
@@ -70,10 +71,14 @@ def read_text_table(path: Path) -> pa.Table:
 
 def _text(path: Path) -> bytes:
     """Read, unpack and decode; comments and empty lines are left out."""
+    large = f"{path} holds more than {LARGEST >> 30} GiB; split it into several files"
+    if check_input(path, "a table of text") > LARGEST:
+        raise InputError(large)
     try:
         if path.suffix.lower() == ".gz":
             with gzip.open(path) as stream:
-                content = stream.read(LARGEST + 1)
+                content = stream.read(int(min(LARGEST, largest_content(path))) + 1)
+                check_size(path, len(content), "its text")
         else:
             with open(path, "rb") as stream:
                 content = stream.read(LARGEST + 1)
@@ -82,7 +87,7 @@ def _text(path: Path) -> bytes:
             f"{path} cannot be unpacked ({error}), it is damaged or cut short; write it again"
         ) from None
     if len(content) > LARGEST:
-        raise InputError(f"{path} holds more than {LARGEST >> 30} GiB; split it into several files")
+        raise InputError(large)
     start = content[:200]
     if start[:2] in (b"\xff\xfe", b"\xfe\xff") or start.count(b"\0") > len(start) // 4:
         little = start[:2] == b"\xff\xfe" or (start[:2] != b"\xfe\xff" and start[1:2] == b"\0")

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from echoscape.checks import InputError
+from echoscape.files.limits import read_small_text
 from echoscape.reports.importing.columns_to_rows import Note
 from echoscape.reports.importing.layout import Imported, ImportOptions, Layout
 from echoscape.reports.importing.path_rows import PathRows, reports_from_rows
@@ -189,7 +190,7 @@ def _points_of_project(
     """Read the one set of points of a ``.txrx`` file whose places the known receivers confirm."""
     found = []
     for beside in _projects(file):
-        text = beside.read_text(errors="replace")
+        text = read_small_text(beside, "a file of an InSite project")
         for block in re.findall(r"(?ms)^\s*begin_<points>.*?^\s*end_<points>", text):
             rows = re.findall(r"(?m)^\s*nVertices\s+1\s*\n\s*(\S+)\s+(\S+)\s+(\S+)\s*$", block)
             try:
@@ -213,12 +214,8 @@ def _transmitted(file: Path, options: ImportOptions) -> tuple[float, str]:
     if options.transmit_power is not None:
         return options.transmit_power, f"{options.transmit_power:g} dBm stated"
     for beside in _projects(file):
-        powers = {
-            float(found[1])
-            for found in re.finditer(
-                r"(?mi)^\s*power\s+([-+\d.eE]+)\s*$", beside.read_text(errors="replace")
-            )
-        }
+        text = read_small_text(beside, "a file of an InSite project")
+        powers = {float(p[1]) for p in re.finditer(r"(?mi)^\s*power\s+([-+\d.eE]+)\s*$", text)}
         if len(powers) == 1:
             power = powers.pop()
             return power, f"{power:g} dBm by {beside.name}"
