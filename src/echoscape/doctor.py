@@ -52,7 +52,7 @@ def diagnose() -> Diagnosis:
     """Look at Python, the packages, the devices and the extras."""
     from echoscape import __version__
 
-    packages, extras = _requirements()
+    packages, optional, extras = _requirements()
     problems = [
         f"{package.name} is missing; install it by `pip install '{package.name}{package.needs}'`"
         for package in packages
@@ -61,7 +61,7 @@ def diagnose() -> Diagnosis:
     problems += [
         f"{package.name} {package.version} is outside {package.needs}; install it by "
         f"`pip install '{package.name}{package.needs}'`"
-        for package in packages
+        for package in (*packages, *optional)
         if package.version is not None and not _within(package.version, package.needs)
     ]
     if sys.version_info < _OLDEST_PYTHON:
@@ -72,18 +72,22 @@ def diagnose() -> Diagnosis:
         python=f"{platform.python_version()} ({sys.executable})",
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         devices=devices,
-        packages=packages,
+        packages=tuple(packages),
         extras=extras,
         ray_tracing=_ray_tracing(),
         problems=(*problems, *failure),
     )
 
 
-def _requirements() -> tuple[tuple[Package, ...], dict[str, tuple[str, ...]]]:
-    """Read what the installed metadata of Echoscape says it needs."""
+def _requirements() -> tuple[list[Package], list[Package], dict[str, tuple[str, ...]]]:
+    """Read what the installed metadata of Echoscape says it needs.
+
+    Gives what it always needs, what its extras bring, and what each of these lacks.
+    """
     metadata = importlib.metadata.metadata("echoscape")
     extras: dict[str, list[str]] = {name: [] for name in metadata.get_all("Provides-Extra") or []}
-    packages = []
+    packages: list[Package] = []
+    optional: dict[str, Package] = {}  # several extras may bring one
     for line in importlib.metadata.requires("echoscape") or []:
         requirement, _, marker = line.partition(";")
         match = re.match(r"([\w.-]+)\s*(.*)", requirement.strip())
@@ -92,13 +96,16 @@ def _requirements() -> tuple[tuple[Package, ...], dict[str, tuple[str, ...]]]:
         name, needs = match[1], match[2].strip(" ()")
         version = _version(name)
         extra = re.search(r"extra\s*==\s*['\"]([\w.-]+)['\"]", marker)
-        if extra is None and "platform_machine" in marker and not _for_here(marker):
+        if "platform_machine" in marker and not _for_here(marker):
             continue
         if extra is None:
             packages.append(Package(name, needs, version))
-        elif version is None:
+            continue
+        optional[name] = Package(name, needs, version)
+        if version is None:
             extras[extra[1]].append(name)
-    return tuple(packages), {name: tuple(missing) for name, missing in extras.items()}
+    lacking = {name: tuple(missing) for name, missing in extras.items()}
+    return packages, list(optional.values()), lacking
 
 
 def _for_here(marker: str) -> bool:

@@ -37,6 +37,16 @@ def test_what_is_exported_comes_back(scene, tmp_path, layout, name):
     np.testing.assert_allclose(found.reports.station_position, scene.station_position)
 
 
+def test_instants_of_saved_coefficients_differ_in_phase_only(scene, tmp_path):
+    export_reports(scene, "sionna", tmp_path / "one.npz", CARRIER)
+    with np.load(tmp_path / "one.npz") as file:
+        arrays = {name: file[name] for name in file.files if name != "checksum"}
+    arrays["a"] = np.concatenate([arrays["a"], arrays["a"] * np.exp(0.3j)], axis=-1)
+    np.savez(tmp_path / "two.npz", **arrays)
+    found = import_reports(tmp_path / "two.npz").reports
+    compare(found, scene, angle=1e-12, length=1e-9)
+
+
 @pytest.mark.parametrize(("layout", "name"), [("deepmimo", "city"), ("sionna", "paths.npz")])
 def test_one_station_comes_back_alone(scene, tmp_path, layout, name):
     second = scene.station[1]

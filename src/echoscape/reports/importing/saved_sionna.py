@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from echoscape.checks import InputError
-from echoscape.files.npz import Npz, open_npz
+from echoscape.files.npz import Kind, Npz, open_npz
 from echoscape.reports.importing.columns_to_rows import Note
 from echoscape.reports.importing.layout import Imported, ImportOptions, Layout
 from echoscape.reports.importing.sionna import reports_of_paths, sionna_links
@@ -68,15 +68,22 @@ def _paths(archive: Npz, names: set[str]) -> SimpleNamespace:
         )
     receivers, transmitters = tau.shape[0], tau.shape[1 if tau.ndim == 3 else 2]
     full = (receivers, None, transmitters, None, tau.shape[-1])
+
+    def whole(name: str, kind: Kind, lead: tuple[int, ...] = ()) -> np.ndarray:
+        """Read coefficients, of the first instant: those that `cir` gives differ in phase only."""
+        timed = archive.array(name, kind, finite=False).ndim == len(lead) + len(full) + 1
+        read = archive.array(name, kind, (*lead, *full, *[None] * timed), False)
+        return read[..., 0] if timed and read.shape[-1] else read
+
     if {"a_real", "a_imag"} <= names:
-        parts = tuple(archive.array(f"a_{part}", "real", full, False) for part in ("real", "imag"))
+        parts = whole("a_real", "real"), whole("a_imag", "real")
     elif "a" not in names:
         raise InputError(f"{archive.source} needs a complex array a, or a_real and a_imag")
-    elif (both := archive.array("a", "complex", finite=False)).ndim == 6 and len(both) == 2:
-        parts = tuple(archive.array("a", "real", (2, *full), False))
+    elif np.isrealobj(archive.array("a", "complex", finite=False)):
+        parts = tuple(whole("a", "real", (2,)))
     else:
-        whole = archive.array("a", "complex", full, False)
-        parts = np.real(whole), np.imag(whole)
+        complete = whole("a", "complex")
+        parts = np.real(complete), np.imag(complete)
     ends = {name: _rows_of_points(archive.array(name)) for name in ("sources", "targets")}
     for axis, name, count in ((1, "targets", receivers), (3, "sources", transmitters)):
         antennas = parts[0].shape[axis]
