@@ -51,8 +51,8 @@ gc.set_threshold(100_000, 50, 100)
 
 MUCH_TO_RUN = ("channel_map/learned", "imaging", "numerics", "studies/occlusion_imaging")
 """Folders whose slow tests take more time to run than to compile."""
-LONGEST = ("studies", "tracking", "localization")
-"""Folders that a worker should not begin with last."""
+LONGEST = ("test_readme.py", "studies", "tracking", "localization")
+"""Folders and modules that a worker should not begin with last."""
 
 
 def pytest_collection_modifyitems(items):
