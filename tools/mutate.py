@@ -72,6 +72,7 @@ def read(path: pathlib.Path = LIST) -> list[Mutation]:
 def run(tests: str, source: pathlib.Path) -> tuple[int | None, float, str]:
     """Run tests on a copy of the package; return the exit code, the time and the last lines."""
     command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "--no-header", "--tb=line"]
+    command += ["-m", "slow or not slow"]
     command += ["-p", "no:cacheprovider", *shlex.split(tests)]
     environment = os.environ | {
         "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1",

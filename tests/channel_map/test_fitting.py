@@ -87,6 +87,7 @@ def test_points_of_a_map_have_the_walls_of_the_world():
         assert near < 1e-6
 
 
+@pytest.mark.slow
 def test_a_map_starts_from_points_that_too_few_reports_would_not_find():
     reports = street_reports(200, seed=3)
     known = fit_map(reports, VirtualAnchors(cell=8.0)).static_points()

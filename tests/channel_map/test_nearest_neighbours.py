@@ -93,6 +93,7 @@ def test_doubt_grows_with_the_distance_from_the_reports(street):
     assert np.allclose(street.support(west)[1:] - street.support(west)[:-1], 19, atol=1.5)
 
 
+@pytest.mark.slow
 def test_gradients_match_finite_differences(street):
     place = jnp.array([-8.3, 4.1, 1.5])
 

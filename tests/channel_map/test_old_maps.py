@@ -14,6 +14,7 @@ from echoscape.units import SPEED_OF_LIGHT
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "data" / "maps_0.1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["virtual_anchors", "scatterers", "nearest", "extrapolated", "network"]
 )

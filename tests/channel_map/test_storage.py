@@ -46,6 +46,7 @@ def same(one, other):
         assert np.array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["nearest", "network"])
 def test_a_map_comes_back_bit_for_bit(kind, request, tmp_path):
     one = request.getfixturevalue(kind)

@@ -13,6 +13,7 @@ from echoscape.scene.static_points import StaticPoints
 from tests.worlds.walls import STATION, WALLS, image_path
 
 
+@pytest.mark.slow
 def test_walls_make_the_paths_of_mirrors():
     normal = np.stack([wall[0] for wall in WALLS])
     points = StaticPoints.from_walls(normal, np.array([wall[1] for wall in WALLS]))
@@ -32,6 +33,7 @@ def test_walls_make_the_paths_of_mirrors():
         assert state.power[k] * exact[0] ** 2 == pytest.approx((k + 1) * 1e-6)
 
 
+@pytest.mark.slow
 def test_a_scatterer_sends_out_a_wave_of_its_own():
     place = np.array([[20.0, -14.0, 5.0]])
     points = StaticPoints.scatterers(place, log_gain=np.log([3e-4]))

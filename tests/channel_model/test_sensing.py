@@ -68,6 +68,7 @@ def target(kind=None):
     return make_target(TIME, PLACE, kind or target_type("constant", SECTION))
 
 
+@pytest.mark.slow
 def test_in_sight_the_radar_equation_and_its_doppler_come_out():
     when = jnp.array([0.4, 0.4 + 1e-6])
     out, back = straight(), straight(OTHER)
@@ -110,6 +111,7 @@ def test_a_rotating_point_far_away_has_the_lines_of_bessel():
     assert np.allclose(lines[:8], expected, atol=2e-5)  # r / d, by which fronts are no planes
 
 
+@pytest.mark.slow
 def test_pairs_summed_are_the_response_and_hold_its_energy():
     when = jnp.array([0.0, 0.7])
     kinds = [target(), target(target_type("vehicle-points"))]
@@ -130,6 +132,7 @@ def test_pairs_summed_are_the_response_and_hold_its_energy():
     assert np.allclose(one, whole, rtol=1e-9, atol=1e-20)
 
 
+@pytest.mark.slow
 def test_sending_and_receiving_are_reciprocal():
     when, offset, key = jnp.array([0.3, 1.0]), jnp.array([2e6]), jax.random.key(1)
     kind = [target(target_type("uav-large"))]
@@ -146,6 +149,7 @@ def test_sending_and_receiving_are_reciprocal():
     assert np.allclose(first, second.T, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_target_is_reached_as_a_user_in_its_place():
     found = sense(rays(), rays(), [target()], jnp.array([1.0, 1.5]), CARRIER, ARRAY, ARRAY)
     user = evolve(rays(), jnp.asarray(PLACE[1]), jnp.asarray(VELOCITY), jnp.array(1.0))
@@ -193,6 +197,7 @@ def test_random_phases_turn_reflections_and_keep_powers(key):
     assert np.allclose(found.power, plain.power, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_drawn_part_of_a_cross_section_has_the_mean_one(key):
     kind = [target(target_type("vehicle"))] * 40
     when = jnp.array([0.0, 1.0])

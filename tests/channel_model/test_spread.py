@@ -61,6 +61,7 @@ def test_a_sine_crosses_once_a_period():
     assert below == pytest.approx(share * 4.0 / 10)
 
 
+@pytest.mark.slow
 def test_correlation_of_one_path_turns_with_doppler_and_against_delay():
     time, tone = jnp.arange(90)[:, None], jnp.arange(40)[None]
     found = time_frequency_correlation(jnp.exp(1j * (0.31 * time - 0.17 * tone)), 3, 2)

@@ -59,6 +59,7 @@ def here(made, tmp_path):
     return tmp_path / "w"
 
 
+@pytest.mark.slow
 def test_a_map_of_a_faulty_station_keeps_what_was_found(tmp_path, capsys):
     write_reports(faulty_reports(1, users=60, sight=0.5), tmp_path / "r.csv")
     words = ("map", "fit", tmp_path / "r.csv", "--out", tmp_path / "m", "--quiet", "--unknown")

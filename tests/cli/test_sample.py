@@ -132,6 +132,7 @@ def test_what_cannot_be_sampled_is_one_sentence(folder, tmp_path, capsys, words,
     assert not (tmp_path / "s.npz").exists()
 
 
+@pytest.mark.slow
 def test_the_spacing_fits_the_site_by_itself():
     place = np.array([[400.0, 20.0, 1.5]])
     site = Site.from_toml(

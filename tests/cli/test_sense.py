@@ -175,6 +175,7 @@ def test_two_stations_and_a_rotor(folder, capsys):
     assert 0.3 * 2 * tip / 0.0107 < told["largest Doppler [Hz]"] < 2 * (tip + 1.2) / 0.0107
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

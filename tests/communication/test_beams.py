@@ -38,6 +38,7 @@ def prior_of(azimuth, zenith, probability=(1.0,), power=(1.0,), covariance=None)
     )
 
 
+@pytest.mark.slow
 def test_known_paths_add_in_power():
     prior = prior_of([2.6, -2.8], [1.7, 1.9], [0.9, 0.4], [3e-9, 1e-9])
     a = jax.vmap(steering_vector, in_axes=(None, 0, 0))(

@@ -33,6 +33,7 @@ def draws(key, count, size):
     return parts[0] + 1j * parts[1]
 
 
+@pytest.mark.slow
 def test_the_expected_error_is_the_mean_of_what_happens(key, covariance):
     matrix, root = covariance
     pilots = jnp.conj(draws(jax.random.fold_in(key, 3), 5, 11))
@@ -67,6 +68,7 @@ def scene(key, paths=3, size=16):
     return TappedPaths(gain, steering, jnp.array([1e-7, 1.73e-7, 3.1e-7])[:paths])
 
 
+@pytest.mark.slow
 def test_one_path_reaches_the_rate_of_the_whole_array(key):
     truth = scene(key, 1)
     rate = aligned_rate(truth, align(truth, jnp.ones(1)), jnp.asarray(1e8), jnp.asarray(0.7))

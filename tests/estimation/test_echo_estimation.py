@@ -60,6 +60,7 @@ def test_resolved_echoes_are_found_to_a_factor_of_the_joint_bound(method, worse)
     assert 0.7 < ratio < worse
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [Esprit(most=6), Greedy(most=6)], ids=["esprit", "greedy"])
 def test_a_pair_half_a_cell_apart_is_resolved_without_noise(method):
     cell = 2 * np.pi / np.asarray(SHAPE)
@@ -116,6 +117,7 @@ def test_planar_arrays_give_both_angles_in_the_sites_frame_with_honest_deviation
     np.testing.assert_allclose(found.power[0, :2], [1.0, 0.49], rtol=0.05)
 
 
+@pytest.mark.slow
 def test_a_row_tells_no_zenith_and_known_clutter_comes_off():
     row = PlanarArray(columns=6, azimuth=0.5 * math.pi)
     angles = ([1.2, 1.9], [0.5 * math.pi] * 2)

@@ -175,6 +175,7 @@ def test_nothing_is_learnt_from_coefficients_that_explain_less_than_nothing(case
     assert not np.any(after.cast)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("users", [2, 8])
 def test_where_samples_are_few_the_first_guess_is_sparse_and_the_first_step_damped(users):
     """Two users, one station of 12 antennas: 48 real samples of 280 voxels; or four times that."""

@@ -42,6 +42,7 @@ def test_a_group_is_bayes_over_all_open_and_closed_links():
     assert np.allclose(found.mean[..., 0], mean / total, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_scatterers_off_the_grid_with_random_phases_are_found():
     """Two centimetres off the grid are two wavelengths: no coherent solver stands a chance."""
     offset = np.random.default_rng(1).uniform(-0.02, 0.02, (GRID.voxels, 3))

@@ -119,6 +119,7 @@ def test_what_was_learnt_matters(echoes, fix):
     assert np.abs(other.log_likelihood[:, 0] - fix.log_likelihood[:, 0]).min() > 1.0
 
 
+@pytest.mark.slow
 def test_nothing_compiles_anew_for_another_origin_height_or_noise():
     counted = []
 

@@ -47,6 +47,7 @@ def test_a_complex_prior_seen_in_noise_is_bayes_by_quadrature():
     assert jnp.allclose(found.variance, spread, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_learning_finds_the_prior_that_made_the_values(key):
     values = PRIOR.sample(key, (40_000,))
     noise = 0.02
@@ -90,6 +91,7 @@ def test_an_exponential_far_below_zero_stays_finite_and_smooth():
     assert bool(jnp.all(jnp.isfinite(found.mean)))
 
 
+@pytest.mark.slow
 def test_an_exponential_prior_is_learnt_and_has_its_own_moments(key):
     values = SPIKE.sample(key, (40_000,))
     mean, variance = SPIKE.moments()

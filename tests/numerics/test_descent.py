@@ -35,6 +35,7 @@ def rosenbrock(x):
     return jnp.stack([1.0 - x[0], 10.0 * (x[1] - x[0] ** 2)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 3, 6])
 def test_a_linear_problem_is_solved_as_the_normal_equations_say(key, n):
     a, b = jax.random.normal(key, (n + 3, n)), jnp.arange(n + 3.0) - 1.7

@@ -25,6 +25,7 @@ def long_atoms(frequency):
     return jnp.exp(1j * jnp.einsum("ea,a...->e...", frequency, index)).reshape(len(frequency), -1)
 
 
+@pytest.mark.slow
 def test_inner_products_and_sums_are_those_of_long_atoms(key):
     atoms = long_atoms(FREQUENCY)
     np.testing.assert_allclose(synthesize(FREQUENCY, GAIN, SHAPE).ravel(), GAIN @ atoms, atol=1e-12)
@@ -43,6 +44,7 @@ def test_inner_products_and_sums_are_those_of_long_atoms(key):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [False, True])
 def test_the_information_is_that_of_all_unknowns_with_the_gains_projected_out(shared):
     # The brute-force twin: every real unknown of the mean, its Fisher matrix, a Schur complement.

@@ -34,6 +34,7 @@ def dense(kind):
     return BernoulliGaussian(jnp.array(1.0), jnp.array(0.4, kind), jnp.array(0.7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [jnp.float64, jnp.complex128])
 def test_with_a_gaussian_prior_it_is_the_linear_mmse_estimate(key, kind):
     prior, noise = dense(kind), 0.05

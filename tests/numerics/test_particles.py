@@ -66,12 +66,14 @@ def textbook(measured):
     return jnp.stack(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("update", [extended_update, unscented_update])
 def test_both_updates_are_exact_where_all_is_linear(key, update):
     measured = walk(key, 12)
     assert np.allclose(kalman(measured, update).mean, textbook(measured), atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [800, 3200])
 def test_particles_approach_the_kalman_filter(key, count):
     measured = walk(key)

@@ -65,6 +65,7 @@ def noisy_echoes(key, paths, angle_std=0.05, delay_std=5e-9):
     return [getattr(echoes, field).reshape(L, L) + noise[k] for k, field in enumerate(fields)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [0, 5])
 def test_one_way_statistics_lose_nothing_of_the_likelihood(key, paths, missing):
     angle_std, delay_std = 0.05, 5e-9

@@ -155,6 +155,7 @@ def test_the_strongest_come_first_and_short_sets_are_padded(site):
     assert strongest(hidden, 3).identity.tolist() == paths.identity[order[1:]].tolist()
 
 
+@pytest.mark.slow
 def test_the_square_is_the_papers_and_jitter_moves_scatterers_by_its_deviation(key):
     world = square_world(key, scatterers=15)
     assert world.scatterer_position.shape == (15, 3)

@@ -29,6 +29,7 @@ def brute(mesh, start, direction):
     return best, face
 
 
+@pytest.mark.slow
 def test_every_ray_meets_what_trying_all_finds(soup):
     mesh, tree = soup
     rng = np.random.default_rng(1)

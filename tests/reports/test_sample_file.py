@@ -75,6 +75,7 @@ def test_other_archives_are_refused(tmp_path):
         read_samples(tmp_path / "none.npz")
 
 
+@pytest.mark.slow
 def test_echoes_keep_the_targets_numbers_and_say_who_sent_and_who_heard():
     one = made()
     echoes = echoes_from_estimates(one, estimate(one, method=Fft(most=3)))

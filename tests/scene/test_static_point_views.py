@@ -119,6 +119,7 @@ def test_three_walls_glide_and_two_have_no_wall():
     assert abs(mirror_walls(odd).glide[0]) > 1.0
 
 
+@pytest.mark.slow
 def test_length_has_a_finite_gradient_at_the_station_and_at_a_scatterer():
     points = jax.tree.map(jnp.asarray, StaticPoints.scatterers(USER[None]))
     at_scatterer = jax.grad(lambda p: path_length(points, p, jnp.asarray(STATION))[0])

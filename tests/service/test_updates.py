@@ -16,6 +16,7 @@ def at_time(reports, time):
     return dataclasses.replace(reports, time=np.full(len(reports), float(time)))
 
 
+@pytest.mark.slow
 def test_a_map_grows_by_the_reports_since_its_version_and_is_fitted_again_in_time(tmp_path):
     url = f"sqlite:///{tmp_path / 'site.db'}"
     store = Store.create(url)

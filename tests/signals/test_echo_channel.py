@@ -49,6 +49,7 @@ def paths(site, station):
     return scatter(site, PLACE, station=station, with_line_of_sight=False)
 
 
+@pytest.mark.slow
 def test_the_factors_make_what_long_atoms_make(site, key):
     out, back = paths(site, 0), paths(site, 1)
     real, imaginary = jax.random.normal(key, (2, 3, 3))
@@ -71,6 +72,7 @@ def test_the_factors_make_what_long_atoms_make(site, key):
     np.testing.assert_allclose(mono, diagonal, atol=1e-25)
 
 
+@pytest.mark.slow
 def test_the_phases_are_those_of_the_distances_between_elements(site):
     # Line of sight to a point far away, element by element: no formula of steering in between.
     far = PLACE + jnp.array([3e4, 8e4, 2e4])
@@ -106,6 +108,7 @@ def test_phases_lead_back_to_a_direction_of_the_same_phases(array):
         np.testing.assert_allclose([azimuth, zenith], [1.3, 1.2], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_stated_ratio_is_that_of_the_matched_filter(site, key):
     kwargs = {"key": key, "clutter": False, "cross_section": 3.0}
     loud = sample_scene(site, WAVEFORM, np.asarray(PLACE)[None], snr_db=300.0, **kwargs)

@@ -301,6 +301,7 @@ def _flipped(value):
     return bytes([bytes(value)[0] ^ 1]) + bytes(value)[1:]
 
 
+@pytest.mark.slow
 def test_one_flipped_bit_in_any_cell_is_found(store):
     test_echoes_observations_and_fixes_come_back(store)
     add_reports(store, reports(9, station=("north",)), "walk")

@@ -4,6 +4,7 @@ import itertools
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.optimize import linear_sum_assignment
 
 from echoscape.tracking.association import best_pairs, likeliest_pairs, pair_probabilities
@@ -80,6 +81,7 @@ def likeliest(log_odds, log_missed):
     return list(found)
 
 
+@pytest.mark.slow
 def test_the_likeliest_assignment_is_that_of_an_enumeration():
     rng = np.random.default_rng(7)
     differ = 0

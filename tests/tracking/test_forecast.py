@@ -91,6 +91,7 @@ def test_an_earlier_instant_forecasts_what_came_after():
     check(ahead, USER + 2.0 * VELOCITY[None])
 
 
+@pytest.mark.slow
 def test_the_users_error_grows_as_the_filters_own_prediction():
     settings = JointFilter()
     station, place, velocity, now = map(jnp.asarray, (STATION, USER, VELOCITY, 4.0))

@@ -193,6 +193,7 @@ def dense_update(mean, covariance, predict, slope, measured, noise):
     return mean + gain @ (measured - predict), covariance - gain @ slope @ covariance
 
 
+@pytest.mark.slow
 def test_an_update_equals_the_textbook(key):
     # one linearisation and Gaussian errors, so that the textbook's update is the same
     settings = JointFilter(slots=8, passes=1, degrees_of_freedom=1e15)

@@ -84,6 +84,7 @@ def owner_of(odds, *where, **spread):
 LENGTH_VARIANCE = 0.3**2 + 2 * 0.1**2  # of the detection, the user and the point [m^2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("odds", "ratio"),
     [
@@ -120,6 +121,7 @@ def test_line_of_sight_is_no_other_points():
     assert matched((4.0, 4.0), (0.0, 300.0), sight=0) == [-1, -1]
 
 
+@pytest.mark.slow
 def test_detections_are_rather_explained_than_false_where_those_are_rare():
     """The first point could take either detection, and fits the first better than the second does.
 
@@ -145,6 +147,7 @@ def moved(freedom, residual):
     return float(np.linalg.norm(away))
 
 
+@pytest.mark.slow
 def test_a_path_far_from_its_prediction_moves_the_user_less():
     # user and length have 0.3 m each: a Gaussian follows half of what the length says
     assert moved(1e15, 1.5) == pytest.approx(0.75, rel=0.02)

@@ -102,6 +102,7 @@ def by_hand(place):
     return np.sort(lengths)
 
 
+@pytest.mark.slow
 def test_paths_die_and_are_born_where_walls_end(street):
     tracks, power, sequence = followed(street, lambda found: found.bounces <= 2)
     time = np.array([4.0, 9.0, 16.5, 29.0])

@@ -171,6 +171,7 @@ def test_every_term_is_in_the_normal_equations(case):
     assert np.allclose(right, -slope.T @ value, atol=1e-8 * np.abs(slope.T @ value).max())
 
 
+@pytest.mark.slow
 def test_the_solution_and_its_covariance_are_those_of_the_whole_matrix(case):
     problem, walk, _, _ = case
     system = assemble(walk, problem)

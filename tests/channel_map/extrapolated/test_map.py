@@ -44,6 +44,7 @@ def level_reports(count=60, seed=0, length_std=0.0, angle_std=0.0, arrival=True,
     return eqx.tree_at(lambda r: (r.estimates, r.position), reports, (estimates, place)), length
 
 
+@pytest.mark.slow
 def test_paths_are_carried_exactly_along_mirrors():
     reports, _ = level_reports(1)
     found = fit_map(reports, Extrapolated())
@@ -54,6 +55,7 @@ def test_paths_are_carried_exactly_along_mirrors():
     np.testing.assert_allclose(np.sort(C * np.asarray(prior.delay)), np.sort(truth), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_errors_of_a_campaign_are_learnt_from_itself():
     reports, _ = level_reports(120, length_std=0.2, angle_std=0.04)
     errors = fit_map(reports, Extrapolated()).errors
@@ -65,6 +67,7 @@ def test_the_errors_of_a_campaign_are_learnt_from_itself():
     assert float(errors.unshared) < 0.5
 
 
+@pytest.mark.slow
 def test_directions_are_read_off_the_neighbours():
     reports, _ = level_reports(60, arrival=False, length_std=0.02)
     truth, _ = level_reports(60, length_std=0.02)
@@ -142,6 +145,7 @@ def test_weights_sum_to_one_and_far_reports_claim_less():
     assert np.all(np.diff(np.asarray(near.length_variance)[order, 0]) >= 0)
 
 
+@pytest.mark.slow
 def test_it_survives_storage(tmp_path):
     reports, _ = level_reports(10)
     found = fit_map(reports, Extrapolated())

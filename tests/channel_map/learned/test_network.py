@@ -109,6 +109,7 @@ def test_likelihood_is_that_of_a_path_by_path_loop():
     assert likelihood_loss(slots, examples, scale) == pytest.approx(total / 2, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_set_likelihood_is_that_of_a_poisson_process_and_knows_no_order():
     slots, examples, scale = case(HEADS, slots=4)
     total = 0.0
@@ -236,6 +237,7 @@ def test_the_paper_s_square_has_four_numbers_a_slot():
         Network(planar=True, loss="set")
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_map_and_reports_progress():
     settings = Network(hidden=(16,), epochs=50)
     said = []
@@ -269,6 +271,7 @@ def test_a_stated_position_error_is_not_claimed_by_the_map():
     assert std[0] < 0.7 * std[1]
 
 
+@pytest.mark.slow
 def test_what_was_not_measured_is_not_learnt():
     def fit(zenith):
         reports = street_reports(40)
@@ -286,6 +289,7 @@ def test_what_was_not_measured_is_not_learnt():
     assert jnp.allclose(one(place).delay, other(place).delay, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::echoscape.reports.finding.GeometryWarning")  # wrong on purpose
 def test_a_station_is_chosen_by_name():
     reports = two_stations(street_reports(30))

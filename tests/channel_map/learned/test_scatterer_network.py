@@ -51,6 +51,7 @@ def test_paths_of_new_places_are_those_predicted(learnt):
     assert np.median(np.abs(gap)) < 0.1
 
 
+@pytest.mark.slow
 def test_a_path_is_scored_as_its_swaying_point_lets_angles_and_length_err_together():
     rng = np.random.default_rng(3)
     jitter, error = 0.3, 0.2

@@ -127,6 +127,7 @@ def _nearest(found: ScattererMap, layout):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::echoscape.reports.finding.GeometryWarning")  # wrong on purpose
 @pytest.mark.parametrize("number", [1, 7])
 def test_a_hundred_misread_reports_of_which_ten_are_wrong_find_every_scatterer(number):

@@ -87,6 +87,7 @@ def test_two_batches_predict_what_a_fit_of_all_reports_does(batches, first_map):
     assert np.sqrt(np.mean(own**2)) < np.sqrt(np.mean(before**2))  # 130 reports tell more than 80
 
 
+@pytest.mark.slow
 def test_the_order_of_batches_hardly_matters(batches, first_map):
     one, _ = update_map(update_map(first_map, batches[1])[0], batches[2])
     other, _ = update_map(update_map(first_map, batches[2])[0], batches[1])

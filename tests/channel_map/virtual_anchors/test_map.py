@@ -108,6 +108,7 @@ def test_point_scatterers_are_found_where_they_stand():
     assert apart.min(axis=0).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_scatterers_that_jitter_stay_whole_and_their_paths_err_as_claimed():
     def jitter(count, seed):
         noise = np.random.default_rng(seed).normal(scale=0.3, size=(count, 3, 2))
@@ -135,6 +136,7 @@ def test_scatterers_that_jitter_stay_whole_and_their_paths_err_as_claimed():
     assert 0.87 < np.mean(square < 4.605) < 0.94
 
 
+@pytest.mark.slow
 def test_predictions_follow_their_own_gradient(exact_map):
     place = jnp.asarray(users(1, seed=8)[0])
     near = exact_map.around(place)
@@ -146,6 +148,7 @@ def test_predictions_follow_their_own_gradient(exact_map):
         assert jnp.allclose(2 * jacobian @ step, moved, atol=1e-6 * scale)
 
 
+@pytest.mark.slow
 def test_a_path_seen_once_is_kept_and_less_certain_afar():
     reports = jax.tree.map(np.array, street_reports(count=60, seed=3))
     reports.estimates.length[7, 2] += 40.0  # follows nothing
@@ -160,6 +163,7 @@ def test_a_path_seen_once_is_kept_and_less_certain_afar():
     assert away > 5.0**2 / 4  # one report cannot tell which way its path moves
 
 
+@pytest.mark.slow
 def test_a_saved_map_predicts_the_same(exact_map, tmp_path):
     save_maps(exact_map, tmp_path / "map", settings=VirtualAnchors())
     (loaded,) = load_maps(tmp_path / "map").values()

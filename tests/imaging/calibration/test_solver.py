@@ -38,6 +38,7 @@ def found(case):
     return image(case[0], GRID, unknown=("phase",))
 
 
+@pytest.mark.slow
 def test_the_image_is_as_good_as_with_users_known(case, found):
     stated, truth, exact, gain = case
     known = image(exact, GRID, solver=VisibilityGamp())
@@ -54,6 +55,7 @@ def test_the_image_is_as_good_as_with_users_known(case, found):
     assert found.model_error < 0.005
 
 
+@pytest.mark.slow
 def test_gains_survive_the_file(found, tmp_path):
     write_image(found, tmp_path / "image.npz")
     again = read_image(tmp_path / "image.npz")
@@ -61,6 +63,7 @@ def test_gains_survive_the_file(found, tmp_path):
     assert np.array_equal(again.user_position, found.user_position)
 
 
+@pytest.mark.slow
 def test_users_metres_off_leave_magnitudes(case):
     stated, truth, _, _ = case
     lost = dataclasses.replace(stated, user_position_std=np.full(USERS, 0.5))
@@ -83,6 +86,7 @@ def test_users_that_are_elsewhere_are_no_certified_image(case):
     assert not away.certificate.holds
 
 
+@pytest.mark.slow
 def test_refusals(case):
     with pytest.raises(InputError, match="complex ones have the same effect on phases"):
         image(case[0], GRID, solver=UserFreeVoxels(), is_complex=True)

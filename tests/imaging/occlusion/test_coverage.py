@@ -35,6 +35,7 @@ def test_along_an_axis_outside_the_box_nothing_is_inside():
     assert jnp.allclose(length_inside(GRID, start, end), jnp.array([0.0, 3.0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("views", [1, 2])
 def test_hidden_shares_match_monte_carlo(views):
     """One segment to 12 %: the voxel at its end fills half an edge of it and does not hide itself.

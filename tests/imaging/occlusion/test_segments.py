@@ -42,6 +42,7 @@ def test_a_blocker_must_be_near_ahead_and_nearer():
     assert not asked(5.0, 0.0)  # nothing hides itself
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("radius", [0.45, 0.78])
 @pytest.mark.parametrize("seed", range(3))
 def test_shadows_add_up_to_the_pair_rule(seed, radius):
@@ -124,6 +125,7 @@ def test_the_rule_in_numpy_agrees():
     assert np.array_equal(seen, pairs == 0)
 
 
+@pytest.mark.slow
 def test_large_grids_are_simulated_by_the_same_rule():
     grid = VoxelGrid((-1.5, 2.0, 0.5), (21, 19, 17), 0.9)
     occupied = np.array([77, 1234, 4001, 6543])
@@ -139,6 +141,7 @@ def test_cubes_hide_more_than_their_cores():
     assert cores.mean() > cubes.mean() > balls.mean()
 
 
+@pytest.mark.slow
 def test_an_open_leg_clears_the_voxels_on_it_and_a_closed_one_accuses_them():
     seen = jnp.array([200])
     nothing = jnp.zeros((len(VIEWS), GRID.voxels))

@@ -78,6 +78,7 @@ def test_forward_and_adjoint_are_each_others(key):
     assert abs(left - right) < 1e-12 * abs(left)
 
 
+@pytest.mark.slow
 def test_variances_are_those_of_independent_coefficients_and_legs(key):
     """Against Monte Carlo, within five standard errors of a variance of 1000 draws."""
     cascade = make(np.complex128, 90)
@@ -111,6 +112,7 @@ def test_a_channel_is_friis_with_the_phase_of_its_length():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
 @pytest.mark.parametrize("size", [(4, 14, 4, 16, 700), (1, 5, 4, 6, 90)])
 def test_compiled_products_are_those_of_sums_written_out(size, dtype):

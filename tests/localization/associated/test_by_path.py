@@ -105,6 +105,7 @@ def _twin(echo, prior, order) -> float:
     return multivariate_normal(a @ mean, a @ own @ a.T + np.diag(noise)).logpdf(measured)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [(), ((0, 1), (2, 2)), ((1, 0), (1, 2), (2, 1), (0, 0))])
 def test_differences_of_likelihoods_are_those_of_all_echoes_one_by_one(missing):
     echo = _echo(np.random.default_rng(4), missing=missing)
@@ -121,6 +122,7 @@ def test_differences_of_likelihoods_are_those_of_all_echoes_one_by_one(missing):
     assert np.abs(np.diff(twin)).min() > 10
 
 
+@pytest.mark.slow
 def test_gradient_and_curvature_are_those_of_the_linearised_likelihood():
     echo, place = _echo(np.random.default_rng(5)), jnp.array([37.0, 52.0, 0.0])
     near = _near(_map(), place, 4)

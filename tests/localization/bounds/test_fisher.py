@@ -80,6 +80,7 @@ def every_echo(channel_map, place, slots, pairs):
     return np.linalg.inv(slope.T @ slope)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairs", ["all", "reciprocal"])
 def test_the_bound_is_that_of_every_single_echo(pairs):
     channel_map = world()

@@ -38,6 +38,7 @@ def _locate(samples, grid, **fields):
     return localize(samples, PreparedMaps(METHOD.model_copy(update=fields), grid))
 
 
+@pytest.mark.slow
 def test_a_cells_score_is_the_likelihood_with_the_gains_integrated_out(world):
     _, _, _, made, _, search = world
     view, noise = search.views[0], jnp.asarray([made.noise()])
@@ -109,6 +110,7 @@ def test_targets_are_placed_as_well_as_the_samples_allow(world):
     np.testing.assert_array_equal(fix.target, np.arange(6))
 
 
+@pytest.mark.slow
 def test_noise_alone_is_no_target(world):
     *_, made, _, search = world
     real, imaginary = np.random.default_rng(8).standard_normal((2, *made.received[:2].shape))
@@ -139,6 +141,7 @@ def test_several_targets_in_one_snapshot_are_found_one_after_the_other(world):
     assert apart.argmin(axis=0)[0] != apart.argmin(axis=0)[1]
 
 
+@pytest.mark.slow
 def test_maps_and_samples_that_do_not_fit_are_refused(world):
     site, channel_map, place, made, _, search = world
     with pytest.raises(

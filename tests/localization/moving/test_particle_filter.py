@@ -132,6 +132,7 @@ def test_how_a_target_moves_is_learnt_from_its_looks():
     assert 2.5 < told[5.0] < 10.0
 
 
+@pytest.mark.slow
 def test_looks_of_one_gaussian_are_filtered_as_by_kalman_and_an_odd_one_is_passed_over():
     rng, lag, count = np.random.default_rng(3), 0.1, 30
     covariance = np.array([[0.5, 0.3], [0.3, 0.4]])

@@ -171,6 +171,7 @@ def test_only_a_bias_that_is_significant_and_matters_is_a_cause():
     assert significant_causes(*synthetic([1.5, 0.0]), moved, covariance, few) == {}
 
 
+@pytest.mark.slow
 def test_normal_equations_are_those_of_the_residuals():
     rng = np.random.default_rng(1)
     slope = rng.normal(size=(2, 3, 3)) * np.array([0.02, 0.01, 0.8])[:, None]

@@ -81,6 +81,7 @@ def test_a_pair_alone_locates_and_both_ways_locate_better(world):
     assert np.median(all_four.spread) < np.median(one.spread)
 
 
+@pytest.mark.slow
 def test_cells_score_as_the_sum_over_all_pairs(world):
     _, maps, place, _ = world
     two = (maps["bs-0"], maps["bs-1"])
@@ -124,6 +125,7 @@ def test_cells_score_as_the_sum_over_all_pairs(world):
         assert found[cell] == pytest.approx(total, rel=2e-3, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_likelihood(world):
     _, maps, place, _ = world
     echoes = heard(world, (0, 1))
@@ -199,6 +201,7 @@ def test_what_cannot_be_is_refused(world):
         make_echoes(users[0], jax.random.key(0), angle_std=0.1, delay_std=1e-9, listener=few)
 
 
+@pytest.mark.slow
 def test_pairs_are_counted_as_they_would_be_one_by_one(world):
     _, maps, place, _ = world
     start = jnp.asarray(place[:1])[None]

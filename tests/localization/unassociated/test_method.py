@@ -121,6 +121,7 @@ def test_the_height_is_found_when_a_range_is_given(street, key):
     assert (fix.covariance[:, 0, 2, 2] > 0).all()
 
 
+@pytest.mark.slow
 def test_a_target_without_echo_is_a_status(street, targets, key):
     reports, _ = targets
     echoes = jax.tree.map(
@@ -148,6 +149,7 @@ def test_echoes_of_a_strange_station_are_refused(street, targets, key):
         localize(echoes, street, height=(-2000.0, 5000.0))
 
 
+@pytest.mark.slow
 def test_grouping_recovers_the_one_way_paths(targets, key):
     reports, _ = targets
     made = make_echoes(reports, key, angle_std=0.01, delay_std=1e-9, missed=0.1)
@@ -185,6 +187,7 @@ def test_the_gradient_is_that_of_the_likelihood(street, targets, key):
     assert (jnp.linalg.eigvalsh(curvature) > -1e-9).all()
 
 
+@pytest.mark.slow
 def test_a_map_nearby_is_its_tangent_and_padding_is_absent(street, targets, key):
     reports, truth = targets
     made = make_echoes(reports, key, angle_std=0.03, delay_std=3e-9)
@@ -204,6 +207,7 @@ def test_a_map_nearby_is_its_tangent_and_padding_is_absent(street, targets, key)
         assert jnp.abs(prior.departure_azimuth[best] - offset[slot, 0]) < 1e-3
 
 
+@pytest.mark.slow
 def test_the_coarse_pass_finds_the_peaks_of_the_whole_grid(street, targets, key):
     reports, _ = targets
     made = make_echoes(reports, key, angle_std=0.05, delay_std=5e-9)
@@ -223,6 +227,7 @@ def test_the_coarse_pass_finds_the_peaks_of_the_whole_grid(street, targets, key)
         assert best[0] == pytest.approx(float(whole.max()), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("missed", "false"), [(0.0, 0.0), (0.3, 0.15)])
 def test_detection_and_false_echoes_are_learnt(key, missed, false):
     reports = mirrors.street_reports(count=64, seed=24)

@@ -104,6 +104,7 @@ def test_bad_readings_are_refused(learnt):
         leave_blocks_out(place, level, TRANSMITTER, block=50.0)
 
 
+@pytest.mark.slow
 def test_the_command_reads_a_campaign_and_says_what_is_wrong(tmp_path, capsys):
     place, level, _ = world(100, 7)
     rows = ["x,y,rssi_a,rssi_b,rssi_c,rssi_d"]

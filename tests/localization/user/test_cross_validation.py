@@ -108,6 +108,7 @@ def test_the_claimed_covariance_holds_the_truth(found):
     assert 0.6 < np.mean(square < 4.605) <= 1.0  # 90 % claimed, of 24: two standard errors below
 
 
+@pytest.mark.slow
 def test_a_pose_never_uses_its_own_arrival_angles_or_powers():
     reports = room(12)
     channel_map = fit_map(reports, Extrapolated())
@@ -119,6 +120,7 @@ def test_a_pose_never_uses_its_own_arrival_angles_or_powers():
     np.testing.assert_array_equal(first.position, second.position)
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_a_loop():
     reports = room(9)
     channel_map = fit_map(reports, Extrapolated())

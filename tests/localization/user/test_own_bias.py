@@ -72,6 +72,7 @@ def brute_force(channel_map, place, paths, numbers):
     return value, mean, (weight * (clock - mean) ** 2).sum()
 
 
+@pytest.mark.slow
 def test_the_score_is_that_of_the_integral(campaign, channel_map):
     pose = shifted(campaign[[8]])
     place = campaign.position[[8]] + np.array([[0.1, -0.07, 0.0]])
@@ -89,6 +90,7 @@ def test_the_score_is_that_of_the_integral(campaign, channel_map):
     assert float(found.clock_variance[0, 0]) == pytest.approx(variance, rel=0.4)
 
 
+@pytest.mark.slow
 def test_a_pose_with_a_late_clock_and_a_turned_array_is_found(campaign, channel_map):
     pose = shifted(campaign[[8]])
     method = UserPaths(unknown=UNKNOWNS, length_std=0.1)

@@ -24,6 +24,7 @@ def layout():
     return make_layout(3, users=400, targets=50)
 
 
+@pytest.mark.slow
 def test_fewer_users_are_the_first_of_more(layout):
     few = make_layout(3, users=20, targets=5)
     np.testing.assert_allclose(few.users.length, layout.users.length[:20], rtol=1e-12)
@@ -48,6 +49,7 @@ def test_wrong_reports_are_as_many_as_asked_and_nobody_is_told(layout):
     np.testing.assert_array_equal(reports.position_std, 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paths", [3, 5])
 def test_pairs_gain_between_half_of_and_all_the_paths_in_information(layout, paths):
     # Far beyond the jitter: then the delays' own information is compared, between L/2 and L.
