@@ -42,10 +42,10 @@ def made_rows():
 
 def test_every_point_is_a_setting_of_its_own():
     settings = settings_of(OcclusionImaging(seeds=3))
-    assert len({setting_name(setting) for setting in settings}) == len(settings) == 3 * 48
-    assert len({point_name(point) for point in points()}) == 48
+    assert len({setting_name(setting) for setting in settings}) == len(settings) == 3 * 49
+    assert len({point_name(point) for point in points()}) == 49
     # All points of one seed come before the next seed: an interrupted study is even.
-    assert [setting["seed"] for setting in settings[:48]] == [5000] * 48
+    assert [setting["seed"] for setting in settings[:49]] == [5000] * 49
 
 
 def test_a_summary_counts_what_it_says():
