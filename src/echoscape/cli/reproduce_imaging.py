@@ -33,7 +33,7 @@ def occlusion_imaging(
 
     Args:
         out: Folder for rows.jsonl, summary.json and the figures; gone on with if it exists.
-        seeds: Worlds at each of the 48 points.
+        seeds: Worlds at each of the 49 points.
         quick: Two points in a small box, one world each unless stated, under a minute.
         quiet: Show no progress.
         json: Print JSON for programs.
