@@ -43,7 +43,6 @@ if CHECKED:
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 CROWDED = 1.2e9  # [byte]: a worker must stay below 2 GB, and one module adds up to 0.7 GB
-CROWDED_SLOW = 3e9  # [byte]: a worker of the slow tests, which trace the same programs again
 
 # Tracing makes many small objects and few cycles: collecting less often saves a tenth of the time.
 gc.set_threshold(100_000, 50, 100)
@@ -83,11 +82,10 @@ def _compiler(request):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _room(request):
+def _room():
     """Drop compiled programs after a module once they crowd the worker: they are kept on disk."""
     yield
-    slow = request.config.getoption("markexpr") != "not slow"
-    if resident() > (CROWDED_SLOW if slow else CROWDED):
+    if resident() > CROWDED:
         jax.clear_caches()
         eqx.clear_caches()
         gc.collect()
