@@ -37,8 +37,8 @@ def _plural(app, what, name, obj, options, lines):
     lines[:] = [re.sub(r"(?<=\w)`(?=[a-z])", "`\\\\ ", line) for line in lines]
 
 
-class IndexedPythonDomain(PythonDomain):
-    """The domain of Python, which looks through all objects once for a name, not at every use."""
+class CachedPythonDomain(PythonDomain):
+    """The domain of Python, which looks for a name once, not at every use."""
 
     def find_obj(self, env, modname, classname, name, type, searchmode=0):
         """Find an object by its name; what was found is kept while no object is added."""
@@ -52,5 +52,5 @@ class IndexedPythonDomain(PythonDomain):
 def setup(app):
     """Write the pages of the reference before they are read."""
     write_reference.main()
-    app.add_domain(IndexedPythonDomain, override=True)
+    app.add_domain(CachedPythonDomain, override=True)
     app.connect("autodoc-process-docstring", _plural)

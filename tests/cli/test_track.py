@@ -100,8 +100,8 @@ def test_a_channel_has_the_stated_rician_factor_and_phases_of_its_own(walked, ca
         with np.load(folder / "options.npz") as file:
             return json.loads(out), file["a"][0, 0, 0, 0]
 
-    told, plain = make()
-    assert abs(told["Rician factor in sight, median [dB]"] - 7.0) > 2.0
+    stated, plain = make()
+    assert abs(stated["Rician factor in sight, median [dB]"] - 7.0) > 2.0
     set_to, shared = make("--rician", "7")
     assert set_to["Rician factor in sight, median [dB]"] == pytest.approx(7.0, abs=0.1)
     power = np.abs(plain) ** 2

@@ -150,15 +150,15 @@ def test_a_solver_that_fails_is_a_code_and_no_nan():
     assert not found.certificate.holds
 
 
-def test_progress_is_told_between_rounds_which_change_nothing():
+def test_progress_comes_between_rounds_which_change_nothing():
     snapshots, _ = scene(2, occupied=120)
-    solver, told = OcclusionAwareGamp(iterations=40), []
+    solver, stages = OcclusionAwareGamp(iterations=40), []
     whole = image(snapshots, GRID, solver=solver)
-    found = image(snapshots, GRID, solver=solver, progress=lambda *what: told.append(what))
+    found = image(snapshots, GRID, solver=solver, progress=lambda *what: stages.append(what))
     assert found.iterations == whole.iterations == 40
     assert np.array_equal(found.mean, whole.mean)
     stage = "40 iterations at most"
-    assert told == [(0, 40, f"{stage}, compiling"), (25, 40, stage)]
+    assert stages == [(0, 40, f"{stage}, compiling"), (25, 40, stage)]
 
 
 def test_nothing_is_learnt_from_coefficients_that_explain_less_than_nothing(case):

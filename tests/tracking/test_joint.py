@@ -35,14 +35,14 @@ predict_with_slope = jax.jit(jax.vmap(anchor.predict_with_slope, (0, 0, 0, 0, No
 @pytest.fixture(scope="module")
 def walk():
     observations, user, velocity, truth = observe(np.random.default_rng(2))
-    told = []
+    stages = []
     found = track(
         observations, STATION, start=user[0], start_velocity=velocity, filter=SMALL,
-        progress=lambda *what: told.append(what),
+        progress=lambda *what: stages.append(what),
     )  # fmt: skip
     count = len(observations.time)
     stage = f"filtering {count} instants"
-    assert told[:2] == [(0, count, f"{stage}, compiling"), (32, count, stage)]
+    assert stages[:2] == [(0, count, f"{stage}, compiling"), (32, count, stage)]
     return observations, user, truth, found
 
 

@@ -9,7 +9,14 @@ from typing import Annotated
 
 import cyclopts
 
-from echoscape.cli.console import Json, print_json, print_table, use_double_precision
+from echoscape.cli.console import (
+    Json,
+    Quiet,
+    print_json,
+    print_table,
+    progress,
+    use_double_precision,
+)
 
 
 def coverage(
@@ -24,6 +31,7 @@ def coverage(
     out: Annotated[Path | None, cyclopts.Parameter(name=["--out", "-o"])] = None,
     figure: Path | None = None,
     height: float | None = None,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Expect how many users and stations will see each voxel, and how many nobody will see.
@@ -41,6 +49,7 @@ def coverage(
         out: File .parquet or .csv to write a row for each voxel to.
         figure: File .png, .pdf or .svg for maps at one height.
         height: Of these maps, in m; the middle of the bounds by default.
+        quiet: Show no progress.
         json: Print JSON for programs.
     """
     use_double_precision()
@@ -59,7 +68,10 @@ def coverage(
     if height is not None and figure is None:
         raise InputError("--height says which level --figure draws; give both")
     plan = Site.from_toml(site)
-    found = plan_coverage(plan, edge=edge, users=users, share=share, radius=radius, places=places)
+    with progress("looking from every place, compiling", quiet):
+        found = plan_coverage(
+            plan, edge=edge, users=users, share=share, radius=radius, places=places
+        )
     low, high = found.grid.origin[2], found.grid.upper[2]
     if height is not None and not low <= height <= high:
         raise InputError(

@@ -19,6 +19,6 @@ STYLE: Any = {
     "pdf.fonttype": 42,
 }
 BLUE, RED, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#E69F00", "#009E73", "#CC79A7"
-"""Of Okabe and Ito; told apart also without green or red."""
+"""Of Okabe and Ito; distinguished also without green or red."""
 FAINT = "#cccccc"
 """What stands behind: reports, observations."""
