@@ -7,6 +7,7 @@ Gives a `VoxelImage`: coefficients, occupancy, visibility, and a certificate.
 from echoscape.checks import former_names
 from echoscape.imaging.calibration.solver import UserFreeVoxels
 from echoscape.imaging.field.solver import NoncoherentPoints
+from echoscape.imaging.gamp.published import BigAmp, GampMvsvr
 from echoscape.imaging.gamp.solvers import (
     IgnoreOcclusion,
     KnownMask,
@@ -33,6 +34,8 @@ SOLVERS: tuple[type[Solver], ...] = (
     OcclusionAwareGamp,
     IgnoreOcclusion,
     UnstructuredMask,
+    GampMvsvr,
+    BigAmp,
     NoncoherentGamp,
     NoncoherentPoints,
     UserFreeVoxels,
@@ -41,7 +44,9 @@ SOLVERS: tuple[type[Solver], ...] = (
 
 __all__ = [
     "SOLVERS",
+    "BigAmp",
     "Certificate",
+    "GampMvsvr",
     "GridSolver",
     "IgnoreOcclusion",
     "ImageStatus",

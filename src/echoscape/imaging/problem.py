@@ -86,6 +86,7 @@ def make_problem(
     *,
     radius: float | None = None,
     is_complex: bool = False,
+    decorrelate: bool = True,
     chunk: int | None = None,
     dtype: type = np.complex64,
 ) -> Problem:
@@ -96,6 +97,7 @@ def make_problem(
         grid: The voxels to image.
         radius: How close to a segment an occupied voxel hides it; half an edge by default [m].
         is_complex: Whether coefficients may be complex.
+        decorrelate: Whether to rotate each station's antennas.
         chunk: Voxels worked on at a time; by default what suits the machine.
         dtype: Precision of everything but phases and positions.
 
@@ -133,8 +135,9 @@ def make_problem(
     if noise is None:
         noise = 0.03 * np.mean(np.abs(received) ** 2) * energy.mean()
     scale = _scale(user, antenna)
-    axes = _decorrelate(antenna)
-    turned = np.einsum("fbac,fkba->fkbc", axes.conj(), received / scale)
+    turned = received / scale
+    if decorrelate:
+        turned = np.einsum("fbac,fkba->fkbc", _decorrelate(antenna).conj(), turned)
     here = jax.devices()[0]  # on a processor nothing is copied
     cascade = Cascade(
         *(jax.device_put(jnp.from_dlpack(segment), here) for segment in (user, antenna))

@@ -12,7 +12,7 @@ import abc
 import dataclasses
 import json
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import numpy as np
@@ -87,6 +87,9 @@ class Solver(eqx.Module):
 class GridSolver(Solver):
     """A solver of coefficients of voxels; never instantiated itself."""
 
+    decorrelates: ClassVar[bool] = True
+    """Whether it wants each station's antennas rotated."""
+
     @abc.abstractmethod
     def solve(self, problem: Problem, progress: Progress | None = None) -> Solution:
         """Solve a problem; `progress` is called as ``progress(done, total, stage)``."""
@@ -101,7 +104,13 @@ class GridSolver(Solver):
         progress: Progress | None = None,
     ) -> VoxelImage:
         """Set up the linear problem, solve it, and put the solution on the grid."""
-        problem = make_problem(snapshots, grid, radius=radius, is_complex=is_complex)
+        problem = make_problem(
+            snapshots,
+            grid,
+            radius=radius,
+            is_complex=is_complex,
+            decorrelate=self.decorrelates,
+        )
         found = assemble_image(problem, self.solve(problem, progress), snapshots, grid)
         return dataclasses.replace(found, settings=self.settings())
 

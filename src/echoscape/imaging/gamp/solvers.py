@@ -1,9 +1,9 @@
 """Interchangeable ways from samples to coefficients.
 
 `VisibilityGamp`, in a module of its own, is the one to use.  These are what it is measured
-against: message passing that ignores occlusion, that learns the mask without geometry (BiGAMP),
-that follows the geometry of its own estimate (GAMP-MVSVR of [multiview-imaging]), or that is given
-the mask.
+against: message passing that ignores occlusion, that learns the mask without geometry, that follows
+the geometry of its own estimate (GAMP-MVSVR of [multiview-imaging] with damping and safeguards),
+or that is given the mask.  What was published as such is in `published`.
 
 Takes a `Problem`.
 Gives a `Solution`.
@@ -56,7 +56,10 @@ class KnownMask(GridSolver):
 
 
 class UnstructuredMask(GridSolver):
-    """Message passing that learns the mask segment by segment, without geometry: BiGAMP."""
+    """Message passing that learns the mask segment by segment, without geometry.
+
+    It is not BiG-AMP, see `BigAmp`: antennas of a station share what it sees, messages are damped.
+    """
 
     iterations: int = 150
     """The most iterations."""
@@ -70,7 +73,10 @@ class UnstructuredMask(GridSolver):
 
 
 class OcclusionAwareGamp(GridSolver):
-    """GAMP-MVSVR: the mask follows the geometry of the estimate, every iteration."""
+    """Message passing whose mask follows the geometry of its estimate, every iteration.
+
+    GAMP-MVSVR made to converge: damped, antennas rotated, threshold relative; see `GampMvsvr`.
+    """
 
     iterations: int = 150
     """The most iterations."""
@@ -168,11 +174,11 @@ def _solve_with(
         iterations=int(outcome.iterations),
         status=status_of(outcome, int(settings.iterations)),
         trace=trace_of(outcome),
-        least_log_odds=_least_log_odds(present),
+        least_log_odds=least_log_odds_of(present),
     )
 
 
-def _least_log_odds(present: np.ndarray) -> float:
+def least_log_odds_of(present: np.ndarray) -> float:
     """Give the log-odds of the least sure of the voxels that count as occupied."""
     least = float(np.min(present[present > 0.5], initial=1 - 1e-12))
     least = min(least, 1 - 1e-12)
