@@ -2,7 +2,7 @@
 #   make demo    see the whole thing in two minutes         make test   run the default test suite
 #   make lint    style and types                            make bench  run the benchmarks
 #   make docs    write docs/commands.md, build the pages    make lock   resolve the locks again (needs uv)
-#   make serve   serve a store on this machine, see docs/service.md
+#   make serve   a live city on a page of this machine, see docs/service.md
 #   make mutation   break core terms on purpose and count what the tests notice (long)
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -18,7 +18,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/echoscape demo
 
 serve: develop
-	$(BIN)/echoscape serve --store sqlite:///site.db
+	$(BIN)/echoscape serve --store sqlite:///sample.db --sample
 
 test: develop
 	$(BIN)/python -m pytest
@@ -67,7 +67,7 @@ COMPILE := uv pip compile pyproject.toml --quiet --universal --python-version 3.
 lock:
 	$(COMPILE) --extra cli --extra plot --extra embree --output-file requirements.lock
 	$(COMPILE) --constraint requirements.lock --extra test --extra lint --extra docs \
-	  --extra postgres --extra service --extra cli --extra plot --extra embree \
+	  --extra postgres --extra service --extra cluster --extra cli --extra plot --extra embree \
 	  --output-file requirements-dev.lock
 	$(COMPILE) --constraint requirements.lock --extra postgres --extra service --extra cli --extra plot --extra embree \
 	  --output-file requirements-service.lock

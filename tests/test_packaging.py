@@ -91,7 +91,11 @@ def test_importing_the_package_loads_next_to_nothing():
 
 def test_the_table_of_extras_is_that_of_the_metadata():
     """Every package that is only in an extra has its module in the table, and no other."""
-    modules = {"psycopg[binary]": "psycopg", "sionna-rt": "sionna.rt"}
+    modules = {
+        "psycopg[binary]": "psycopg",
+        "sionna-rt": "sionna.rt",
+        "dask-jobqueue": "dask_jobqueue",
+    }
     offered = PROJECT["optional-dependencies"]
     for name, packages in extras.PACKAGES.items():
         wanted = [re.match(r"[\w.\[\]-]+", each)[0] for each in offered[name]]

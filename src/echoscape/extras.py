@@ -7,6 +7,7 @@ Gives nothing where it is installed, an `InputError` that says how to install it
 import importlib.util
 
 PACKAGES = {
+    "cluster": ("distributed", "dask_jobqueue"),
     "cli": ("cyclopts", "rich"),
     "hdf5": ("h5py",),
     "plot": ("matplotlib",),

@@ -22,6 +22,7 @@ OPERATIONS = {
     ("get", "/v1/reports"), ("post", "/v1/reports"), ("post", "/v1/echoes"), ("post", "/v1/locate"),
     ("get", "/v1/maps"), ("get", "/v1/fixes"), ("post", "/v1/jobs"), ("get", "/v1/jobs/{number}"),
     ("get", "/v1/health"), ("get", "/v1/metrics"), ("get", "/v1/forecast"),
+    ("get", "/v1/scene"), ("get", "/v1/place"),
 }  # fmt: skip
 
 

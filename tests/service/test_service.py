@@ -232,6 +232,7 @@ def test_the_interface_describes_itself(client):
     assert set(found["paths"]) == {
         "/v1/reports", "/v1/echoes", "/v1/locate", "/v1/maps", "/v1/fixes", "/v1/jobs",
         "/v1/jobs/{number}", "/v1/health", "/v1/metrics", "/v1/events", "/v1/forecast",
+        "/v1/scene", "/v1/place",
     }  # fmt: skip
     body = found["paths"]["/v1/reports"]["post"]["requestBody"]["content"]
     assert set(body) == {"application/json", PARQUET, ARROW}

@@ -31,7 +31,7 @@ def bearer(token, **more):
 def test_a_fix_reaches_the_listener(served):
     client, service, tokens = served
     with client.websocket_connect("/v1/stream", headers=bearer(tokens["read"])) as socket:
-        socket.portal.call(lambda: service.tell(FIXES))
+        socket.portal.call(lambda: service._hand_out(("fixes", FIXES.model_dump_json())))
         assert json.loads(socket.receive_text()) == FIXES.model_dump()
         assert len(service.listeners) == 1
     assert service.listeners == set()

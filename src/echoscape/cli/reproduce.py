@@ -117,6 +117,8 @@ def isac_forecast(
     horizon: str = "5,10,18",
     every: float = 10.0,
     seconds: float | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     seed: Seed = 0,
     quiet: Quiet = False,
     json: Json = False,
@@ -133,6 +135,8 @@ def isac_forecast(
         horizon: How long after the last observation, such as 5,10,18 [s].
         every: Time between instants from which it is forecast [s].
         seconds: Length of the walk; all of it if not given [s].
+        workers: Measure with so many processes of this machine at once; one alone if not given.
+        scheduler: Measure with the workers of this Dask scheduler, such as tcp://host:8786.
         seed: Seed of everything random; same seed, same result.
         quiet: Show no progress.
         json: Print JSON for programs.
@@ -151,11 +155,12 @@ def isac_forecast(
             f"got {seconds:g}"
         )
     from echoscape.plotting.fixes import save_figure
+    from echoscape.studies.cluster import spread_over
     from echoscape.studies.isac_channel.forecast import RouteForecast, draw_forecast, run
 
     settings = RouteForecast(route, mesh, levels, ahead, every, seconds, seed)
-    with progress("forecasting", quiet) as tell:
-        rows = run(settings, out / "rows.jsonl", tell)
+    with spread_over(workers, scheduler) as spread, progress("forecasting", quiet) as tell:
+        rows = run(settings, out / "rows.jsonl", tell, spread)
     save_figure(draw_forecast(rows), out / "forecast.png")
     summary: dict[str, Any] = {}
     for row in rows:
@@ -180,6 +185,8 @@ def isac_targets(
         str, deprecated(old="--promises", new="--requirements")
     ] = "T1,T2,T3,T4,T5,T6,T7,T9,T10",
     seconds: float | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     seed: Seed = 0,
     quiet: Quiet = False,
     json: Json = False,
@@ -196,6 +203,8 @@ def isac_targets(
             unknown after the start; T4, 18 s ahead; T5, bounces; T6, spreads by geometry; T7,
             spreads 10 s ahead; T9, Doppler; T10, particles against Kalman.
         seconds: Length of the walk; all of it if not given [s].
+        workers: Measure with so many processes of this machine at once; one alone if not given.
+        scheduler: Measure with the workers of this Dask scheduler, such as tcp://host:8786.
         seed: Seed of everything random; same seed, same result.
         quiet: Show no progress.
         json: Print JSON for programs.
@@ -205,12 +214,13 @@ def isac_targets(
 
     if seconds is not None and not seconds >= 25:
         raise InputError(f"--seconds must be at least 25, in s; got {seconds:g}")
+    from echoscape.studies.cluster import spread_over
     from echoscape.studies.isac_channel.requirements import RouteTargets, run
 
     names = tuple(name.strip() for name in requirements.split(",") if name.strip())
     settings = RouteTargets(route, mesh, names, seconds=seconds, seed=seed)
-    with progress("measuring", quiet) as tell:
-        rows = run(settings, out / "rows.jsonl", tell)
+    with spread_over(workers, scheduler) as spread, progress("measuring", quiet) as tell:
+        rows = run(settings, out / "rows.jsonl", tell, spread)
     if json:
         print_json(rows)
         return
@@ -230,6 +240,8 @@ def nlos_sensing(
     quick: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     layouts: int | None = None,
     city: Path | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     seed: Seed = 0,
     quiet: Quiet = False,
     json: Json = False,
@@ -244,6 +256,8 @@ def nlos_sensing(
         quick: Measure few small points, up to a minute a part, to see that it works.
         layouts: How many layouts of scatterers; ten and eight if not given.
         city: Ray-traced table of a city's users (.npz); the package's own sample if not given.
+        workers: Measure with so many processes of this machine at once; one alone if not given.
+        scheduler: Measure with the workers of this Dask scheduler, such as tcp://host:8786.
         seed: Seed of everything random; same seed, same result.
         quiet: Show no progress.
         json: Print JSON for programs.
@@ -256,13 +270,14 @@ def nlos_sensing(
         raise InputError(f"--layouts must be between 1 and 1000; got {layouts}")
     from echoscape.files import atomic_path
     from echoscape.plotting.fixes import save_figure
+    from echoscape.studies.cluster import spread_over
     from echoscape.studies.nlos_ckm.study import Options, draw_parts, measure_parts, table
 
     names = [name.strip() for name in parts.split(",") if name.strip()]
     if not names:
         raise InputError("--parts needs the name of a part, such as square; got none")
-    with progress("measuring", quiet) as tell:
-        rows = measure_parts(names, out, Options(quick, seed, layouts, city), tell)
+    with spread_over(workers, scheduler) as spread, progress("measuring", quiet) as tell:
+        rows = measure_parts(names, out, Options(quick, seed, layouts, city), tell, spread)
     for name, figure in draw_parts(rows).items():
         save_figure(figure, out / f"{name}.png")
     lines = table(rows)

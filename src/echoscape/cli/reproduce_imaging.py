@@ -24,6 +24,8 @@ def occlusion_imaging(
     out: Path,
     seeds: int = 50,
     quick: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -35,6 +37,8 @@ def occlusion_imaging(
         out: Folder for rows.jsonl, summary.json and the figures; gone on with if it exists.
         seeds: Worlds at each of the 49 points.
         quick: Two points in a small box, one world each unless stated, under a minute.
+        workers: Measure with so many processes of this machine at once; one alone if not given.
+        scheduler: Measure with the workers of this Dask scheduler, such as tcp://host:8786.
         quiet: Show no progress.
         json: Print JSON for programs.
     """
@@ -49,12 +53,13 @@ def occlusion_imaging(
 
     from echoscape.files import atomic_path
     from echoscape.plotting.fixes import save_figure
+    from echoscape.studies.cluster import spread_over
     from echoscape.studies.occlusion_imaging.figures import figures
     from echoscape.studies.occlusion_imaging.study import OcclusionImaging, run, summary
 
     study = OcclusionImaging(seeds=1 if quick and seeds == 50 else seeds, quick=quick)
-    with progress("imaging", quiet) as tell:
-        rows = run(study, out / "rows.jsonl", tell)
+    with spread_over(workers, scheduler) as spread, progress("imaging", quiet) as tell:
+        rows = run(study, out / "rows.jsonl", tell, spread)
     table = summary(rows)
     with atomic_path(out / "summary.json") as temporary:
         temporary.write_text(text.dumps({"echoscape": 1, "rows": table}, indent=1))

@@ -24,7 +24,9 @@ from echoscape.cli.console import (
 if TYPE_CHECKING:
     from echoscape.store import Added, Store
 
-Kind = Literal["reports", "echoes", "observations", "fixes", "map", "snapshots", "tracks", "image"]
+Kind = Literal[
+    "reports", "echoes", "observations", "fixes", "map", "snapshots", "tracks", "image", "mesh"
+]
 Metres = Annotated[float, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=0))]
 
 app = cyclopts.App(
@@ -103,7 +105,7 @@ def import_(
         version = stores.add_map(store, file, name or file.resolve().name)
         said = {"map": version.name, "version": version.version}
         text = f"map {version.name}, version {version.version}"
-    elif found in ("snapshots", "tracks", "image"):
+    elif found in ("snapshots", "tracks", "image", "mesh"):
         kept = stores.add_file(store, file, found, reference=reference)
         said = {"file": kept.number, "digest": kept.digest}
         text = f"file {kept.number}, {kept.size:,} bytes"
@@ -136,7 +138,7 @@ def _kind_of(file: Path) -> str:
             return "export"
         raise InputError(f"{file} is neither a map nor an export of a store; state --kind")
     if file.suffix.lower() == ".npz":
-        raise InputError(f"{file}: state --kind snapshots, tracks or image")
+        raise InputError(f"{file}: state --kind snapshots, tracks, image or mesh")
     others = ("reports", "echoes", "observations", "fixes", "user", "followed")
     names = set(read_table(file, Schema("tables", "", (), others=others)).column_names)
     if "status" in names and "target" in names:

@@ -11,8 +11,10 @@ _need("service", "serving")
 
 from echoscape.service.application import make_application
 from echoscape.service.guard import Limits
+from echoscape.service.sample_walk import SampleWalk
+from echoscape.service.upkeep import Upkeep
 
-__all__ = ["Limits", "make_application"]
+__all__ = ["Limits", "SampleWalk", "Upkeep", "make_application"]
 
 
 def __dir__() -> list[str]:

@@ -6,7 +6,7 @@
     GET  /v1/forecast                 scope read; paths and beams at a place
     GET  /v1/stream                   scope read; fixes as they are made, over a web socket
     GET  /v1/maps, POST /v1/jobs, GET /v1/jobs/NUMBER, GET /v1/fixes, /v1/events, /v1/metrics
-    GET  /v1/health, /v1/openapi.json open to all
+    GET  /, /v1/health, /v1/openapi.json open to all; the page at / asks for a token
 
 Answering and computing are apart: computing happens in two processes, one for fixes that somebody
 waits for and one for jobs.  Errors are ``application/problem+json`` (RFC 9457).
@@ -15,6 +15,7 @@ Takes a `Store` and `Limits`.
 Gives an application for any ASGI server.
 """
 
+import asyncio
 import contextlib
 import io
 import json
@@ -44,9 +45,11 @@ from echoscape.service.messages import (
     Fixes,
     JobRequest,
     ReportBatch,
-    fixes_of,
+    stream_of,
 )
+from echoscape.service.page import show
 from echoscape.service.running import Service
+from echoscape.service.upkeep import Upkeep
 from echoscape.service.watching import watch
 from echoscape.service.worker import WorkerDied
 from echoscape.store import (
@@ -67,7 +70,11 @@ _Number = Annotated[float | None, Query(allow_inf_nan=False)]
 
 
 def make_application(
-    store: Store, url: str, limits: Limits | None = None, origin: str = "site"
+    store: Store,
+    url: str,
+    limits: Limits | None = None,
+    origin: str = "site",
+    upkeep: Upkeep | None = None,
 ) -> FastAPI:
     """Make the application.
 
@@ -76,12 +83,13 @@ def make_application(
         url: Its address, for the workers.
         limits: How much is taken; sensible values by default.
         origin: What coordinates count from, as fixes name it.
+        upkeep: When maps are updated without being asked; never if not given.
     """
-    service = Service(store, url, limits or Limits(), origin)
+    service = Service(store, url, limits or Limits(), origin, upkeep)
 
     @contextlib.asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(service.start)
+        await run_in_threadpool(service.start, asyncio.get_running_loop())
         yield
         await run_in_threadpool(service.stop)
 
@@ -95,6 +103,7 @@ def make_application(
     _ask(app, service)
     watch(app, service)
     foresee(app, service)
+    show(app, service)
     return app
 
 
@@ -235,13 +244,11 @@ def _ask(app: FastAPI, service: Service) -> None:
                 )
             )
         )  # fmt: skip
+        if form == "arrow":
+            return Response(stream_of(table), media_type=ARROW)
         out = io.BytesIO()
-        if form == "parquet":
-            pq.write_table(table, out, write_page_checksum=True)
-        else:
-            with pa.ipc.new_stream(out, table.schema) as stream:
-                stream.write_table(table)
-        return Response(out.getvalue(), media_type=PARQUET if form == "parquet" else ARROW)
+        pq.write_table(table, out, write_page_checksum=True)
+        return Response(out.getvalue(), media_type=PARQUET)
 
     @app.post(
         "/v1/locate", response_model=Fixes, responses=answers(413, 415, 408, 503),
@@ -255,16 +262,7 @@ def _ask(app: FastAPI, service: Service) -> None:
         """Locate the targets of a few sets of echoes, and keep the fixes."""
         await service.guard.allow(request, "read")
         table, _ = await _table(service, request, EchoBatch, "locate")
-        out = io.BytesIO()
-        with pa.ipc.new_stream(out, table.schema) as stream:
-            stream.write_table(table)
-        when = time.time()
-        asked = {"echoes": out.getvalue(), "map": map, "height": height, "time": when}
-        answer = await run_in_threadpool(service.quick.ask, "locate", asked)
-        fixes = fixes_of(answer, when, service.origin)
-        service.count("fixes", len(fixes.fixes))
-        service.tell(fixes)
-        return fixes
+        return await run_in_threadpool(service.locate, stream_of(table), map, height)
 
     @app.get("/v1/maps", responses=answers(), tags=["maps"])
     async def maps(request: Request) -> list[dict[str, Any]]:
@@ -281,13 +279,16 @@ def _ask(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/fixes", responses=answers(), tags=["fixes"])
     async def fixes(
-        request: Request, since: _Number = None, until: _Number = None
+        request: Request,
+        since: _Number = None,
+        until: _Number = None,
+        limit: Annotated[int, Query(ge=1, le=100_000)] = 10_000,
     ) -> list[dict[str, Any]]:
-        """List fixes of a span of time."""
+        """List fixes of a span of time, the last that were kept."""
         await service.guard.allow(request, "read")
         low = -float("inf") if since is None else since
         high = float("inf") if until is None else until
-        columns = await run_in_threadpool(find_fixes, service.store, time=(low, high))
+        columns = await run_in_threadpool(find_fixes, service.store, time=(low, high), limit=limit)
         rows = zip(*(columns[name].tolist() for name in columns))
         return [{n: None if v != v else v for n, v in zip(columns, row)} for row in rows]
 

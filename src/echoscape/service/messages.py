@@ -197,6 +197,19 @@ class Fixes(_Message):
     fixes: list[FixMessage]
 
 
+class MapChange(_Message):
+    """A map has a new version."""
+
+    map: str
+    version: int
+    reports: int
+    """Reports that it was fitted to, or that came to it."""
+    vanished: int
+    """Static points that were seen to be gone."""
+    appeared: int
+    """Static points that are new."""
+
+
 def fixes_of(answer: dict[str, Any], time: float, origin: str) -> Fixes:
     """Make the answer to a request for fixes of the columns that a worker gave.
 
@@ -247,6 +260,14 @@ def _place(columns: dict[str, np.ndarray], i: int) -> Place:
         ],
         probability=float(columns["probability"][i]) if "probability" in columns else 1.0,
     )  # fmt: skip
+
+
+def stream_of(table: pa.Table) -> bytes:
+    """Pack a table as an Arrow stream."""
+    out = pa.BufferOutputStream()
+    with pa.ipc.new_stream(out, table.schema) as stream:
+        stream.write_table(table)
+    return out.getvalue().to_pybytes()
 
 
 def _table(rows: list[dict[str, Any]], integers: tuple[str, ...]) -> pa.Table:

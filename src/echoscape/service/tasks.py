@@ -203,8 +203,57 @@ def warm(url: str, request: dict[str, Any]) -> dict[str, Any]:
     return {"map": newest.name, "version": newest.version}
 
 
+def scene(url: str, request: dict[str, Any]) -> str:
+    """Lay out what the store holds for the page, as JSON.
+
+    Args:
+        url: Of the store.
+        request: `title`.
+    """
+    from echoscape.viewer import make_scene, to_json
+
+    results, place, versions = _shown(url)
+    made = make_scene(results, request["title"], place, live=True)
+    known = [f"{v.name} {v.version}" for v in versions]
+    return to_json(made)[:-1] + f',"maps":{json.dumps(known)}}}'
+
+
+def place(url: str, request: dict[str, Any]) -> str:
+    """Say what the newest maps predict at a place, with the corners of the paths, as JSON.
+
+    Args:
+        url: Of the store.
+        request: `position` [m].
+    """
+    from echoscape.viewer import to_json
+
+    return to_json(_shown(url)[1](np.asarray(request["position"], float)))
+
+
+def _shown(url: str) -> Any:
+    """Collect what the page shows; the mesh's tree is built again where maps or files change."""
+    from echoscape.viewer.stored import newest_versions, stored_results
+
+    store = _store(url)
+    versions = newest_versions(store)
+    maps: dict[str, Any] = {}
+    for version in versions:
+        maps |= _maps(url, version.name, version.version)
+    results = stored_results(store, maps)
+    key = (url, *((v.name, v.version) for v in versions), results.mesh is None)
+    if _last_place.get("key") != key:
+        from echoscape.viewer import Place
+
+        _last_place.update(key=key, place=Place(results))
+    return results, _last_place["place"], versions
+
+
+_last_place: dict[str, Any] = {}
 _USUAL = 8  # echoes of a target
-TASKS = {"locate": locate, "fit": fit, "update": update, "forecast": forecast, "warm": warm}
+TASKS = {
+    "locate": locate, "fit": fit, "update": update, "forecast": forecast, "warm": warm,
+    "scene": scene, "place": place,
+}  # fmt: skip
 """What a worker can be asked for, by name."""
 
 

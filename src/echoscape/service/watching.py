@@ -57,7 +57,7 @@ def watch(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/events", responses=answers(), response_class=StreamingResponse, tags=["fixes"])
     async def events(request: Request) -> Response:
-        """Send every fix as it is made (server-sent events)."""
+        """Send every fix as it is made, and every new version of a map (server-sent events)."""
         await service.guard.allow(request, "read")
         queue = service.listen()
 
@@ -66,8 +66,8 @@ def watch(app: FastAPI, service: Service) -> None:
                 yield ": listening\n\n"
                 while not service.is_ending:
                     try:
-                        text = await asyncio.wait_for(queue.get(), 1.0)
-                        yield f"event: fixes\ndata: {text}\n\n"
+                        event, text = await asyncio.wait_for(queue.get(), 1.0)
+                        yield f"event: {event}\ndata: {text}\n\n"
                     except TimeoutError:
                         yield ": still here\n\n"
             finally:
@@ -77,7 +77,7 @@ def watch(app: FastAPI, service: Service) -> None:
 
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
-        """Send every fix as it is made, one JSON text each, until either end closes."""
+        """Send what `/v1/events` sends, one JSON text each, until either end closes."""
         try:
             await service.guard.allow(socket, "read")
         except HTTPException as error:  # before it is accepted, a closed socket is refused: 403
@@ -88,7 +88,8 @@ def watch(app: FastAPI, service: Service) -> None:
         try:
             while not (service.is_ending or gone.done()):
                 with contextlib.suppress(TimeoutError):
-                    await socket.send_text(await asyncio.wait_for(queue.get(), 0.5))
+                    _, text = await asyncio.wait_for(queue.get(), 0.5)
+                    await socket.send_text(text)
             if not gone.done():
                 await socket.close(1001)
         except WebSocketDisconnect:

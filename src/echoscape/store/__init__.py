@@ -28,6 +28,7 @@ from echoscape.store.query import (
     find_fixes,
     find_observations,
     find_reports,
+    newest_report,
     station_spans,
 )
 from echoscape.store.retention import Retention, compact, prune, store_size
@@ -59,6 +60,7 @@ __all__ = [
     "import_reports",
     "list_files",
     "list_maps",
+    "newest_report",
     "prune",
     "station_spans",
     "store_size",

@@ -60,6 +60,22 @@ def find_job(store: Store, number: int) -> Job | None:
     return Job(row.id, row.kind, row.state, json.loads(row.request), result, row.attempts)
 
 
+def last_fit(store: Store, map_name: str) -> dict[str, Any]:
+    """Give the request of the last job that fitted a map to reports; empty if there is none."""
+    query = sa.select(JOBS.c.request).where(JOBS.c.kind == "fit", JOBS.c.state == "done")
+    with store.reading() as connection:
+        texts = connection.scalars(query.order_by(JOBS.c.id.desc()).limit(1000)).all()
+    requests = map(json.loads, texts)
+    return next((each for each in requests if each.get("map") == map_name), {})
+
+
+def count_waiting(store: Store) -> int:
+    """Count the jobs that wait."""
+    query = sa.select(sa.func.count()).select_from(JOBS).where(JOBS.c.state == "waiting")
+    with store.reading() as connection:
+        return connection.scalar(query) or 0
+
+
 def begin_job(store: Store) -> Job | None:
     """Take the job that waits longest, if there is any, and mark it as running."""
     with store.writing() as connection:

@@ -138,8 +138,22 @@ def find_observations(store: Store, source: str, *, time: Numbers | None = None)
     )
 
 
-def find_fixes(store: Store, *, time: Numbers | None = None) -> dict[str, np.ndarray]:
-    """Find fixes, as the columns of a table of fixes with time and source."""
+def newest_report(store: Store) -> int:
+    """Give the number of the report that was kept last; 0 in an empty store."""
+    with store.reading() as connection:
+        return connection.scalar(sa.select(sa.func.max(REPORTS.c.id))) or 0
+
+
+def find_fixes(
+    store: Store, *, time: Numbers | None = None, limit: int | None = None
+) -> dict[str, np.ndarray]:
+    """Find fixes, as the columns of a table of fixes with time and source.
+
+    Args:
+        store: Where.
+        time: First and last time, both included [s].
+        limit: At most so many, those that were kept last.
+    """
     from echoscape.reports.schema import COVARIANCE, POSITION
 
     with store.reading() as connection:
@@ -148,8 +162,9 @@ def find_fixes(store: Store, *, time: Numbers | None = None) -> dict[str, np.nda
             sa.select(FIXES, SOURCES.c.name.label("from"))
             .join(SOURCES, SOURCES.c.id == FIXES.c.source)
             .where(*chosen)
-            .order_by(FIXES.c.id)
-        ).all()
+            .order_by(FIXES.c.id.desc())
+            .limit(limit)
+        ).all()[::-1]
     found: dict[str, Any] = {
         "target": np.array([row.number for row in rows], dtype=np.int64),
         "status": np.array([row.status for row in rows]),

@@ -1,4 +1,4 @@
-"""Snapshots, tracks and images in a store: whole files, or where they are.
+"""Snapshots, tracks, images and meshes in a store: whole files, or where they are.
 
 Takes a file.
 Gives its row, and the file again; one of the same content is kept once.
@@ -26,7 +26,7 @@ class StoredFile:
     number: int
     """Of the row."""
     kind: str
-    """What it holds: snapshots, tracks, image."""
+    """What it holds: snapshots, tracks, image, mesh."""
     name: str
     """Its name; where it is, if it is kept by reference."""
     made: str
@@ -43,7 +43,7 @@ def add_file(store: Store, path: str | Path, kind: str, *, reference: bool = Fal
     Args:
         store: Where.
         path: The file.
-        kind: What it holds: snapshots, tracks, image.
+        kind: What it holds: snapshots, tracks, image, mesh.
         reference: Keep its place and its digest, and leave the file where it is.
 
     Raises:

@@ -21,6 +21,10 @@ Setting = dict[str, Any]
 """One point of a sweep: names and plain values, its seed among them."""
 Row = dict[str, Any]
 """One line of a result: plain values."""
+Spread = Callable[
+    [Callable[[Setting], Iterable[Row]], Sequence[Setting]], Iterable[tuple[int, list[Row]]]
+]
+"""Measures points in any order, and gives the number of each with its rows as it is done."""
 Progress = Callable[[float, float, str], None]
 """Told how much is done, of how much, and what is being done."""
 
@@ -36,6 +40,7 @@ def sweep(
     measure: Callable[[Setting], Iterable[Row]],
     file: Path | None = None,
     progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> list[Row]:
     """Measure every setting that the file does not hold yet.
 
@@ -46,6 +51,7 @@ def sweep(
         measure: Gives the rows of one point; rows repeat the setting's entries by themselves.
         file: JSON lines, one a setting; created with its folder, or gone on with.
         progress: Told after each point.
+        spread: How several points are measured at once; one after the other if not given.
 
     Returns:
         Rows of all settings, in their order, each with its setting's entries.
@@ -57,20 +63,32 @@ def sweep(
     if len(set(names)) < len(names):
         raise InputError("each setting of a sweep needs different content, a seed for example")
     known = {} if file is None else read_sweep(file)
-    for number, (name, setting) in enumerate(zip(names, settings, strict=True)):
-        if progress is not None:
-            progress(number, len(settings), _words(setting))
-        if name in known:
-            continue
-        known[name] = [{**setting, **row} for row in measure(setting)]
+    left = [(name, setting) for name, setting in zip(names, settings) if name not in known]
+    done = len(settings) - len(left)
+    if progress is not None and left:
+        progress(done, len(settings), _words(left[0][1]))
+    for i, measured in (spread or one_by_one)(measure, [setting for _, setting in left]):
+        name, setting = left[i]
+        known[name] = [{**setting, **row} for row in measured]
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             line = json.dumps({"name": name, "setting": setting, "rows": known[name]})
             with file.open("a", encoding="utf-8") as stream:
                 stream.write(line + "\n")
+        done += 1
+        if progress is not None and done < len(settings):
+            progress(done, len(settings), _words(setting))
     if progress is not None:
         progress(len(settings), len(settings), "")
     return [row for name in names for row in known[name]]
+
+
+def one_by_one(
+    measure: Callable[[Setting], Iterable[Row]], settings: Sequence[Setting]
+) -> Iterable[tuple[int, list[Row]]]:
+    """Measure points one after the other in this process."""
+    for i, setting in enumerate(settings):
+        yield i, list(measure(setting))
 
 
 def read_sweep(file: Path) -> dict[str, list[Row]]:

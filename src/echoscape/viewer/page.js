@@ -1,11 +1,10 @@
 // The page round the scene: camera, layers, time, picking, keys.  Draws a frame only when something changed.
 "use strict";
 
-(() => {
+function openPage(scene, ask, follows) {  // ask: what the server predicts at a place; follows: fixes will come
   const started = performance.now();
   const $ = (id) => document.getElementById(id);
   const element = (tag, text, more = {}) => Object.assign(document.createElement(tag), { textContent: text ?? "", ...more });
-  const scene = JSON.parse($("scene").textContent);
   const canvas = $("view"), root = document.documentElement;
   const problem = (text) => { $("problem").textContent = text; $("problem").hidden = !text; };
   const renderer = makeRenderer(canvas);
@@ -18,7 +17,7 @@
   const times = scene.tracks.flatMap((t) => [t.time[0], t.time[t.time.length - 1]]);
   const [first, last] = times.length ? [Math.min(...times), Math.max(...times)] : [0, 0];
   scene.now = last;
-  const { layers, drawPicked } = makeLayers(scene, renderer, middle);
+  const { layers, drawPicked } = makeLayers(scene, renderer, middle, follows);
   const camera = makeCamera();
   const state = { dark: matchMedia("(prefers-color-scheme: dark)").matches, spot: null, forecast: null, extra: [], frames: 0 };
 
@@ -113,11 +112,11 @@
     if (scene.live) {
       const mine = state.spot;
       try {
-        const answer = await fetch(`predict?x=${place[0]}&y=${place[1]}&z=${place[2]}`);
+        const answer = await ask(`x=${place[0]}&y=${place[1]}&z=${place[2]}`);
         const found = await answer.json();
         if (state.spot !== mine) return;  // another place was picked meanwhile
         if (answer.ok) choose(spot, found); else problem(found.detail);
-      } catch { problem("The server does not answer; start `echoscape view` again."); }
+      } catch { problem("The server does not answer; start it again."); }
     } else if (scene.places.length) {
       const away = (p) => Math.hypot(...p.forecast.position.map((v, i) => v - place[i]));
       const nearest = scene.places.reduce((a, b) => away(a) < away(b) ? a : b);
@@ -154,9 +153,10 @@
     Object.assign(tick, { type: "checkbox", checked: layer.on });
     tick.onchange = () => { layer.on = tick.checked; draw(); };
     layer.tick = tick;
+    const counted = element("small"), kinds = element("div", "", { className: "kinds" });
     const swatch = element("i", "", { className: `swatch ${layer.shape ?? ""}` });
     swatch.style.background = layer.swatch;
-    label.append(tick, swatch, element("em", layer.name), element("small", `${layer.count.toLocaleString("en")}${layer.unit ? " " + layer.unit : ""}`));
+    label.append(tick, swatch, element("em", layer.name), counted);
     box.append(label);
     const more = element("div", "", { className: "more" });
     const control = (name, from, to, value, change) => {
@@ -175,20 +175,18 @@
     }
     if (layer.opacity !== undefined) control("opacity", 0, 1, layer.opacity, (v) => { layer.opacity = v; });
     if (layer.threshold !== undefined) control("least occupancy", 0, 1, layer.threshold, (v) => { layer.threshold = v; });
-    if (layer.kinds) {
-      const kinds = element("div", "", { className: "kinds" });
-      for (const [name, count] of layer.kinds) {
-        const entry = element("span"), dot = element("i");
-        dot.style.background = hue(name);
-        entry.append(dot, `${name.replace("_", " ")} ${count}`);
-        kinds.append(entry);
-      }
-      more.append(kinds);
-    }
+    if (layer.kinds) more.append(kinds);
     const bar = element("div", "", { className: "bar" }), ends = element("div", "", { className: "ends" }), note = element("div");
     bar.style.background = SCALE;
     if (layer.columns || layer.scale) more.append(bar, ends, note);
     layer.refresh = () => {
+      counted.textContent = `${layer.count.toLocaleString("en")}${layer.unit ? " " + layer.unit : ""}`;
+      kinds.replaceChildren(...(layer.kinds ?? []).map(([name, count]) => {
+        const entry = element("span"), dot = element("i");
+        dot.style.background = hue(name);
+        entry.append(dot, `${name.replace("_", " ")} ${count}`);
+        return entry;
+      }));
       if (!layer.scale) return;
       const [low, high, unit] = layer.scale;
       ends.replaceChildren(element("span", inUnit(low, unit)), element("span", inUnit(high, unit)));
@@ -326,5 +324,9 @@
   layers.forEach(rebuild);
   if (last > first) setTime(last);
   fit();
-  window.echoscape = { scene, layers, state, camera, project, renderer, frame };  // for tests and for the curious
-})();
+  const renew = (name) => layers.filter((l) => l.name === name).forEach((layer) => { layer.renew(layer); rebuild(layer); });
+  window.echoscape = { scene, layers, state, camera, project, renderer, frame, renew, draw };  // also for tests
+}
+
+const written = JSON.parse(document.getElementById("scene").textContent);
+if (written) openPage(written, (place) => fetch(`predict?${place}`));

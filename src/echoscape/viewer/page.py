@@ -16,22 +16,25 @@ LARGEST_PAGE = 10_000_000
 """Largest page that is written; longer ones make a phone stall [byte]."""
 
 
-def page_of(scene: ViewerScene) -> str:
+def page_of(scene: ViewerScene | None) -> str:
     """Write a page that shows a scene.
 
     Args:
-        scene: What it shows.
+        scene: What it shows; None for the page of a service, which asks for its scene and follows
+            the fixes that are made.
     """
     folder = resources.files(__package__ or "echoscape.viewer")
     text = (folder / "page.html").read_text(encoding="utf-8")
-    data = to_json(scene).replace("<", "\\u003c")  # no text of a scene can end the script
+    data = "null" if scene is None else to_json(scene)
+    data = data.replace("<", "\\u003c")  # no text of a scene can end the script
     parts = {
         "__STYLE__": (folder / "page.css").read_text(encoding="utf-8"),
         **{
             f"__{name.upper()}__": (folder / f"{name}.js").read_text(encoding="utf-8")
             for name in ("draw", "show", "page")
         },
-        "__TITLE__": html.escape(scene.title),
+        "__LIVE__": "" if scene else (folder / "live.js").read_text(encoding="utf-8"),
+        "__TITLE__": html.escape(scene.title if scene else "Echoscape"),
         "__SCENE__": data,
     }
     for name, part in parts.items():

@@ -27,7 +27,7 @@ function spanOf(values) {  // without the outermost fiftieth at either end
   return low < high ? [low, high] : [low - 0.5, low + 0.5];
 }
 
-function makeLayers(scene, renderer, origin) {
+function makeLayers(scene, renderer, origin, follows) {
   const { make } = renderer;
   const local = (flat) => {  // small numbers for single precision
     const out = new Float32Array(flat.length);
@@ -142,14 +142,18 @@ function makeLayers(scene, renderer, origin) {
           make.points(local(scene.stations.flatMap((s) => s.position)), colours(scene.stations.length, () => rgb(hue("station"))), { width: 13, lift: 2e-3 })];
       } });
   }
-  if (scene.fixes.length) {
-    const best = scene.fixes.filter((f) => f.rank === 0), other = scene.fixes.filter((f) => f.rank > 0);
-    add("Fixes", best.length, { unit: "targets", kinds: countOf(best.map((f) => f.status)), swatch: hue("located"), alternatives: true,
-      spots: scene.fixes.map((f) => ({ place: f.position, weight: f.rank ? 1.4 : 2, target: f.target,
-        hidden: (layer) => f.rank > 0 && !layer.alternatives,
-        title: `Target ${f.target}${f.rank ? `, alternative ${f.rank}` : ""}`, note: "Its echoes are drawn through the walls.",
-        rows: [["status", f.status], ["place", placeText(f.position)], ["90 % half axes", lengthsOf(f.axes).map(short).join(", ") + " m"],
-          ["probability", short(f.probability)], ["echoes", `${scene.echoes.filter((e) => e.target === f.target && e.line.length).length} drawn of ${scene.echoes.filter((e) => e.target === f.target).length}`]] })),
+  if (scene.fixes.length || follows) {
+    let best, other;
+    const spotOf = (f) => ({ place: f.position, weight: f.rank ? 1.4 : 2, target: f.target,
+      hidden: (layer) => f.rank > 0 && !layer.alternatives,
+      title: `Target ${f.target}${f.rank ? `, alternative ${f.rank}` : ""}`, note: scene.echoes.length ? "Its echoes are drawn through the walls." : "",
+      rows: [["status", f.status], ["place", placeText(f.position)], ["90 % half axes", lengthsOf(f.axes).map(short).join(", ") + " m"],
+        ["probability", short(f.probability)], ...(scene.echoes.length ? [["echoes", `${scene.echoes.filter((e) => e.target === f.target && e.line.length).length} drawn of ${scene.echoes.filter((e) => e.target === f.target).length}`]] : [])] });
+    const renew = (layer) => {
+      [best, other] = [scene.fixes.filter((f) => f.rank === 0), scene.fixes.filter((f) => f.rank > 0)];
+      Object.assign(layer, { count: best.length, kinds: countOf(best.map((f) => f.status)), spots: scene.fixes.map(spotOf) });
+    };
+    const layer = { name: "Fixes", on: true, items: [], unit: "targets", swatch: hue("located"), alternatives: true, renew,
       build(layer) {
         const items = [balls(best, (f) => f.position, (f) => atLeast(f.axes, 0.15), (f) => [...rgb(hue(f.status)), 110]),
           make.points(local(best.flatMap((f) => f.position)), colours(best.length, (i) => rgb(hue(best[i].status))), { width: 9, lift: 1e-3 })];
@@ -158,7 +162,9 @@ function makeLayers(scene, renderer, origin) {
         const ties = other.filter((f) => to.has(f.target)).flatMap((f) => [...to.get(f.target), ...f.position]);
         return [...items, lines(ties, hue("ambiguous"), { width: 1.2, dash: 8 }),
           make.points(local(other.flatMap((f) => f.position)), colours(other.length, (i) => [...rgb(hue(other[i].status)), 150]), { width: 6 })];
-      } });
+      } };
+    renew(layer);
+    layers.push(layer);
   }
   if (scene.tracks.length) {
     add("Tracks", scene.tracks.length, { kinds: countOf(scene.tracks.map((t) => t.kind)), swatch: hue("user"), moves: true,

@@ -25,7 +25,7 @@ from echoscape.studies.isac_channel.figures import TITLES
 from echoscape.studies.isac_channel.study import IsacChannel, _cut, seen_again, track_powers
 from echoscape.studies.isac_channel.world import CARRIER, Route, read_route, sample_route
 from echoscape.studies.isac_channel.world import spreads_over_time as measure_spreads
-from echoscape.studies.sweep import Progress, Row, Setting, sweep
+from echoscape.studies.sweep import Progress, Row, Setting, Spread, sweep
 from echoscape.tracking import Tracks, TrackStatus, forecast, track
 from echoscape.tracking.map_forecast import WallMap, forecast_with_map, prepare_map
 
@@ -55,27 +55,13 @@ class RouteForecast:
 
 
 def run(
-    settings: RouteForecast, file: Path | None = None, progress: Progress | None = None
+    settings: RouteForecast,
+    file: Path | None = None,
+    progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> list[Row]:
     """Run the study, or go on with the one that `file` keeps."""
-    if settings.route is None:
-        route, mesh = sample_route(settings.seconds)
-    elif settings.mesh is None:
-        raise InputError("a forecast along a route needs the walls of the route: give its mesh")
-    else:
-        route, mesh = _cut(read_route(settings.route), settings.seconds), read_mesh(settings.mesh)
-    walls = prepare_map(mesh, route.station)
-
-    @functools.lru_cache(maxsize=1)
-    def followed(noise: float) -> tuple[Tracks, np.ndarray]:
-        seen = seen_again(IsacChannel(seed=settings.seed), route, noise)
-        start = {"start": route.position[0], "start_velocity": route.velocity[0]}
-        found = track(seen, route.station, **start)
-        return found, track_powers(found, np.asarray(seen.estimates.power))
-
-    def measure(setting: Setting) -> list[Row]:
-        return measure_forecast(setting, route, walls, *followed(setting["noise"]))
-
+    _walk(settings)  # refuses what it cannot use before anything is measured
     points = [
         {
             "noise": noise,
@@ -90,7 +76,33 @@ def run(
         for user in ("given", "own")
         for horizon in settings.horizon
     ]
-    return sweep(points, measure, file, progress)
+    return sweep(points, functools.partial(measure, settings), file, progress, spread)
+
+
+def measure(settings: RouteForecast, setting: Setting) -> list[Row]:
+    """Measure one point; the walk is made, and followed at each noise, once a process."""
+    return measure_forecast(
+        setting, *_walk(settings), *_followed(settings, float(setting["noise"]))
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _walk(settings: RouteForecast) -> tuple[Route, WallMap]:
+    if settings.route is None:
+        route, mesh = sample_route(settings.seconds)
+    elif settings.mesh is None:
+        raise InputError("a forecast along a route needs the walls of the route: give its mesh")
+    else:
+        route, mesh = _cut(read_route(settings.route), settings.seconds), read_mesh(settings.mesh)
+    return route, prepare_map(mesh, route.station)
+
+
+@functools.lru_cache(maxsize=1)
+def _followed(settings: RouteForecast, noise: float) -> tuple[Tracks, np.ndarray]:
+    route, _ = _walk(settings)
+    seen = seen_again(IsacChannel(seed=settings.seed), route, noise)
+    found = track(seen, route.station, start=route.position[0], start_velocity=route.velocity[0])
+    return found, track_powers(found, np.asarray(seen.estimates.power))
 
 
 def measure_forecast(

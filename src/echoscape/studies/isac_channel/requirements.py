@@ -29,7 +29,7 @@ from echoscape.studies.isac_channel.particle_limit import WALKS, difference_from
 from echoscape.studies.isac_channel.study import track_powers
 from echoscape.studies.isac_channel.truth import Truth, kept_assignments, read_truth, sample_truth
 from echoscape.studies.isac_channel.world import CARRIER, observe_route, spreads_over_time
-from echoscape.studies.sweep import Progress, Row, Setting, sweep
+from echoscape.studies.sweep import Progress, Row, Setting, Spread, sweep
 from echoscape.tracking import KnownUser, Tracks, TrackStatus, forecast, paths_of, track
 from echoscape.tracking.bounce import seen_points
 from echoscape.tracking.map_forecast import prepare_map
@@ -128,7 +128,10 @@ def cut(seen: Observations, part: slice) -> Observations:
 
 
 def run(
-    settings: RouteTargets, file: Path | None = None, progress: Progress | None = None
+    settings: RouteTargets,
+    file: Path | None = None,
+    progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> list[Row]:
     """Run the study, or go on with the one that `file` keeps."""
     unknown = [name for name in settings.requirements if name not in REQUIREMENTS]
@@ -136,20 +139,24 @@ def run(
         raise InputError(
             f"there is no requirement {unknown[0]!r}; there are {', '.join(REQUIREMENTS)}"
         )
-    world = World(settings)
+    _world(settings)  # refuses what it cannot use before anything is measured
     shared = {"seconds": settings.seconds, "seed": settings.seed, "route": str(settings.route)}
     points = [{"promise": name, **shared} for name in settings.requirements]
+    return sweep(points, functools.partial(measure, settings), file, progress, spread)
 
-    def measure(setting: Setting) -> list[Row]:
-        rows = REQUIREMENTS[setting["promise"]](world)
-        for row in rows:
-            limit, least = row.get("limit"), row.pop("at_least", False)
-            kept = row["value"] >= limit if least else row["value"] <= limit
-            row["bound"] = f"{'>=' if least else '<='} {limit:g}"
-            row["status"] = "met" if kept else "missed"
-        return rows
 
-    return sweep(points, measure, file, progress)
+def measure(settings: RouteTargets, setting: Setting) -> list[Row]:
+    """Measure one requirement; its walk is made once a process."""
+    rows = REQUIREMENTS[setting["promise"]](_world(settings))
+    for row in rows:
+        limit, least = row.get("limit"), row.pop("at_least", False)
+        kept = row["value"] >= limit if least else row["value"] <= limit
+        row["bound"] = f"{'>=' if least else '<='} {limit:g}"
+        row["status"] = "met" if kept else "missed"
+    return rows
+
+
+_world = functools.lru_cache(maxsize=1)(World)
 
 
 def _row(quantity: str, value: Any, limit: float, count: int, **more) -> Row:

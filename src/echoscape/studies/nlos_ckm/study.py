@@ -20,7 +20,7 @@ from echoscape.studies.nlos_ckm import moving_target as nlos_moving
 from echoscape.studies.nlos_ckm import multistatic as nlos_stations
 from echoscape.studies.nlos_ckm import square as nlos_square
 from echoscape.studies.nlos_ckm.figures import draw_city, draw_learning, draw_square
-from echoscape.studies.sweep import Progress, Row, Setting, sweep
+from echoscape.studies.sweep import Progress, Row, Setting, Spread, sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,6 +80,7 @@ def measure_parts(
     folder: Path | None = None,
     options: Options | None = None,
     progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> dict[str, list[Row]]:
     """Measure parts of the study, going on where the folder's rows end.
 
@@ -88,6 +89,7 @@ def measure_parts(
         folder: Where the rows of each part are kept, as JSON lines.
         options: What to ask of all parts.
         progress: Told after each point.
+        spread: As of `sweep`.
 
     Raises:
         InputError: A part is unknown.
@@ -99,7 +101,7 @@ def measure_parts(
     for name in parts:
         chosen = PARTS[name].points(options or Options())
         file = None if folder is None else folder / f"{name}.jsonl"
-        rows[name] = sweep(chosen, PARTS[name].measure, file, progress)
+        rows[name] = sweep(chosen, PARTS[name].measure, file, progress, spread)
     return rows
 
 

@@ -50,7 +50,7 @@ from echoscape.studies.occlusion_imaging.field_world import (
     score_points,
 )
 from echoscape.studies.occlusion_imaging.world import STANDARD, World, make_world
-from echoscape.studies.sweep import Progress, Row, Setting, sweep
+from echoscape.studies.sweep import Progress, Row, Setting, Spread, sweep
 
 METHODS = (
     "genie",
@@ -104,10 +104,13 @@ def settings_of(study: OcclusionImaging) -> list[Setting]:
 
 
 def run(
-    study: OcclusionImaging, file: Path | None = None, progress: Progress | None = None
+    study: OcclusionImaging,
+    file: Path | None = None,
+    progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> list[Row]:
     """Run the study, or go on with it."""
-    return sweep(settings_of(study), measure, file, progress)
+    return sweep(settings_of(study), measure, file, progress, spread)
 
 
 def solvers_for(world: World, problem: Problem) -> dict[str, GridSolver]:
