@@ -21,11 +21,11 @@ import equinox as eqx  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-# Fusing by MLIR is more than half of the time to compile and hardly speeds up what tests run; a
-# version that does not know the flag would refuse to start.
-PLAIN_FUSION = "--xla_cpu_use_fusion_emitters=false"
+# Fusing by MLIR is more than half of the time to compile and hardly speeds up what tests run; nor do
+# the last optimizations.  A version that does not know the flags would refuse to start.
+PLAIN = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1"
 if importlib.metadata.version("jaxlib").startswith("0.10."):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {PLAIN_FUSION}"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {PLAIN}"
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -43,13 +43,17 @@ if CHECKED:
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 CROWDED = 1.2e9  # [byte]: a worker must stay below 2 GB, and one module adds up to 0.7 GB
+CROWDED_SLOW = 2.2e9  # [byte]: of slow tests, which trace and load again whatever is dropped
 
 # Tracing makes many small objects and few cycles: collecting less often saves a tenth of the time.
 gc.set_threshold(100_000, 50, 100)
 
 
-MUCH_TO_RUN = ("channel_map/learned", "imaging", "numerics", "studies/occlusion_imaging")
-"""Folders whose slow tests take more time to run than to compile."""
+MUCH_TO_RUN = (
+    "channel_map/learned", "imaging", "numerics", "studies/occlusion_imaging",
+    "studies/test_first_map.py",
+)  # fmt: skip
+"""Folders and modules whose slow tests take more time to run than to compile."""
 LONGEST = ("test_readme.py", "studies", "tracking", "localization")
 """Folders and modules that a worker should not begin with last."""
 
@@ -73,19 +77,24 @@ def resident():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def slow_tests_run(config):
+    """Tell whether slow tests are among those that run."""
+    return config.getoption("markexpr") != "not slow"
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _compiler(request):
     """Leave the compiler's optimizations out, except where slow tests run long on what it makes."""
     folder = request.path.relative_to(pathlib.Path(__file__).parent).as_posix()
-    long = request.config.getoption("markexpr") != "not slow" and folder.startswith(MUCH_TO_RUN)
+    long = slow_tests_run(request.config) and folder.startswith(MUCH_TO_RUN)
     jax.config.update("jax_disable_most_optimizations", not long)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _room():
+def _room(request):
     """Drop compiled programs after a module once they crowd the worker: they are kept on disk."""
     yield
-    if resident() > CROWDED:
+    if resident() > (CROWDED_SLOW if slow_tests_run(request.config) else CROWDED):
         jax.clear_caches()
         eqx.clear_caches()
         gc.collect()

@@ -25,7 +25,7 @@ from echoscape.cli import application, main
 from tests.fuzz import mutations
 from tests.fuzz.good_files import ARRAYS, CHANNELS, write_good_files
 
-CASES = int(os.environ.get("ECHOSCAPE_FUZZ", "12"))
+CASES = int(os.environ.get("ECHOSCAPE_FUZZ", "8"))
 _SLOWEST = 10.0  # a case that takes longer hangs [s]
 _MEMORY = 2**30  # more than this on top of what the first cases took is too much [byte]
 

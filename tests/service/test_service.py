@@ -296,6 +296,7 @@ def test_from_reports_to_fixes(tmp_path, monkeypatch):
     kept = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(kept))
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     learnt, targets, _ = load_sample()
     learnt = learnt[:150]
     url = str(tmp_path / "site.db")

@@ -35,7 +35,7 @@ MODEL = EchoModel(*map(jnp.asarray, (0.9, 0.1, 0.3, 0.0)))
 def world():
     site = several(square_site(4), 2)
     maps = learn_maps(site, 4, 150)
-    place = square_places(704, 12)
+    place = square_places(704, 8)
     key = jax.random.key(8)
     # both ends see the scatterers where they are at that moment
     users = [square_reports(site, place, key, k) for k in range(2)]

@@ -90,7 +90,7 @@ def test_the_study_runs_goes_on_and_draws(tmp_path, capsys):
     assert (tmp_path / "square.jsonl").read_text() == first
     found = {line["method"]: line for line in lines if line["part"] == "square"
              and line["kind"] == "delay" and line["delay"] == 5.0}  # fmt: skip
-    # 24 targets, one layout: only what is not close is compared.
+    # 16 targets, one layout: only what is not close is compared.
     assert found["scatterers"]["rmse"] < 1.5 * found["bound, all"]["rmse"]
     assert found["shortest echo"]["median"] > 10 * found["scatterers"]["median"]
     (city,) = (line for line in lines if line["part"] == "city")

@@ -93,7 +93,7 @@ class DemoSettings(pydantic.BaseModel):
     @classmethod
     def quick(cls, seed: int = 0) -> "DemoSettings":
         """Make the settings that show everything within seconds, with rougher figures."""
-        return cls(reports=300, targets=30, epochs=60, seed=seed)
+        return cls(reports=300, targets=16, epochs=60, seed=seed)
 
 
 class Demo(NamedTuple):

@@ -51,7 +51,7 @@ def points(quick: bool, seed: int = 0, layouts: int | None = None) -> list[Setti
     return [
         {
             "part": "learning", "maps": list(maps), "layout": layout, "reports": number,
-            "position_std": std, "wrong": wrong, "targets": 24 if quick else 200,
+            "position_std": std, "wrong": wrong, "targets": 16 if quick else 200,
             "epochs": 500, "seed": seed,
         }
         for maps, layout, number, std, wrong in chosen

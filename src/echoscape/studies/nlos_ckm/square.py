@@ -58,7 +58,7 @@ def points(quick: bool, seed: int = 0, layouts: int | None = None) -> list[Setti
     count = layouts or (1 if quick else 10)
     size: Setting = {"reports": 10_000, "targets": 200, "epochs": 500, "levels": "all"}
     if quick:
-        size = {"reports": 600, "targets": 24, "epochs": 12, "levels": "few", "methods": "main"}
+        size = {"reports": 600, "targets": 16, "epochs": 12, "levels": "few", "methods": "main"}
     return [{"part": "square", "layout": n, "seed": seed, **size} for n in range(count)]
 
 
