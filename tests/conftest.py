@@ -21,8 +21,8 @@ import equinox as eqx  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-# Fusing by MLIR is more than half of the time to compile and hardly speeds up what tests run; nor do
-# the last optimizations.  A version that does not know the flags would refuse to start.
+# Fusing by MLIR is more than half of the time to compile and hardly speeds up what tests run; nor
+# do the last optimizations.  A version that does not know the flags would refuse to start.
 PLAIN = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1"
 if importlib.metadata.version("jaxlib").startswith("0.10."):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {PLAIN}"
