@@ -55,6 +55,7 @@ def test_shuffled_reports_give_the_same_map(model, world):
         np.testing.assert_allclose(second, first, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "world", "stages"),
     [

@@ -48,6 +48,7 @@ def loss(chance, truth):
     return -np.mean(np.where(truth, np.log(chance), np.log1p(-chance)))
 
 
+@pytest.mark.slow
 def test_an_oblique_edge_is_followed_better_than_by_distance(world):
     model, cells, chance = predicted(world, SOURCE)
     _, _, plain = predicted(world, np.full_like(SOURCE, np.nan))

@@ -120,6 +120,7 @@ def test_motion_is_exact_for_a_cubic_and_straight_beyond():
     assert np.allclose(later[0], place(2.0) + speed(2.0), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_coefficients_turn_with_the_delay_and_sum_to_the_response(key):
     rays, carrier = world(), 3e9
     motion = Motion(

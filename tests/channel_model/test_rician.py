@@ -44,6 +44,7 @@ def test_a_stated_factor_is_measured_again_and_the_total_stays():
         assert float(after) == pytest.approx(float(before), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_without_sight_a_factor_is_refused():
     world = rays()
     hidden = dataclasses.replace(world, presence=world.presence.at[:, 0].set(0.0))

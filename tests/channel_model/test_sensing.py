@@ -92,6 +92,7 @@ def test_in_sight_the_radar_equation_and_its_doppler_come_out():
     assert alone.doppler[0, 0, 0, 0] == pytest.approx(once, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_rotating_point_far_away_has_the_lines_of_bessel():
     # phase 4 pi r / wavelength cos(angle): line n has the size |J_n|
     radius, rate, count = 0.031, 7.0, 64

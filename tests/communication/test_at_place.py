@@ -14,6 +14,7 @@ PLACE = np.array([42.0, 37.0, 0.0])
 ARRAY = PlanarArray(rows=2, columns=8, azimuth=1.2, tilt=0.0)
 
 
+@pytest.mark.slow
 def test_paths_are_those_of_the_map_in_the_order_of_power():
     made = scatterer_map()
     said = forecast_at({"mast": made}, PLACE)

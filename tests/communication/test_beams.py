@@ -54,6 +54,7 @@ def test_known_paths_add_in_power():
     assert jnp.abs(powers.imag).max() < 1e-20
 
 
+@pytest.mark.slow
 def test_doubt_about_the_direction_is_averaged(key):
     # Oblique on purpose: azimuth and zenith errors correlated.
     joint = np.zeros((1, 3, 3))

@@ -75,6 +75,7 @@ def test_one_path_reaches_the_rate_of_the_whole_array(key):
     assert float(rate) == pytest.approx(np.log2(1 + 0.7 * 16 * 0.8**2), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_known_paths_arrive_together_without_interference(key):
     truth = scene(key)
     plan = align(truth, jnp.ones(3))

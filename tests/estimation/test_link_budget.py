@@ -51,6 +51,7 @@ def fisher_deviation(model, truth, snr):
     return np.sqrt(np.diagonal(covariance)[2:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("azimuth", "zenith", "panel"),
     [(0.3, 1.2, 0.0), (-2.0, 1.9, -np.pi / 2), (1.1, 1.5, np.pi / 2)],

@@ -68,6 +68,7 @@ def test_a_method_that_cannot_use_the_measurements_names_one_that_can(echoes):
     assert not any(can_use(method, [1, 2]) for method in METHODS)
 
 
+@pytest.mark.slow
 def test_prepared_maps_keep_their_method_and_height(echoes, fix):
     prepared = prepare(MAP, echoes, height=0.0)
     again = localize(echoes, prepared)
@@ -78,12 +79,14 @@ def test_prepared_maps_keep_their_method_and_height(echoes, fix):
         prepare(prepared, echoes)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_progress_counts_targets_and_names_the_stage(echoes):
     seen = []
     localize(echoes, MAP, height=0.0, progress=lambda *told: seen.append(told))
     assert seen[-1] == (5, 5, "locating")
 
 
+@pytest.mark.slow
 def test_the_order_of_echoes_and_targets_does_not_matter(echoes, fix):
     rng = np.random.default_rng(3)
     order = rng.permutation(echoes.estimates.valid.shape[1])

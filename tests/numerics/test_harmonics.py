@@ -71,6 +71,7 @@ def test_the_information_is_that_of_all_unknowns_with_the_gains_projected_out(sh
         np.testing.assert_allclose(own[atom], block, rtol=0.05, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_tone_has_the_textbook_bound():
     shape, noise, gain = (4, 9), 0.01, jnp.array([0.6 - 0.8j])
     snr = 36 / noise

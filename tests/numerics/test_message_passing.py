@@ -125,6 +125,7 @@ def test_the_phase_transition_is_where_it_is_known_to_be(ratio, middle):
     assert solved[above] <= 1
 
 
+@pytest.mark.slow
 def test_an_adaptive_step_survives_a_matrix_that_makes_a_whole_one_diverge(key):
     """Entries with a mean: undamped message passing is known to diverge on these."""
     rng = np.random.default_rng(3)
@@ -143,6 +144,7 @@ def test_an_adaptive_step_survives_a_matrix_that_makes_a_whole_one_diverge(key):
     assert bool(jnp.all(jnp.isfinite(wild.posterior.mean)))
 
 
+@pytest.mark.slow
 def test_noise_and_prior_are_learnt(key):
     a, x, y = mixture(key, 600, 1000, noise=4e-3)
     settings = MessageSettings(learn_prior=True, learn_noise=True)

@@ -136,6 +136,7 @@ def test_smoothing_the_last_but_one_equals_conditioning_on_both(key):
     assert np.allclose(found.covariance, direct.covariance, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lag", [1, 3, 20])
 def test_a_fixed_lag_equals_conditioning_everything_at_once(key, lag):
     steps = 6

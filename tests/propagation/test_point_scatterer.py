@@ -120,6 +120,7 @@ def test_reversing_the_ends_keeps_delay_and_gain_and_swaps_the_angles(site):
     assert np.allclose(back.arrival_zenith, forward.departure_zenith, rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_the_delay_gradient_points_from_the_scatterer_and_the_angles_do_not_move(site):
     def of(position):
         paths = scatter(site, position, with_line_of_sight=False)
@@ -132,6 +133,7 @@ def test_the_delay_gradient_points_from_the_scatterer_and_the_angles_do_not_move
     assert not np.any(zenith)
 
 
+@pytest.mark.slow
 def test_standing_on_a_scatterer_or_on_the_station_stays_finite(site):
     for position in (site.scatterer_position[1], site.station_position[0]):
         value, slope = jax.jvp(lambda x: scatter(site, x), (position,), (jnp.ones(3),))

@@ -65,6 +65,7 @@ def test_the_sample_city_raises_no_alarm():
     assert check_geometry(noisy(sample.reports, 3, 0.02, 0.3)) == ()
 
 
+@pytest.mark.slow
 def test_noise_without_stated_errors_is_no_fault():
     alarms = sum(bool(check_geometry(noisy(make_reports(k), k, 0.08, 0.5))) for k in range(40))
     assert alarms <= 2  # one path in thousands lies four deviations off

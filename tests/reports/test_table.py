@@ -95,6 +95,7 @@ def same(one, other):
         np.testing.assert_allclose(a, b, rtol=5e-16, atol=0)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

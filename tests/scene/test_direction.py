@@ -32,6 +32,7 @@ def test_angles_come_back_from_vectors_of_any_length(key):
     assert np.allclose(again[1], zenith, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("vector", "expected"),
     [((0, 0, 2.0), (0, 0)), ((0, 0, -2.0), (0, np.pi)), ((0, 0, 0), (0, 0))],

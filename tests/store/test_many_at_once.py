@@ -76,6 +76,7 @@ def test_two_writers_and_a_reader_at_once(url):
     assert check_store(store) == []
 
 
+@pytest.mark.slow
 def test_one_writer_keeps_what_many_send(url):
     store = Store.create(url)
     given = reports(200)

@@ -57,6 +57,7 @@ def test_a_change_of_velocity_that_is_not_explained_widens_the_motion_once(state
     assert np.allclose(added, 0.0 if noticed else ADDED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("off", "widened"), [(0.5, False), (4.0, True), (40.0, False)])
 def test_line_of_sight_that_a_turn_explains_widens_the_motion(state, off, widened):
     place = state.mean[:3] + jnp.array([0.0, off, 0.0])

@@ -41,6 +41,7 @@ def compared(bearing_std, shift):
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bearing_std", [1e-4, 0.03])
 def test_evidence_counts_the_error_of_the_bearing(bearing_std):
     state = compared(bearing_std, 0.05)

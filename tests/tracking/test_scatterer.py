@@ -56,6 +56,7 @@ def test_their_places_are_found_and_the_user_is_followed(walk):
     assert np.sqrt(np.mean(wrong**2)) < 0.4
 
 
+@pytest.mark.slow
 def test_a_point_is_placed_where_both_directions_meet():
     place = eqx.filter_jit(place_point)
     user = np.array([-14.0, -21.0, 1.3])
@@ -101,6 +102,7 @@ def test_tentative_tracks_are_present_by_their_odds(walk):
     np.testing.assert_allclose(np.log(ratio), odds[tentative], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_point_shares_the_error_of_the_user_from_whom_it_was_placed():
     settings = JointFilter(slots=8)
     user = np.array([-14.0, -21.0, 1.3])

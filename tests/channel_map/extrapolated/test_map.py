@@ -80,6 +80,7 @@ def test_directions_are_read_off_the_neighbours():
     np.testing.assert_allclose((found.share[:, :count] + found.share[:, count:]), 1.0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_learning_maximises_the_likelihood_that_loops_give():
     reports, _ = level_reports(7, length_std=0.1, angle_std=0.03)
     paths = fit_map(reports, Extrapolated(steps=0)).paths

@@ -140,6 +140,7 @@ def test_a_hundred_misread_reports_of_which_ten_are_wrong_find_every_scatterer(n
     assert _nearest(found, layout).max() < 0.5
 
 
+@pytest.mark.slow
 def test_the_sway_is_learnt():
     layout = make_layout(2, users=600, targets=1)
     found = fit_map(reports_of(layout, 600), Scatterers())

@@ -154,6 +154,7 @@ def street():
     return fit_map(street_reports(count=60, seed=3), VirtualAnchors())
 
 
+@pytest.mark.slow
 def test_at_street_level_a_map_predicts_what_its_raster_says(street):
     place = jnp.asarray(np.array([[-20.0, 5.0, 1.5], [3.0, 20.0, 3.0]]))
     both = jax.jit(lambda m, x: jax.vmap(m)(x))
@@ -162,6 +163,7 @@ def test_at_street_level_a_map_predicts_what_its_raster_says(street):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_above_the_street_a_map_still_offers_what_the_street_sees(street):
     prior = street(jnp.array([-12.0, 8.0, 14.0]))
     direct = np.linalg.norm(np.array([-12.0, 8.0, 14.0]) - STATION)

@@ -51,6 +51,7 @@ def long_matrix(cascade, mask):
     return np.moveaxis(whole, 0, -2).reshape(-1, user.shape[0] * user.shape[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.complex64, 2e-6), (np.complex128, 1e-13)])
 @pytest.mark.parametrize("chunk", [10_000, 90])
 def test_products_are_those_of_the_long_matrix(key, dtype, tolerance, chunk):

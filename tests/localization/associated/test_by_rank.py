@@ -140,6 +140,7 @@ def test_angles_are_compared_across_the_cut(square, key):
     assert jnp.isclose(one, other, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_grid_of_scores_is_one_product(square, key):
     echo = _one(square, key)
     cells = jnp.asarray(PLACE + np.array([[0.0, 0, 0], [2.0, -3, 0], [-30.0, 11, 0], [8.0, 25, 0]]))
@@ -197,6 +198,7 @@ def test_chunks_and_company_do_not_matter(square, key):
     assert np.allclose(parts.best, whole.best[:70], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_refusals(square, key):
     method = AssociatedByRank()
     with pytest.raises(InputError, match="needs the echoes' own errors: delay_std must be finite"):

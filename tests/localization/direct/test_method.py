@@ -68,6 +68,7 @@ def test_a_cells_score_is_the_likelihood_with_the_gains_integrated_out(world):
         assert score[cell] == pytest.approx(value, rel=1e-3, abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_finite_differences(world):
     _, _, place, made, _, search = world
     view = search.views[0]
