@@ -25,7 +25,7 @@ from tests.worlds.point_maps import reports_of, scatterer_map, some_targets
 CLOCK, HEADING = 6e-9, 0.02  # [s], [rad]
 C = 299_792_458.0
 MAP = scatterer_map()
-PLACE = np.c_[np.random.default_rng(8).uniform(8.0, 92.0, (24, 2)), np.zeros(24)]
+PLACE = np.c_[np.random.default_rng(8).uniform(8.0, 92.0, (16, 2)), np.zeros(16)]
 
 
 def off(echoes, clock=0.0, heading=0.0):
@@ -60,7 +60,7 @@ def clean(echoes):
 
 @pytest.mark.slow
 def test_a_clean_batch_is_not_called_biased(clean):
-    assert (clean.status == FixStatus.LOCATED).sum() > 20
+    assert (clean.status == FixStatus.LOCATED).sum() > 12
     assert not (clean.status == FixStatus.BIASED).any()
     assert "clock_bias" not in clean.learnt
 
@@ -68,7 +68,7 @@ def test_a_clean_batch_is_not_called_biased(clean):
 @pytest.mark.slow
 def test_an_undeclared_clock_is_noticed_and_named(echoes):
     fix = localize(off(echoes, clock=CLOCK), MAP)
-    assert (fix.status == FixStatus.BIASED).sum() > 20
+    assert (fix.status == FixStatus.BIASED).sum() > 12
     assert fix.learnt["clock_bias"] == pytest.approx(CLOCK, abs=1e-9)
     assert "heading_bias" not in fix.learnt
 
@@ -87,7 +87,7 @@ def test_a_declared_clock_is_estimated_with_its_uncertainty(echoes, clean):
     some = some_targets(off(echoes, clock=CLOCK), np.array([3]))
     given = {n: fix.learnt[n] for n in ("detection", "false_share", "log_power_std")}
     alone = localize(some, MAP, method=Unassociated(unknown=("clock",), **given))
-    assert alone.learnt["clock_bias_std"] > 3 * std
+    assert alone.learnt["clock_bias_std"] > 2.5 * std  # 4 if all knew as much
     gained = alone.covariance[0, 0, :2, :2] - fix.covariance[3, 0, :2, :2]
     assert np.trace(gained) > 0.0
 
