@@ -112,3 +112,42 @@ def test_a_first_line_of_sight_that_moved_the_user_may_be_a_clock(when, clock, s
         status, reason = user_status(record, np.zeros(COUNT, bool), JointFilter(), suspect)
         assert (status[when + 1 :] == UserStatus.UNCERTAIN).all()
         assert "try unknown clock" in reason[30]
+
+
+HALF = np.arange(COUNT) >= COUNT // 2
+STATUSES = {
+    "nothing detected": (UserStatus.COASTING, "nothing was detected", {"detection": -1}),
+    "wide": (UserStatus.UNCERTAIN, "claimed error is 2.", {"user_covariance": 3.0}),
+    "wider": (UserStatus.LOST, "claimed error is 11", {"user_covariance": 61.0}),
+    "older points off": (UserStatus.UNCERTAIN, "older points are off by 2.6", {"misfit": 2.6}),
+    "few explained": (UserStatus.UNCERTAIN, "explain 19% of the strong", {"share": 0.19}),
+    "fewer explained": (UserStatus.LOST, "explain 4% of the strong", {"share": 0.04}),
+    "sight elsewhere": (UserStatus.UNCERTAIN, "line of sight contradicts", {"pending": 3}),
+    "moved by sight": (UserStatus.RELOCATED, "line of sight contradicted", {"relocated": True}),
+    "moved by points": (
+        UserStatus.RELOCATED,
+        "points of before were found again",
+        {"relocated": True, "recalled": True},
+    ),
+    "all is well": (UserStatus.TRACKED, "", {}),
+}
+"""Status and reason, and what of the record provokes it from half of the instants on."""
+
+
+@pytest.mark.parametrize("what", STATUSES)
+def test_each_status_is_said_for_its_reason_alone(what):
+    expected, words, changes = STATUSES[what]
+    record, _ = in_sight()
+    for name, value in changes.items():
+        before = np.asarray(getattr(record, name))
+        before = np.broadcast_to(before, (COUNT, *before.shape[1:]))
+        half = HALF.reshape(-1, *[1] * (before.ndim - 1))
+        new = value * np.eye(6) if name == "user_covariance" else value
+        changed = np.where(half, np.asarray(new, before.dtype), before)
+        record = eqx.tree_at(lambda r: getattr(r, name), record, jnp.asarray(changed))  # noqa: B023
+    status, reason = user_status(record, np.zeros(COUNT, bool), JointFilter())
+    assert (status[HALF] == expected).all()
+    assert all(words in each for each in np.array(reason)[HALF])
+    assert (status[~HALF] == UserStatus.TRACKED).all()
+    # a position that was given is known, whatever else is said
+    assert (user_status(record, HALF, JointFilter())[0][HALF] == UserStatus.KNOWN).all()

@@ -18,6 +18,7 @@ from echoscape.tracking import (
     track,
 )
 from echoscape.tracking.association import likeliest_pairs
+from echoscape.tracking.joint import _start
 from echoscape.tracking.joint_state import SHARED, USER
 from echoscape.tracking.joint_update import Detections, Match
 from tests.worlds.walls import STATION, image_path, observe, sequences
@@ -170,6 +171,13 @@ def test_a_position_that_is_known_is_taken_in(walk):
 
 
 @pytest.mark.slow
+def test_the_first_block_is_of_the_types_of_the_others():
+    zero = jnp.zeros(())
+    start = eqx.filter_eval_shape(_start, *jnp.zeros((3, 3)), zero, SMALL, None)
+    weak = [each for each in jax.tree.leaves(start) if each.weak_type]
+    assert not weak  # or the filter compiles twice
+
+
 def test_a_start_is_needed(walk):
     with pytest.raises(InputError, match="needs to know where the user starts, in m; give --start"):
         track(walk[0], STATION)

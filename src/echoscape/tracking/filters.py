@@ -99,7 +99,8 @@ class JointFilter(TrackingFilter):
     """Squared running mean, in its standard deviations, from which on a point is given up;
     probability 1e-4 with 5 numbers."""
     memory: float = 3.0
-    """How long a point that is not detected is remembered [s]."""
+    """How long a point that is not detected may be recognised by itself; after that it is recalled
+    together with others only [s]."""
     sure: float = 0.99
     """Probability from which on the type of an image counts as decided."""
     recognised: float = 5.0

@@ -109,11 +109,11 @@ def user_status(
         lambda k: f"established points explain {share[k]:.0%} of the strong detections",
     )
     flag(std > settings.lost_std, UserStatus.LOST, lambda k: f"the claimed error is {std[k]:.2g} m")
-    flag(
-        np.asarray(record.relocated),
-        UserStatus.RELOCATED,
-        lambda k: "line of sight contradicted the position and moved it",
-    )
+    recalled = np.asarray(record.recalled) & np.ones(len(status), bool)
+    by_sight = np.asarray(record.relocated) & ~recalled
+    moved = UserStatus.RELOCATED
+    flag(by_sight, moved, lambda k: "line of sight contradicted the position and moved it")
+    flag(recalled, moved, lambda k: "points of before were found again as a set and moved it")
     flag(np.asarray(known), UserStatus.KNOWN, lambda k: "")
     return status, tuple(reason)
 
@@ -127,7 +127,7 @@ def shift_in_doubt(record: Record, suspect: Record) -> tuple[float, Bool[np.ndar
     Returns:
         By how much line of sight was longer [m], and the instants in doubt.
     """
-    moved = np.flatnonzero(np.asarray(record.relocated))
+    moved = np.flatnonzero(np.asarray(record.relocated) & ~np.asarray(record.recalled))
     doubtful = np.zeros(len(record.user), bool)
     if not len(moved) or moved[0] == 0:
         return 0.0, doubtful

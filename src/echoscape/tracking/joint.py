@@ -33,6 +33,7 @@ from echoscape.tracking.line_of_sight import (
 )
 from echoscape.tracking.map_start import KnownPoints, hold_points
 from echoscape.tracking.parity import compare_parities
+from echoscape.tracking.recall import recall_points
 from echoscape.tracking.record import Record
 from echoscape.tracking.scatterer import compare_scatterers
 from echoscape.tracking.track_management import (
@@ -89,7 +90,10 @@ def _padded(values: Array, after: int, beside: int = 0) -> Array:
 @eqx.filter_jit
 def _start(station, position, velocity, time, settings, points) -> JointState:
     state = start_joint(station, position, velocity, time, settings)
-    return state if points is None else hold_points(state, points, settings)
+    state = state if points is None else hold_points(state, points, settings)
+    # of Python's numbers some are weakly typed, which the second block's are not: it would be
+    # compiled once more
+    return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype), state)
 
 
 @eqx.filter_jit
@@ -115,6 +119,7 @@ def joint_step(
     """Move on to one instant and take in what is seen then."""
     state = predict_joint(state, now, settings)
     state = place_user(state, place, known, settings)
+    state = recall_points(state, settings, ESTABLISHED)
     sight = find_sight(state, seen, station, settings)
     state = expect_manoeuvre(state, seen, sight, station, settings)
     match = match_detections(state, seen, sight.detection, station, settings)
@@ -176,5 +181,6 @@ def _record(state: JointState, match, before, station) -> Record:
         misfit=health.misfit,
         share=health.share,
         pending=pending_count(state),
-        relocated=health.relocated == state.time,
+        relocated=(health.relocated == state.time) | (health.recalled == state.time),
+        recalled=health.recalled == state.time,
     )

@@ -31,6 +31,8 @@ PER_SLOT = 4
 """Coordinates of a point: position and rotation."""
 NEVER = -1e3
 """Log-odds of what is impossible."""
+ASLEEP = -3.0
+"""Log-odds of existence of a point that is only remembered."""
 PENDING = 8
 """Line-of-sight detections outside the gate that are kept for a relocation."""
 
@@ -96,7 +98,11 @@ class Health(eqx.Module):
     pending_time: Float[Array, " pending"]
     """When each was [s]."""
     relocated: Float[Array, ""]
-    """When the user was last relocated [s]."""
+    """When line of sight last relocated the user [s]."""
+    compared: Float[Array, ""]
+    """When points of before were last compared with new ones [s]."""
+    recalled: Float[Array, ""]
+    """When points of before last relocated the user [s]."""
 
 
 class JointState(eqx.Module):
@@ -183,6 +189,8 @@ def start_joint(
             pending=jnp.zeros((PENDING, 3)),
             pending_time=jnp.full(PENDING, -jnp.inf),
             relocated=jnp.array(-jnp.inf),
+            compared=jnp.array(-jnp.inf),
+            recalled=jnp.array(-jnp.inf),
         ),
         pivot=position[:2],
         time=time,
@@ -266,6 +274,14 @@ def notice_manoeuvre(before: JointState, after: JointState, settings: JointFilte
         after,
         (change, spread, end, wider),
     )
+
+
+def is_dormant(state: JointState, settings: JointFilter) -> Bool[Array, " slot"]:
+    """Tell which points are remembered only to be recalled; points of a map never are."""
+    slots = state.slots
+    absent = (state.time - slots.seen > settings.memory) & (slots.odds <= ASLEEP)
+    absent = absent & (slots.identity >= 0)
+    return absent & jnp.isfinite(slots.founded) & (slots.kind != AnchorType.STATION)
 
 
 def local_coordinates(

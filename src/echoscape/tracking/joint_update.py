@@ -25,6 +25,7 @@ from echoscape.tracking.joint_state import (
     SHARED,
     USER,
     JointState,
+    is_dormant,
     local_coordinates,
 )
 
@@ -95,7 +96,7 @@ def match_detections(
     extent = jnp.maximum(jnp.nan_to_num(jnp.nanmax(lengths) - jnp.nanmin(lengths)), 100.0)
     volume = (2 * math.pi * 0.5) ** 2 * extent  # azimuths all round, zeniths near level [rad^4 m]
     exists = jax.nn.sigmoid(slots.odds)
-    used = slots.identity >= 0
+    used = (slots.identity >= 0) & ~is_dormant(state, settings)
     possible = (squared < settings.gate) & used[:, None] & seen.valid[None, :]
     direct = jnp.arange(seen.valid.shape[0]) == sight
     own = (slots.kind == AnchorType.STATION)[:, None]

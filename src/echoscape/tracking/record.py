@@ -48,4 +48,6 @@ class Record(eqx.Module):
     pending: Int[Array, "*time"]
     """Detections of line of sight within seconds that contradict the user's position."""
     relocated: Bool[Array, "*time"]
-    """Where the user was moved to what line of sight says."""
+    """Where the user was moved to what line of sight, or an arrangement of points, says."""
+    recalled: Bool[Array, "*time"] | bool = False
+    """Where it was an arrangement of points of before."""

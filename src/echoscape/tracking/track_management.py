@@ -1,8 +1,8 @@
 """Tracks are initiated, remembered and terminated.
 
 A detection that belongs to no point initiates a track.  A point that is not detected loses
-existence odds; an established one is remembered for a while and may be recognised, any other is
-forgotten at once, and the slots of points long undetected are taken when none other is free.
+existence odds; an established one is remembered, see `recall`, any other is forgotten at once, and
+the slots of points long undetected are taken when none other is free.
 
 Takes a `JointState` after its update, and the detections that nothing explained.
 Gives the state with odds renewed and anchors founded.
@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float
 from echoscape.tracking.anchor import AnchorType, array_station
 from echoscape.tracking.filters import JointFilter
 from echoscape.tracking.joint_state import (
+    ASLEEP,
     CLOCK,
     HEADING,
     STATION_HEADING,
@@ -29,7 +30,6 @@ from echoscape.tracking.scatterer import place_point
 
 ESTABLISHED = 5
 """Detections after which an anchor is believed and remembered."""
-_ASLEEP = -3.0
 _HIGHEST = 5.0
 _GAIN = 2.0
 
@@ -50,7 +50,7 @@ def terminate_tracks(
         matched & (squared_mean > settings.residual_mean_gate) & (slots.kind != AnchorType.STATION)
     )
     freed = jnp.zeros_like(match.taken).at[jnp.maximum(match.detection, 0)].max(broken)
-    odds = jnp.where(broken, _ASLEEP, slots.odds)
+    odds = jnp.where(broken, ASLEEP, slots.odds)
     mean = jnp.where(broken[:, None], 0.0, mean)
     state = eqx.tree_at(lambda s: (s.slots.residual_mean, s.slots.odds), state, (mean, odds))
     match = eqx.tree_at(
@@ -67,13 +67,13 @@ def update_existence(state: JointState, match: Match, settings: JointFilter) -> 
     matched = match.detection >= 0
     miss = jnp.log1p(-settings.detection)
     odds = jnp.where(matched, jnp.maximum(slots.odds, -1.0) + _GAIN, slots.odds + miss)
-    odds = jnp.clip(odds, _ASLEEP, _HIGHEST)
+    odds = jnp.clip(odds, ASLEEP, _HIGHEST)
     hits = slots.hits + matched
-    gone = (state.time - slots.seen > settings.memory) & ~matched
-    # points of a map stay
-    gone = gone & jnp.isfinite(slots.founded)
+    # images are kept, to be recalled; points of a map are never given up
+    scattered = (slots.kind == AnchorType.SCATTERER) & jnp.isfinite(slots.founded)
+    gone = scattered & (state.time - slots.seen > settings.memory) & ~matched
     forgotten = (
-        (odds <= _ASLEEP) & ((hits < ESTABLISHED) | gone) & (slots.kind != AnchorType.STATION)
+        (odds <= ASLEEP) & ((hits < ESTABLISHED) | gone) & (slots.kind != AnchorType.STATION)
     )
     new = eqx.tree_at(
         lambda s: (s.odds, s.hits, s.identity, s.seen),
@@ -99,7 +99,7 @@ def initiate_tracks(
     slots = state.slots
     count = slots.kind.shape[0]
     empty = slots.identity < 0
-    asleep = (slots.odds <= _ASLEEP) & (jnp.arange(count) > 0) & jnp.isfinite(slots.founded)
+    asleep = (slots.odds <= ASLEEP) & (jnp.arange(count) > 0) & jnp.isfinite(slots.founded)
     rank = jnp.where(empty, -jnp.inf, jnp.where(asleep, slots.seen, jnp.inf))
     order = jnp.argsort(rank)
     room = (empty | asleep).sum()

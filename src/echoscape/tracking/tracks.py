@@ -52,7 +52,7 @@ class UserStatus(Status):
     UNCERTAIN = 4
     """A test of health failed, or the stated error is beyond `JointFilter.uncertain_std`."""
     RELOCATED = 5
-    """Line of sight contradicted the position, and moved it."""
+    """Line of sight, or an arrangement of points of before, moved the position."""
 
 
 class Tracks(Displayed, eqx.Module):
