@@ -132,3 +132,21 @@ def test_force_and_the_limit_hold_for_every_command(tmp_path, capsys, monkeypatc
     assert seen == {"force": True, "limit": 2e9, "words": ["map", "fit"]}
     application.main(["map", "fit"])
     assert seen == {"force": False, "limit": None, "words": ["map", "fit"]}
+
+
+def commands(app=application.app, path=()):
+    """Every command that does something, with the names of its options."""
+    for name in app:
+        if not name.startswith("-"):
+            if app[name].default_command is not None:
+                options = app[name].assemble_argument_collection()
+                yield " ".join((*path, name)), {each for one in options for each in one.names}
+            yield from commands(app[name], (*path, name))
+
+
+def test_every_command_that_writes_shows_progress_unless_asked_not_to():
+    writes = {"--out", "--export", "--figure", "--echoes"}
+    without = {
+        name for name, options in commands() if options & writes and "--quiet" not in options
+    }
+    assert without == set()

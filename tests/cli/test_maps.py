@@ -1,15 +1,20 @@
 """Maps, echoes, fixes and bounds by command: end to end on part of the sample, and refusals."""
 
+import contextlib
+import dataclasses
+import io
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from echoscape.channel_map import load_manifest, load_maps
-from echoscape.cli import main
+from echoscape.channel_map import VirtualAnchorMap, load_manifest, load_maps
+from echoscape.cli import main, map_show
 from echoscape.reports import read_echoes, read_fixes, write_reports
 from echoscape.sample import load_sample
 from tests.worlds.direct_paths import FAULTS, make_reports
@@ -35,7 +40,10 @@ def made(tmp_path_factory):
     chosen = np.isin(np.arange(len(several)), np.flatnonzero(several)[:8])
     write_reports(sample.targets[chosen], folder / "t.parquet")
     words = ["map", "fit", folder / "r.csv", "--quiet"]
-    assert main([*map(str, words), "--out", str(folder / "anchors")]) == 0
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main([*map(str, words[:-1]), "--out", str(folder / "anchors")]) == 0
+    (folder / "anchors.txt").write_text(said.getvalue())
     nearest = [
         *map(str, words),
         "--model",
@@ -332,12 +340,67 @@ def test_what_maps_know_is_shown_and_drawn(here, capsys):
     assert code == 0, error
     assert "virtual anchors" in printed
     assert "of a report" in printed
+    assert "held-out" not in printed  # it was fitted without --score
+    assert "a.png" in printed
+    code, printed, _ = run(capsys, "map", "show", here / "anchors", "--json")
+    assert code == 0
+    (found,), (fitted,) = json.loads(printed).values(), load_maps(here / "anchors").values()
+    assert isinstance(fitted, VirtualAnchorMap)
+    assert fitted.state is not None
+    paths = load_sample().reports[:250].estimates.valid.sum()  # every one is of a point, or of none
+    assert found["explained"] == pytest.approx(1 - len(fitted.state.pool[0]) / paths)
+    assert 0.5 < found["explained"] < 1
+    points = sum(found["points"].values())
+    assert points == fitted.state.confirmed
+    assert points + found["single"] == len(np.asarray(fitted.static_points().kind))
     assert (here / "a.png").read_bytes().startswith(b"\x89PNG")
+    code, printed, _ = run(capsys, "map", "show", here / "near")
+    assert code == 0
+    assert re.search(r"held-out fifth .* of the paths explained, when the map was fitted", printed)
     code, printed, _ = run(capsys, "map", "show", here / "near", "--json")
     assert code == 0
     (found,) = json.loads(printed).values()
-    assert found["static points"] == "none: this model holds no points"
+    assert found["points"] is None
+    assert found["reports"] == 250
+    assert found["covered_area"] > 1e4
+    assert 0.2 < found["held_out"]["explained"] <= 1.0
     assert found["calibration"] is None
     code, _, error = run(capsys, "map", "show", here / "near", "--figure", here / "a.txt")
     assert code == 2
     assert "must end in .png" in error
+
+
+def test_a_fit_says_what_it_found_and_where_more_is_said(made):
+    said = (made / "anchors.txt").read_text()
+    assert re.search(r"bs: \d+ static points found, which explain \d\d\.\d% of the paths", said)
+    assert said.endswith("map evaluate, or map fit --score\n")
+
+
+def test_pictures_are_named_and_drawn_whatever_stations_are_called(tmp_path, capsys):
+    """A name could be a path, end a figure by a formula, or move the text of a page about."""
+    reports = make_reports(3, 8, 1.0)
+    names = ("../$\\frac$<b>\x1b[2J\u202e\x9b", "..-$\\frac$<b>\x1b[2J\u202e\x9b")
+    reports = dataclasses.replace(
+        reports,
+        station=names,
+        station_position=np.repeat(reports.station_position[:1], 2, axis=0),
+        station_index=np.arange(len(reports.report)) % 2,
+    )
+    write_reports(reports, tmp_path / "r.csv")
+    here = tmp_path / "here"
+    here.mkdir()
+    words = ("map", "fit", tmp_path / "r.csv", "--model", "nearest-reports", "--out", here / "m")
+    assert run(capsys, *words)[0] == 0
+    code, printed, error = run(capsys, "map", "show", here / "m", "--figure", here / "a.svg")
+    assert code == 0, error
+    assert not set(printed + error) & set("\x1b\u202e\x9b")
+    pictures = sorted(path.name for path in here.glob("*.svg"))
+    assert len(pictures) == 2
+    alike = map_show._pictures(Path("a.png"), ["a/b", "a:b"])
+    assert [path.name for path in alike] == ["a-1.png", "a-2.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "r.csv"]
+    for name in pictures:
+        text = (here / name).read_text(encoding="utf-8")
+        assert not set(text) & set("\x1b\u202e\x9b")
+        assert "<b>" not in text
+        assert "station" in text

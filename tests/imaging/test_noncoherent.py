@@ -62,3 +62,15 @@ def test_one_subcarrier_is_refused():
     snapshots, _ = scene(7)
     with pytest.raises(InputError, match=r"at least two subcarriers.*got 1: choose another solver"):
         image(snapshots, GRID, solver=NoncoherentGamp())
+
+
+def test_progress_comes_between_rounds_which_change_nothing():
+    tones = 28e9 + 400e6 * ((np.arange(2) + 0.5) / 2 - 0.5)
+    snapshots, _ = scene(7, frequency=tones, random_phase=True)
+    solver, stages = NoncoherentGamp(iterations=30), []
+    whole = image(snapshots, GRID, solver=solver)
+    found = image(snapshots, GRID, solver=solver, progress=lambda *what: stages.append(what))
+    assert found.iterations == whole.iterations == 30
+    assert np.array_equal(found.mean, whole.mean)
+    stage = "30 iterations at most"
+    assert stages == [(0, 30, f"{stage}, compiling"), (25, 30, stage)]

@@ -83,6 +83,8 @@ def test_prepared_maps_keep_their_method_and_height(echoes, fix):
 def test_progress_counts_targets_and_names_the_stage(echoes):
     seen = []
     localize(echoes, MAP, height=0.0, progress=lambda *told: seen.append(told))
+    assert seen[0] == (0, 1, "preparing the maps, compiling")
+    assert seen[1] == (0, 5, "locating, compiling")
     assert seen[-1] == (5, 5, "locating")
 
 

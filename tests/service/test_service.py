@@ -227,6 +227,14 @@ def test_an_ellipse_is_turned_from_north():
     assert found.uncertaintyEllipse.semiMinor == pytest.approx(radius)
 
 
+def test_what_a_request_says_comes_back_spelt_out(client):
+    name = "a\x1b[2J\u202e\x9b"
+    batch = {"source": "test", "reports": [REPORT | {name: 1}]}
+    answer = client.call("POST", "/v1/reports", json=batch)
+    problem(answer, 422, r"a\x1b[2J\u202e\x9b")
+    assert not set(answer.text) & set("\x1b\u202e\x9b")
+
+
 def test_the_interface_describes_itself(client):
     found = client.call("GET", "/v1/openapi.json", None).json()
     assert set(found["paths"]) == {

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from echoscape.checks import InputError
-from echoscape.tracking import BouncePoints, TrackStatus, track
-from echoscape.tracking.bounce_tracks import _raster
+from echoscape.tracking import BouncePoints, KnownUser, TrackStatus, bounce_tracks, track
+from echoscape.tracking.bounce_tracks import _raster, track_bounces
+from echoscape.tracking.track import detections_of
 from echoscape.tracking.track_table import track_columns
 from echoscape.units import wrap_angle
 from tests.tracking.test_joint_start import heard
@@ -25,6 +26,19 @@ def walk():
         lambda o: (o.user_position, o.user_known), observations, (user, np.ones(INSTANTS, bool))
     )
     return observations, user, truth
+
+
+@pytest.fixture(scope="module")
+def associated(walk):
+    """Tracks of images around the known user, on whose associations bounces are followed."""
+    return track(walk[0], STATION, KnownUser())
+
+
+def follow(associated, walk, method, particles=500, **more):
+    """Follow bounces of the associated tracks."""
+    seen = detections_of(walk[0])
+    key = jax.random.key(1)
+    return track_bounces(associated, seen, method, particles=particles, key=key, **more)
 
 
 def errors(found, walk):
@@ -51,20 +65,39 @@ def errors(found, walk):
 
 @pytest.mark.slow
 def test_what_the_extended_filter_follows_beats_what_was_observed(walk):
-    found = track(walk[0], STATION, BouncePoints("extended"), key=jax.random.key(1))
+    stages = []
+    found = track(
+        walk[0], STATION, BouncePoints("extended"), key=jax.random.key(1),
+        progress=lambda *what: stages.append(what),
+    )  # fmt: skip
+    assert stages[0] == (0, INSTANTS, f"associating, filtering {INSTANTS} instants, compiling")
+    stages = [each for each in stages if "following" in each[2]]
+    total, stage = stages[0][1:]
+    assert stage == f"following {total} paths, compiling"
+    assert {each[1:] for each in stages[1:]} == {(total, stage.removesuffix(", compiling"))}
+    done = [each[0] for each in stages]
+    assert done == sorted(set(done))
+    assert max(np.diff([*done, total])) < 0.4 * total  # 16 of 50 instants of all paths but one
     length, azimuth, count = errors(found, walk)
     assert count > 400  # of 466 detections of established paths
     assert max(length, azimuth) < 0.75
 
 
 @pytest.mark.slow
-def test_more_particles_lose_fewer_paths_and_the_lost_are_named(walk):
+def test_instants_in_parts_are_as_in_one_go(walk, associated, monkeypatch):
+    parts = follow(associated, walk, "bootstrap", 20)
+    monkeypatch.setattr(bounce_tracks, "_INSTANTS", 64)
+    whole = follow(associated, walk, "bootstrap", 20)
+    assert parts.first is not None
+    assert whole.first is not None
+    assert np.allclose(parts.first, whole.first, rtol=0, atol=1e-9, equal_nan=True)
+
+
+@pytest.mark.slow
+def test_more_particles_lose_fewer_paths_and_the_lost_are_named(walk, associated):
     # In 18 coordinates a bootstrap filter of this size soon holds copies of one particle; what is
     # then far from its own detection must not count as tracked.
-    few, many = (
-        track(walk[0], STATION, BouncePoints("bootstrap", count), key=jax.random.key(1))
-        for count in (300, 1000)
-    )
+    few, many = (follow(associated, walk, "bootstrap", count) for count in (300, 1000))
     length, azimuth, count = errors(many, walk)
     assert azimuth < 0.95
     assert length < 1.2
@@ -73,10 +106,9 @@ def test_more_particles_lose_fewer_paths_and_the_lost_are_named(walk):
 
 
 @pytest.mark.slow
-def test_the_table_says_scatterer_with_first_and_last_bounce(walk):
-    observations, _, _ = walk
-    found = track(observations, STATION, BouncePoints("extended"), key=jax.random.key(1))
-    columns = track_columns(found, observations)
+def test_the_table_says_scatterer_with_first_and_last_bounce(walk, associated):
+    found = follow(associated, walk, "extended")
+    columns = track_columns(found, walk[0])
     moving = columns["image"] == "moving"
     assert (columns["kind"][moving] == "scatterer").all()
     assert moving.sum() > 300
@@ -109,12 +141,11 @@ def test_gaps_are_steps_unseen_and_uneven_times_are_refused():
 
 
 @pytest.mark.slow
-def test_the_stations_own_echoes_start_bounces_where_they_are(walk):
-    observations, user, truth = walk
+def test_the_stations_own_echoes_start_bounces_where_they_are(walk, associated):
+    _, user, truth = walk
     kinds = {}
     for name, echoes in (("echoes", heard(np.random.default_rng(2))), ("none", None)):
-        found = track(observations, STATION, BouncePoints("extended"), echoes=echoes,
-                      key=jax.random.key(1))  # fmt: skip
+        found = follow(associated, walk, "extended", echoes=echoes)
         assert found.first is not None
         away = []
         for slot in range(found.first.shape[1]):

@@ -1,5 +1,6 @@
 """The page as a file: complete, small, and deaf to what names may contain."""
 
+import dataclasses
 import json
 import re
 
@@ -26,6 +27,15 @@ def test_a_scene_stays_text_in_the_page():
     assert "<script>x" not in text
     stored = text.split('id="scene">')[1].split("</script>")[0]
     assert json.loads(stored)["title"] == EVIL.title
+
+
+def test_text_in_the_page_is_shown_and_obeyed_by_nothing():
+    name = "a\u202eb\x9bc\nd__SCENE__"
+    text = page_of(dataclasses.replace(EVIL, title=name))
+    shown = r"a\u202eb\x9bc\nd__SCENE__"
+    assert f"<title>{shown}</title>" in text
+    assert json.loads(text.split('id="scene">')[1].split("</script>")[0])["title"] == shown
+    assert not set(text) & set("\u202e\x9b")
 
 
 def test_a_file_is_the_page_or_the_scene(tmp_path):

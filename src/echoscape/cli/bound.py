@@ -9,7 +9,15 @@ from typing import Annotated
 
 import cyclopts
 
-from echoscape.cli.console import Json, print_json, print_line, print_table, use_double_precision
+from echoscape.cli.console import (
+    Json,
+    Quiet,
+    print_json,
+    print_line,
+    print_table,
+    progress,
+    use_double_precision,
+)
 from echoscape.cli.options import MapFolder, check_deviations, check_table, refuse_both
 from echoscape.cli.reports import read_site
 
@@ -27,6 +35,7 @@ def bound(
     site: Path | None = None,
     figure: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Bound the error of targets of known height, at given places or on a grid.
 
@@ -44,6 +53,7 @@ def bound(
         site: TOML file that places the stations where the targets' file does not.
         figure: Also draw the bound, as PNG and PDF beside the file.
         json: Print JSON for programs.
+        quiet: Show no progress.
     """
     use_double_precision()
     refuse_both(targets=targets, step=step)
@@ -69,14 +79,17 @@ def bound(
         users = read_reports(targets, read_site(site))
         number, first = np.unique(users.report, return_index=True)
         place = users.position[first]
-    found = bound_of_maps(
-        maps, place, angle_std=angle_std, delay_std=delay_std, strongest=strongest
-    )
-    if figure:  # before anything is written, so that a failure leaves nothing
-        from echoscape.plotting.fixes import draw_bound, save_figure
+    with progress(f"bounds at {len(place)} places, compiling", quiet) as tell:
+        found = bound_of_maps(
+            maps, place, angle_std=angle_std, delay_std=delay_std, strongest=strongest
+        )
+        if figure:  # before anything is written, so that a failure leaves nothing
+            from echoscape.plotting.fixes import draw_bound, save_figure
 
-        drawing = draw_bound(found, maps)
-    write_bounds(bound_columns(found, number, list(maps)), out)
+            tell(1, 3, "drawing")
+            drawing = draw_bound(found, maps)
+        tell(2, 3, "writing")
+        write_bounds(bound_columns(found, number, list(maps)), out)
     summary = {
         "places": len(place),
         "observed": int(found.observed.sum()),

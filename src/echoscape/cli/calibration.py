@@ -1,7 +1,7 @@
-"""What was estimated of a station and of its users, in words.
+"""What a map learnt of its reports, of a station and of its users, in words.
 
-Takes the calibration of a map's manifest.
-Gives a line, and warnings of what the reports do not tell.
+Takes a map, and the calibration of its manifest.
+Gives a line each, and warnings of what the reports do not tell.
 """
 
 import math
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from echoscape.cli.console import print_line, print_warning
+from echoscape.display import counted
 
 
 def print_calibration(station: str, found: Mapping[str, Any]) -> None:
@@ -40,6 +41,21 @@ def print_calibration(station: str, found: Mapping[str, Any]) -> None:
         f"{found['direct_paths']} direct paths" if found["direct_paths"] else "heights of paths"
     )
     print_line(f"station {station}: {', '.join(parts)}, from {source}; taken off its reports")
+
+
+def print_quality(station: str, channel_map: Any) -> None:
+    """State how many points a map found and how much they explain, where it keeps count.
+
+    Args:
+        station: Its name.
+        channel_map: Its map.
+    """
+    state = getattr(channel_map, "state", None)
+    if state is not None:
+        print_line(
+            f"station {station}: {counted(state.confirmed, 'static point')} found, which "
+            f"explain {state.explained:.1%} of the paths learnt from"
+        )
 
 
 def _print_users(station: str, users: Mapping[str, Any]) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from echoscape.cli.console import (
     Json,
+    Quiet,
     print_json,
     print_line,
     print_table,
+    progress,
     use_double_precision,
 )
 from echoscape.cli.options import check_map_folder, check_stations
@@ -27,6 +29,7 @@ def update(
     per_reports: int = 1500,
     site: Path | None = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Add later reports to maps of virtual anchors without fitting them again.
 
@@ -42,6 +45,7 @@ def update(
         per_reports: Within how many reports.
         site: TOML file that places the stations where the reports do not.
         json: Print JSON for programs.
+        quiet: Show no progress.
     """
     use_double_precision()
     from echoscape.channel_map import load_manifest, load_maps
@@ -51,13 +55,16 @@ def update(
 
     if out is not None:
         check_map_folder(out)
-    maps, manifest = load_maps(folder), load_manifest(folder)
-    batch = read_reports(reports, read_site(site))
-    check_stations(maps, stations_reported(batch), "reports", folder)
-    grown, changes = update_maps(
-        maps, batch, manifest.calibration, false_alarm=false_alarm, per_reports=per_reports
-    )
-    save_updated(grown, out or folder, manifest, batch)
+    with progress("reading", quiet) as tell:
+        maps, manifest = load_maps(folder), load_manifest(folder)
+        batch = read_reports(reports, read_site(site))
+        check_stations(maps, stations_reported(batch), "reports", folder)
+        tell(1, 3, "comparing with the maps, compiling")
+        grown, changes = update_maps(
+            maps, batch, manifest.calibration, false_alarm=false_alarm, per_reports=per_reports
+        )
+        tell(2, 3, "writing")
+        save_updated(grown, out or folder, manifest, batch)
     if json:
         print_json({name: {**each.summary_rows(), "changes": each.to_arrow().to_pylist()}
                     for name, each in changes.items()})  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from echoscape.cli.calibration import print_calibration
+from echoscape.cli.calibration import print_calibration, print_quality
 from echoscape.cli.console import (
     Json,
     Quiet,
@@ -25,6 +25,7 @@ from echoscape.cli.console import (
 from echoscape.cli.left_out import left_out_rows
 from echoscape.cli.map_show import show
 from echoscape.cli.map_update import update
+from echoscape.cli.map_walls import walls
 from echoscape.cli.options import check_map_folder, check_stations, check_table
 from echoscape.cli.reports import read_site
 
@@ -134,7 +135,7 @@ def fit(
         report(2, 3, "checking")
         learnt = _checked(learnt, delays)
     key = jax.random.key(seed)
-    with progress("fitting", quiet) as report:
+    with progress("fitting, compiling", quiet) as report:
         maps = fit_maps(learnt, chosen, key=key, progress=report)
         scores = {}
         if score:
@@ -151,10 +152,14 @@ def fit(
     for name in sorted(set(learnt.station) - set(maps)):
         print_warning(f"station {name!r} has no map: its reports hold no path")
     print_line(f"{out}: {chosen.name} map of {', '.join(_learnt_from(learnt, maps))}")
+    for name, item in maps.items():
+        print_quality(name, item)
     for name, each in calibration.items():
         print_calibration(name, each)
     for name, found in scores.items():
         print_line(f"held-out fifth of {name}: {found['explained']:.1%} of the paths explained")
+    if not scores and not quiet:
+        print_line("how much of other users' paths it explains: map evaluate, or map fit --score")
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -219,9 +224,9 @@ def evaluate(
     present = stations_reported(held_out)
     check_stations(maps, present, "reports", folder)
     found = {}
-    with progress("scoring, compiling", quiet) as tell:
+    with progress("scoring", quiet) as tell:
         for done, name in enumerate(present):
-            tell(done, len(present), f"scoring {name}")
+            tell(done, len(present), f"scoring {name}" + ("" if done else ", compiling"))
             found[name] = score(maps[name], held_out)
     if json:
         import dataclasses
@@ -232,26 +237,7 @@ def evaluate(
         print_table(f"{folder}, station {name}", _rows(each))
 
 
-@app.command
-def walls(folder: Path, /, *, out: Path) -> None:
-    """Write the walls that single reflections of a map show, with extents.
-
-    Heights are those of reflections that were reported: a wall is at least so high.
-
-    Args:
-        folder: Folder of maps of virtual anchors.
-        out: File to write: lines with heights as .geojson, rectangles as .ply.
-    """
-    use_double_precision()
-    from echoscape.channel_map import load_maps
-    from echoscape.channel_map.walls import find_walls, write_walls
-
-    found = {name: find_walls(each) for name, each in load_maps(folder).items()}
-    write_walls(found, out)
-    for name, each in found.items():
-        print_line(f"{out}: {len(each.low)} walls of {name}")
-
-
+app.command(walls)
 app.command(show)
 app.command(update)
 

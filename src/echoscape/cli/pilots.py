@@ -9,7 +9,7 @@ from typing import Annotated
 
 import cyclopts
 
-from echoscape.cli.console import Seed, print_table, use_double_precision
+from echoscape.cli.console import Quiet, Seed, print_table, progress, use_double_precision
 
 app = cyclopts.App(name="pilots", help="Simulate users' pilots among voxels that hide each other.")
 
@@ -28,6 +28,7 @@ def make(
     snr_db: float = 20.0,
     line_of_sight: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     seed: Seed = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Simulate what a site's stations receive from random users.
 
@@ -45,6 +46,7 @@ def make(
         snr_db: Mean power of the estimated channels over their noise, in dB.
         line_of_sight: Add the line of sight, and store it to be taken off.
         seed: Seed of everything random.
+        quiet: Show no progress.
     """
     use_double_precision()
     from echoscape.checks import make_settings
@@ -68,10 +70,12 @@ def make(
             "seed": seed,
         },
     )
-    grid, snapshots, found = simulate_site(Site.from_toml(site), plan)
-    write_snapshots(snapshots, out)
-    if truth is not None:
-        write_truth(grid, found, truth)
+    with progress("simulating", quiet) as tell:
+        grid, snapshots, found = simulate_site(Site.from_toml(site), plan)
+        tell(1, 2, "writing")
+        write_snapshots(snapshots, out)
+        if truth is not None:
+            write_truth(grid, found, truth)
 
     def words(numbers: tuple) -> str:
         return ",".join(f"{number:g}" for number in numbers)

@@ -147,6 +147,7 @@ def export(
     station: str | None = None,
     site: Path | None = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write reports for another tool, and say what of them its layout cannot hold.
 
@@ -158,14 +159,17 @@ def export(
         station: Export this station alone.
         site: TOML file that places the stations where the reports do not.
         json: Print JSON for programs.
+        quiet: Show no progress.
     """
     from echoscape.cli.options import refuse_same
     from echoscape.reports import read_reports
     from echoscape.reports.exporting.exporter import export_reports
 
     refuse_same(file, out)
-    reports = read_reports(file, read_site(site))
-    lost = export_reports(reports, layout, out, carrier, station)
+    with progress("reading", quiet) as tell:
+        reports = read_reports(file, read_site(site))
+        tell(1, 2, "writing")
+        lost = export_reports(reports, layout, out, carrier, station)
     if json:
         print_json({"layout": layout, "lost": list(lost)})
         return

@@ -48,6 +48,7 @@ def sample(
     coupling: float | None = None,
     seed: Seed = 0,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Sample the echoes of targets in a site of point scatterers as a MIMO-OFDM radar does.
 
@@ -76,6 +77,7 @@ def sample(
             given.
         seed: Seed of everything random.
         json: Print JSON for programs.
+        quiet: Show no progress.
     """
     use_double_precision()
     import jax
@@ -106,26 +108,28 @@ def sample(
     )
     if spacing is None and not json:
         print_line(f"pilots every {1e-3 * each:.6g} kHz: the longest echo of this site fits")
-    made = sample_scene(
-        world,
-        Waveform(subcarriers, each, symbols),
-        place,
-        key=jax.random.key(seed),
-        number=number,
-        transmit=sender,
-        receive=listener,
-        together=together,
-        cross_section=cross_section,
-        paths=paths,
-        line_of_sight=line_of_sight,
-        reciprocal=reciprocal,
-        snr_db=snr,
-        power_dbm=30.0 if power is None else power,
-        noise_figure_db=7.0 if noise_figure is None else noise_figure,
-        clutter=clutter,
-        coupling_db=coupling,
-    )
-    write_samples(made, out)
+    with progress(f"echoes of {len(place)} targets, compiling", quiet) as tell:
+        made = sample_scene(
+            world,
+            Waveform(subcarriers, each, symbols),
+            place,
+            key=jax.random.key(seed),
+            number=number,
+            transmit=sender,
+            receive=listener,
+            together=together,
+            cross_section=cross_section,
+            paths=paths,
+            line_of_sight=line_of_sight,
+            reciprocal=reciprocal,
+            snr_db=snr,
+            power_dbm=30.0 if power is None else power,
+            noise_figure_db=7.0 if noise_figure is None else noise_figure,
+            clutter=clutter,
+            coupling_db=coupling,
+        )
+        tell(1, 2, "writing")
+        write_samples(made, out)
     count, received, sent, tones = made.received.shape
     summary = {
         "targets": len(place),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import cyclopts
 
-from echoscape.cli.console import print_line, print_warning, use_double_precision
+from echoscape.cli.console import Quiet, print_line, print_warning, progress, use_double_precision
 from echoscape.cli.options import refuse_both
 from echoscape.cli.reports import read_site
 
@@ -30,6 +30,7 @@ def view(
     export: Path | None = None,
     host: str = "127.0.0.1",
     port: int | None = None,
+    quiet: Quiet = False,
 ) -> None:
     """Show maps, reports, fixes, tracks, images and bounds in three dimensions, until Ctrl-C.
 
@@ -51,6 +52,7 @@ def view(
         export: Write one file that needs no server instead: .html, or .json for the scene alone.
         host: Address to listen at; this machine alone by default.
         port: Port; 8760 if not given, 0 for any that is free.
+        quiet: Show no progress.
     """
     refuse_both(export=export, port=port)
     use_double_precision()
@@ -63,22 +65,26 @@ def view(
 
     place_ = read_site(site)
     walls = mesh or (None if place_ is None or place_.mesh is None else Path(place_.mesh))
-    results = Results(
-        maps={} if map_folder is None else load_maps(map_folder),
-        reports=None if reports is None else read_reports(reports, place_),
-        fixes=None if fixes is None else read_fixes(fixes),
-        echoes=None if echoes is None else read_echoes(echoes),
-        tracks=[read_track_table(each) for each in tracks],
-        image=None if image is None else read_image(image),
-        bound=None if bound is None else read_bounds(bound),
-        site=place_,
-        mesh=None if walls is None else read_mesh(walls),
-    )
+    with progress("reading", quiet):
+        results = Results(
+            maps={} if map_folder is None else load_maps(map_folder),
+            reports=None if reports is None else read_reports(reports, place_),
+            fixes=None if fixes is None else read_fixes(fixes),
+            echoes=None if echoes is None else read_echoes(echoes),
+            tracks=[read_track_table(each) for each in tracks],
+            image=None if image is None else read_image(image),
+            bound=None if bound is None else read_bounds(bound),
+            site=place_,
+            mesh=None if walls is None else read_mesh(walls),
+        )
     place = Place(results)
     first = next((each for each in (map_folder, reports, image, *tracks, site, mesh) if each), None)
     name = title or (f"Echoscape: {first.stem}" if first else "Echoscape")
     if export is not None:
-        size = write_page(make_scene(results, name, place), export)
+        with progress("what the page shows", quiet) as tell:
+            scene = make_scene(results, name, place)
+            tell(1, 2, "writing")
+            size = write_page(scene, export)
         print_line(f"{export}: {size / 1e6:.2f} MB")
         return
     scene = make_scene(results, name, place, live=True)

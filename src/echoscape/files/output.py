@@ -76,7 +76,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     check_output(path)
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft_in(path.parent, path.name) as draft:
             yield draft / path.name
@@ -98,7 +98,7 @@ def atomic_files(*paths: Path) -> Iterator[list[Path]]:
     for path in paths:
         check_output(path)
     above, name = paths[0].parent, paths[0].name
-    with _explained(paths[0]):
+    with explained(paths[0]):
         above.mkdir(parents=True, exist_ok=True)
         complete_commit(above)
         with draft_in(above, name) as draft:
@@ -133,7 +133,7 @@ def atomic_folder(path: str | Path, marker: str, replaces: tuple[str, ...] = ())
     check_output_folder(path, marker)
     if path.is_symlink():
         path = path.resolve()
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         complete_commit(path)
         name = path.resolve().name or "root"  # "." has none
@@ -214,7 +214,7 @@ def complete_commit(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Turn an error of writing into a sentence with the name that the user gave and the cure."""
     try:
         yield

@@ -19,7 +19,7 @@ from echoscape.imaging.solver import GridSolver, Solution, degrees_of_freedom
 from echoscape.imaging.support_search import support
 from echoscape.imaging.voxel_image import ImageStatus
 from echoscape.numerics.denoisers import BernoulliGaussian
-from echoscape.progress import Progress
+from echoscape.progress import Progress, silent
 from echoscape.scene.voxel_grid import VoxelGrid
 
 _WIDE = 100.0
@@ -42,7 +42,8 @@ class KnownSupport(GridSolver):
 
     def solve(self, problem: Problem, progress: Progress | None = None) -> Solution:
         """Solve a problem."""
-        del progress
+        progress = progress or silent
+        progress(0, 1, "least squares, compiling")
         voxels, listed = problem.grid.voxels, self.occupied
         real = problem.cascade.real_type
         kind = problem.cascade.complex_type if problem.is_complex else real
@@ -77,6 +78,7 @@ class KnownSupport(GridSolver):
         occupancy = np.zeros(voxels)
         occupancy[listed] = 1.0
         size = problem.received.size
+        progress(1, 1, "least squares")
         return Solution(
             mean=mean,
             variance=variance,

@@ -31,7 +31,7 @@ from echoscape.imaging.problem import Problem
 from echoscape.imaging.solver import GridSolver, Solution
 from echoscape.imaging.voxel_image import ImageStatus
 from echoscape.numerics.message_passing import OutputMessages, output_step
-from echoscape.progress import Progress
+from echoscape.progress import Progress, in_rounds
 
 _OPEN = 0.8
 """Probability that a link to an occupied voxel is not hidden."""
@@ -166,14 +166,26 @@ def _step(state: _State, problem: Problem, step: Array, learn_noise: bool) -> _S
     )  # fmt: skip
 
 
-@eqx.filter_jit
 def run_groups(
-    problem: Problem, iterations: Array, capacity: int, step: Array, learn_noise: bool
+    problem: Problem, iterations: int, step: Array, learn_noise: bool, progress: Progress | None
 ) -> tuple[_State, Bool[Array, ""], Float[Array, " iteration"]]:
     """Pass messages until the coefficients settle.
 
     Gives the iterate of lowest misfit, whether the last was finite, and all misfits.
     """
+    carry = _begin(problem, -(-iterations // 256) * 256)
+
+    def advance(carry, until):
+        return _go_on(problem, carry, jnp.asarray(until, jnp.int32), step, learn_noise)
+
+    carry = in_rounds(advance, carry, lambda c: int(c[0].iteration), iterations, progress)
+    last, best, trace = carry
+    return best._replace(iteration=last.iteration), jnp.isfinite(last.misfit), trace
+
+
+@eqx.filter_jit
+def _begin(problem: Problem, capacity: int):
+    """Make the first state, the best iterate so far and an empty trace."""
     chunks, size = problem.cascade.padded
     _, users, stations, _ = problem.cascade.samples
     real = problem.cascade.real_type
@@ -191,12 +203,17 @@ def run_groups(
         jnp.maximum(problem.noise, 0.1 * power).astype(real),
         zero + jnp.inf, jnp.zeros((), jnp.int32), zero + jnp.inf,
     )  # fmt: skip
-    trace = jnp.full(capacity, jnp.inf, real)
+    return start, start, jnp.full(capacity, jnp.inf, real)
+
+
+@eqx.filter_jit
+def _go_on(problem: Problem, carry, until: Array, step: Array, learn_noise: bool):
+    """Go on until the coefficients settle or so many iterations are made."""
 
     def going(carry):
         state, _, _ = carry
         fine = jnp.isfinite(state.misfit) | (state.iteration == 0)
-        return (state.iteration < iterations) & (state.moved > 1e-3) & fine
+        return (state.iteration < until) & (state.moved > 1e-3) & fine
 
     def advance(carry):
         state, best, trace = carry
@@ -207,8 +224,7 @@ def run_groups(
         best = jax.tree.map(lambda n, o: jnp.where(better, n, o), judged, best)
         return new, best, trace.at[state.iteration].set(new.misfit / problem.noise)
 
-    last, best, trace = jax.lax.while_loop(going, advance, (start, start, trace))
-    return best._replace(iteration=last.iteration), jnp.isfinite(last.misfit), trace
+    return jax.lax.while_loop(going, advance, carry)
 
 
 class NoncoherentGamp(GridSolver):
@@ -229,7 +245,6 @@ class NoncoherentGamp(GridSolver):
         Raises:
             InputError: There are fewer than two subcarriers.
         """
-        del progress
         if problem.received.shape[0] < 2:
             raise InputError(
                 "the wideband solver needs at least two subcarriers, better eight over several "
@@ -237,9 +252,12 @@ class NoncoherentGamp(GridSolver):
                 "another solver"
             )
         real = problem.cascade.real_type
-        step, most = jnp.asarray(self.step, real), jnp.asarray(self.iterations, jnp.int32)
         last, is_finite, trace = run_groups(
-            problem, most, -(-self.iterations // 256) * 256, step, not problem.noise_known
+            problem,
+            self.iterations,
+            jnp.asarray(self.step, real),
+            not problem.noise_known,
+            progress,
         )
         voxels, views = problem.grid.voxels, len(problem.view)
         users = problem.received.shape[1]

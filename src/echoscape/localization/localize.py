@@ -99,6 +99,8 @@ def localize(
         prepared = maps.grid
     else:
         method = _method(measurements, method)
+        if progress is not None:
+            progress(0, 1, "preparing the maps, compiling")
         prepared = method.prepare(_by_station(maps), height, measurements)
     return run(method, method.batch(prepared, measurements), progress)
 

@@ -4,7 +4,9 @@ Takes a `ChannelMap`.
 Gives the figures of `map show`, and a file with the picture.
 """
 
+import dataclasses
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -13,10 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from echoscape.channel_map import ChannelMap
+from echoscape.channel_map.updating.state import MapState
 from echoscape.checks import InputError
 from echoscape.display import counted
 from echoscape.plotting.saving import write_figure
-from echoscape.plotting.style import BLUE, GREEN, RED, STYLE
+from echoscape.plotting.style import BLUE, GREEN, RED, STYLE, plain
 
 _NEAR = 3.0
 """Within so many times the reports' usual distance from one another a place is covered."""
@@ -24,24 +27,55 @@ _CELLS = 160
 """Along the longer side of the picture."""
 
 
-def summarize_map(channel_map: ChannelMap) -> dict[str, str]:
-    """State the points that a map knows and the ground that its reports cover."""
+@dataclasses.dataclass(frozen=True)
+class MapSummary:
+    """What a map knows, in numbers."""
+
+    model: str
+    """Class of the map."""
+    station_position: tuple[float, ...]
+    """x, y and z of the station [m]."""
+    reports: int
+    """Reports that it rests on."""
+    low: tuple[float, ...]
+    """Least x, y and z of their users [m]."""
+    high: tuple[float, ...]
+    """Greatest x, y and z [m]."""
+    covered_area: float
+    """Ground within reach of a report [m^2]."""
+    reach: float
+    """Distance within which a report covers the ground [m]."""
+    points: dict[str, int] | None
+    """Static points of each kind; None of a model that holds none."""
+    single: int
+    """Points beside them that are each of one path alone, which follows none of these."""
+    explained: float | None
+    """Share of the paths learnt from that the points explain; None where it was not kept."""
+
+
+def summarize_map(channel_map: ChannelMap) -> MapSummary:
+    """Count the points that a map knows and the ground that its reports cover."""
     place = np.asarray(channel_map.report_position)
     area, reach, distance = coverage(channel_map)
     cell = (area[1, 0, 0] - area[0, 0, 0]) * (area[0, 1, 1] - area[0, 0, 1])
-    rows = {
-        "model": type(channel_map).__name__,
-        "reports": str(len(place)),
-        "x": f"{place[:, 0].min():.1f} to {place[:, 0].max():.1f} m",
-        "y": f"{place[:, 1].min():.1f} to {place[:, 1].max():.1f} m",
-        "covered": f"{(distance <= reach).sum() * cell:.0f} m^2 within {reach:.2g} m of a report",
-    }
-    points = _points(channel_map)
-    if points is None:
-        return rows | {"static points": "none: this model holds no points"}
+    points, state = _points(channel_map), _state_of(channel_map)
     kinds = ("virtual anchors", "scatterers", "edges")
-    counts = [f"{(points[0] == k).sum()} {name}" for k, name in enumerate(kinds)]
-    return rows | {"static points": ", ".join(counts)}
+    return MapSummary(
+        model=type(channel_map).__name__,
+        station_position=tuple(np.asarray(channel_map.station_position, float).tolist()),
+        reports=len(place),
+        low=tuple(place.min(axis=0).tolist()),
+        high=tuple(place.max(axis=0).tolist()),
+        covered_area=float((distance <= reach).sum() * cell),
+        reach=reach,
+        points=None
+        if points is None
+        else {
+            name: int((points.kind == k)[points.confirmed].sum()) for k, name in enumerate(kinds)
+        },
+        single=0 if points is None else int((~points.confirmed).sum()),
+        explained=None if state is None else state.explained,
+    )
 
 
 def coverage(
@@ -99,25 +133,41 @@ def plot_map(axes: Axes, channel_map: ChannelMap) -> None:
         (2, "D", GREEN, "edges"),
     )
     if points is not None:
-        kind, where = points
+        kind, where, confirmed = points
         shown = ((where >= low) & (where <= high)).all(axis=1)
         left_out = int((~shown).sum())
         for number, marker, colour, label in looks:
-            use = shown & (kind == number)
+            use = shown & confirmed & (kind == number)
             if use.any():
                 axes.scatter(*where[use].T, s=34, marker=marker, facecolors="none",
                              edgecolors=colour, label=label)  # fmt: skip
+        if (shown & ~confirmed).any():
+            axes.scatter(*where[shown & ~confirmed].T, s=9, marker="x", color="0.55", lw=0.8,
+                         label="single paths")  # fmt: skip
     axes.scatter(*station[:2], s=70, marker="^", color="black", label="station")
     # An empty patch at the end of the list, for the legend.
     axes.fill([], [], color="0.88", label=f"no report within {reach:.2g} m")
     axes.set(xlabel="x [m]", ylabel="y [m]", aspect="equal",
              xlim=(low[0], high[0]), ylim=(low[1], high[1]))  # fmt: skip
     beyond = f"; {counted(left_out, 'point')} beyond the picture" if left_out else ""
-    axes.set_title(f"station {channel_map.station}: {len(place)} reports{beyond}")
+    name = plain(channel_map.station)
+    axes.set_title(f"station {name}: {len(place)} reports{beyond}")
 
 
-def _points(channel_map: ChannelMap) -> tuple[np.ndarray, np.ndarray] | None:
-    """Take kind and place of every static point: where the station's image or the scatterer is."""
+class _Points(NamedTuple):
+    """Kind and place of every static point, and whether several paths agree on it."""
+
+    kind: np.ndarray
+    where: np.ndarray
+    confirmed: np.ndarray
+
+
+def _state_of(channel_map: ChannelMap) -> MapState | None:
+    return getattr(channel_map, "state", None)
+
+
+def _points(channel_map: ChannelMap) -> _Points | None:
+    """Take every static point, placed where the station's image or the scatterer is."""
     try:
         points = channel_map.static_points()
     except InputError:
@@ -131,4 +181,6 @@ def _points(channel_map: ChannelMap) -> tuple[np.ndarray, np.ndarray] | None:
         cosine * away[:, 0] + sine * away[:, 1],
         mirror * (cosine * away[:, 1] - sine * away[:, 0]),
     ], axis=1)  # fmt: skip
-    return kind, np.where((kind == 0)[:, None], image, offset)
+    state = _state_of(channel_map)
+    confirmed = np.arange(len(kind)) < (len(kind) if state is None else state.confirmed)
+    return _Points(kind, np.where((kind == 0)[:, None], image, offset), confirmed)

@@ -21,7 +21,7 @@ from echoscape.checks import InputError
 from echoscape.localization import Fix, FixStatus
 from echoscape.localization.bounds.fisher import Bound
 from echoscape.plotting.saving import write_figure
-from echoscape.plotting.style import BLUE, FAINT, ORANGE, RED, STYLE
+from echoscape.plotting.style import BLUE, FAINT, ORANGE, RED, STYLE, plain
 
 NINETY = 2 * np.sqrt(4.605)
 """Diameter of the 90 % ellipse, in standard deviations."""
@@ -177,7 +177,7 @@ def _ground(
                   label=None if k else "reports")  # fmt: skip
         axes.plot(x, y, "^", ms=9, color="black", mec="white", zorder=6, ls="",
                   label=None if k else "base station")  # fmt: skip
-        axes.annotate(name, (x, y), (5, 5), textcoords="offset points", zorder=6)
+        axes.annotate(plain(name), (x, y), (5, 5), textcoords="offset points", zorder=6)
         points += [np.array([[x, y]]), *([report] if whole or not len(place) else [])]
         if isinstance(item, VirtualAnchorMap):
             _draw_walls(axes, item, None if k else "walls that the map shows")

@@ -25,9 +25,18 @@ def write_figure(figure: Any, path: str | Path) -> None:
     Raises:
         InputError: The suffix names another format.
     """
-    path = Path(path)
-    mark = _MARKS.get(path.suffix.lower())
-    if mark is None:
-        raise InputError(f"{path} must end in {', '.join(_MARKS)}, which tells the format")
+    mark = check_figure(path)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=160, metadata={mark: "echoscape"})
+
+
+def check_figure(path: str | Path) -> str:
+    """Refuse a name whose suffix is no format of figures, before the work; say where to sign it.
+
+    Args:
+        path: File to write.
+    """
+    mark = _MARKS.get(Path(path).suffix.lower())
+    if mark is None:
+        raise InputError(f"{path} must end in {', '.join(_MARKS)}, which tells the format")
+    return mark

@@ -1,10 +1,12 @@
 """One look for all figures: widths of columns, and colours that everybody can tell apart.
 
 Takes nothing.
-Gives parameters of Matplotlib, widths, and colours.
+Gives parameters of Matplotlib, widths, and colours, and text of files as it is drawn.
 """
 
 from typing import Any
+
+from echoscape.text import printable
 
 SINGLE, DOUBLE = 3.5, 7.2
 """Width of one and of two columns [inch]."""
@@ -22,3 +24,12 @@ BLUE, RED, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#E69F00", "#009E73", "#C
 """Of Okabe and Ito; distinguished also without green or red."""
 FAINT = "#cccccc"
 """What stands behind: reports, observations."""
+
+
+def plain(text: object) -> str:
+    r"""Give text of a file so that it is drawn as it is: without formulas between dollar signs.
+
+    Args:
+        text: Such as the name of a station.
+    """
+    return printable(text).replace("$", r"\$")

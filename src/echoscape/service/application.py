@@ -61,6 +61,7 @@ from echoscape.store import (
     list_maps,
 )
 from echoscape.store.jobs import add_job, find_job
+from echoscape.text import printable
 
 PARQUET = "application/vnd.apache.parquet"
 ARROW = "application/vnd.apache.arrow.stream"
@@ -111,7 +112,7 @@ def _explain(app: FastAPI) -> None:
     """Answer errors as problems, in one sentence each."""
 
     def problem(status: int, sentence: str, headers: Any = None) -> Response:
-        content = {"type": "about:blank", "status": status, "detail": sentence}
+        content = {"type": "about:blank", "status": status, "detail": printable(sentence)}
         return JSONResponse(content, status, headers, "application/problem+json")
 
     @app.exception_handler(StarletteHTTPException)
@@ -135,7 +136,7 @@ def _explain(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _(request: Request, error: Exception) -> Response:
-        _log.exception("fault at %s", request.url.path, exc_info=error)
+        _log.exception("fault at %s", printable(request.url.path), exc_info=error)
         return problem(500, "a fault of the service; its log says more")
 
 

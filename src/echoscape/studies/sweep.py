@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from echoscape.checks import InputError
+from echoscape.files.output import explained
+from echoscape.progress import Progress
 
 Setting = dict[str, Any]
 """One point of a sweep: names and plain values, its seed among them."""
@@ -25,8 +27,6 @@ Spread = Callable[
     [Callable[[Setting], Iterable[Row]], Sequence[Setting]], Iterable[tuple[int, list[Row]]]
 ]
 """Measures points in any order, and gives the number of each with its rows as it is done."""
-Progress = Callable[[float, float, str], None]
-"""Told how much is done, of how much, and what is being done."""
 
 
 def setting_name(setting: Setting) -> str:
@@ -71,10 +71,11 @@ def sweep(
         name, setting = left[i]
         known[name] = [{**setting, **row} for row in measured]
         if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
             line = json.dumps({"name": name, "setting": setting, "rows": known[name]})
-            with file.open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
+            with explained(file):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with file.open("a", encoding="utf-8") as stream:
+                    stream.write(line + "\n")
         done += 1
         if progress is not None and done < len(settings):
             progress(done, len(settings), _words(setting))

@@ -4,7 +4,8 @@ Takes one path's measurements over time, associated, and where it starts.
 Gives its state at every instant.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -50,7 +51,35 @@ def follow_bounces(
     *,
     key: PRNGKeyArray,
 ) -> Float[Array, "time 18"]:
-    """Follow one path's user, first and last bounce.
+    """Follow one path's user, first and last bounce, in one go; see `bounce_filter`.
+
+    Returns:
+        State at each instant [m, m/s].
+    """
+    carry, advance = bounce_filter(
+        start, start_std, station, beyond, step, method, particles, key=key
+    )
+    return jax.lax.scan(advance, carry, instants_of(history, key))[1]
+
+
+def instants_of(history: PathHistory, key: PRNGKeyArray) -> tuple[Array, Array, Array, Array]:
+    """Give what the step of a `bounce_filter` takes in at each instant."""
+    keys = jax.random.split(key, len(history.seen))
+    return history.measured, history.std, history.seen, keys
+
+
+def bounce_filter(
+    start: Float[Array, "18"],
+    start_std: Float[Array, "18"],
+    station: Float[Array, "3"],
+    beyond: Float[Array, ""],
+    step: Float[Array, ""],
+    method: Method = "bootstrap",
+    particles: int = 500,
+    *,
+    key: PRNGKeyArray,
+) -> tuple[Any, Callable[[Any, Any], tuple[Any, Float[Array, "18"]]]]:
+    """Make the filter of one path's user, first and last bounce.
 
     ``paper`` is Eq. (23) of [isac-gbsm]: a particle weighs the reciprocal of the Euclidean distance
     between what it predicts and what was measured, in seconds and radians, and the heaviest one is
@@ -58,7 +87,6 @@ def follow_bounces(
     more particles do not help; it is kept as a baseline.
 
     Args:
-        history: Measurements of the path.
         start: State at the instant before the first [m, m/s].
         start_std: Standard deviation of each coordinate [m, m/s].
         station: Position of the station [m].
@@ -69,7 +97,8 @@ def follow_bounces(
         key: Random key.
 
     Returns:
-        State at each instant [m, m/s].
+        What is believed before the first instant, and the step from one to the next, which gives
+        the state then [m, m/s].
     """
     scale = motion_noise(step)
     spread = jnp.zeros((SIZE, 9)).at[PLACES, jnp.arange(9)].set(0.5 * step**2 * scale)
@@ -86,12 +115,6 @@ def follow_bounces(
         apart = jax.vmap(lambda x: angle_residual(measured, predicted(x)))(state)
         return -0.5 * jnp.sum((apart / std[None]) ** 2, axis=1)
 
-    instants = (
-        history.measured,
-        history.std,
-        history.seen,
-        jax.random.split(key, len(history.seen)),
-    )
     draws = start[None] + start_std[None] * jax.random.normal(key, (particles, SIZE))
 
     if method == "paper":
@@ -105,7 +128,7 @@ def follow_bounces(
             state = jnp.where(seen, cloud[best], forward @ state)
             return state, state
 
-        return jax.lax.scan(paper, start, instants)[1]
+        return start, paper
 
     if method == "bootstrap":
 
@@ -119,10 +142,10 @@ def follow_bounces(
             )
             return cloud, cloud.mean
 
-        return jax.lax.scan(bootstrap, start_cloud(draws), instants)[1]
+        return start_cloud(draws), bootstrap
 
     if method == "rao-blackwellised":
-        return _rao_blackwellised(draws, start_std, step, scale, log_likelihood, instants)
+        return _rao_blackwellised(draws, start_std, step, scale, log_likelihood)
 
     update = extended_update if method == "extended" else unscented_update
 
@@ -133,10 +156,10 @@ def follow_bounces(
         belief = jax.tree.map(lambda new, old: jnp.where(seen, new, old), after, ahead)
         return belief, belief.mean
 
-    return jax.lax.scan(gaussian, Gaussian(start, jnp.diag(start_std**2)), instants)[1]
+    return Gaussian(start, jnp.diag(start_std**2)), gaussian
 
 
-def _rao_blackwellised(draws, start_std, step, scale, log_likelihood, instants):
+def _rao_blackwellised(draws, start_std, step, scale, log_likelihood):
     """Sample positions only; each particle's velocity is a Gaussian that its own moves teach.
 
     All velocities have one variance, since how it shrinks does not depend on what was drawn.
@@ -169,5 +192,4 @@ def _rao_blackwellised(draws, start_std, step, scale, log_likelihood, instants):
         mean = jnp.exp(log_weight) @ whole(ahead, speed)
         return (ahead, speed, variance, log_weight), mean
 
-    start = (place, speed, variance, log_weight)
-    return jax.lax.scan(advance, start, instants)[1]
+    return (place, speed, variance, log_weight), advance

@@ -9,6 +9,8 @@ Takes `Tracks` and what was detected.
 Gives the states of every path in the slots of the tracks, or `Tracks` of bounce points.
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -16,10 +18,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from echoscape.checks import InputError
+from echoscape.progress import Progress, silent
 from echoscape.propagation.ray_cast import BoxTree
 from echoscape.tracking.anchor import AnchorType
 from echoscape.tracking.bounce import seen_points
-from echoscape.tracking.bounce_filters import Method, PathHistory, follow_bounces
+from echoscape.tracking.bounce_filters import Method, PathHistory, bounce_filter, instants_of
 from echoscape.tracking.bounce_state import SIZE, angle_residual, last_bounce, measure_bounces
 from echoscape.tracking.echo_surface import StationEchoes
 from echoscape.tracking.joint_start import joint_start
@@ -28,7 +31,7 @@ from echoscape.tracking.tracks import Tracks, TrackStatus
 
 LOST_APART = 5.0
 """Standard deviations between a state and its own detection beyond which it is lost [1]."""
-_AT_ONCE = 32
+_AT_ONCE, _INSTANTS = 32, 16  # paths and instants that one compiled program follows
 _SINGLE = 3.0  # largest miss that still counts as one bounce, 3 standard deviations at 60 m [m]
 _UNEVEN = 0.02  # share of a step that an instant may be off the raster
 _START_STD = np.repeat([0.05, 0.05, 0.3, 0.3, 1.0, 0.5], 3)  # user, first, last; with velocities
@@ -52,6 +55,7 @@ def track_bounces(
     echoes: StationEchoes | None = None,
     particles: int = 500,
     key: PRNGKeyArray,
+    progress: Progress = silent,
 ) -> Tracks:
     """Follow the bounce points of every path around a user whose position is known.
 
@@ -64,6 +68,7 @@ def track_bounces(
             from these and the paths, `joint_start`, before anything that walls say.
         particles: How many, for the filters that use particles.
         key: Random key.
+        progress: As of `track`.
 
     Returns:
         Tracks whose points are last bounces, with first bounces beside them; the line of sight, and
@@ -74,8 +79,9 @@ def track_bounces(
         InputError: Instants are uneven.
     """
     states = follow_tracks(
-        found, seen, tree, echoes=echoes, method=method, particles=particles, key=key
-    )
+        found, seen, tree, echoes=echoes, method=method, particles=particles, key=key,
+        progress=progress,
+    )  # fmt: skip
     record = found.record
     there = np.isfinite(np.concatenate([states.measured, states.state], axis=2)).all(axis=2)
     kind = np.asarray(record.kind)
@@ -120,6 +126,7 @@ def follow_tracks(
     method: Method = "paper",
     particles: int = 500,
     key: PRNGKeyArray,
+    progress: Progress = silent,
 ) -> BounceStates:
     """Follow bounce points of every track, through each window anew.
 
@@ -132,6 +139,7 @@ def follow_tracks(
         method: Which filter.
         particles: How many, for the filters that use particles.
         key: Random key.
+        progress: As of `track`.
 
     Raises:
         InputError: Instants do not lie on a raster.
@@ -148,8 +156,8 @@ def follow_tracks(
     station = jnp.asarray(found.station)
     for low in range(0, len(jobs), _AT_ONCE):
         block = [jobs[min(k, len(jobs) - 1)] for k in range(low, low + _AT_ONCE)]
-        span = max(tick[rows[-1]] - tick[rows[0]] for _, rows in block) + 1
-        room = max(16, 1 << int(span - 1).bit_length())  # few sizes, each compiled once
+        span = 1 + int(max(tick[rows[-1]] - tick[rows[0]] for _, rows in block))
+        room = max(16, 1 << (span - 1).bit_length())  # few sizes, each compiled once
         history = np.zeros((_AT_ONCE, room, 5))
         std = np.ones((_AT_ONCE, room, 5))
         there = np.zeros((_AT_ONCE, room), bool)
@@ -161,15 +169,22 @@ def follow_tracks(
             there[k, at] = True
         begin = np.array([rows[0] for _, rows in block])
         start, beyond = _start(found, (history[:, 0], std[:, 0]), begin, tree, echoes)
+
+        def tell(part: float, low: int = low) -> None:
+            done = low + part * min(_AT_ONCE, len(jobs) - low)
+            stage = f"following {len(jobs)} paths" + (", compiling" if not done else "")
+            progress(done, len(jobs), stage)
+
         states_block, measured_block = _together(
             PathHistory(jnp.asarray(history), jnp.asarray(std), jnp.asarray(there)),
-            jnp.asarray(start), jnp.asarray(beyond), station, jnp.asarray(step), method, particles,
-            jax.random.split(jax.random.fold_in(key, low), _AT_ONCE),
+            (jnp.asarray(start), jnp.asarray(beyond)),
+            (station, jnp.asarray(step), method, particles),
+            jax.random.split(jax.random.fold_in(key, low), _AT_ONCE), span, tell,
         )  # fmt: skip
         for k, (slot, rows) in enumerate(block[: len(jobs) - low]):
             at = tick[rows] - tick[rows[0]]
-            states[rows, slot] = np.asarray(states_block)[k, at]
-            measured[rows, slot] = np.asarray(measured_block)[k, at]
+            states[rows, slot] = states_block[k, at]
+            measured[rows, slot] = measured_block[k, at]
     return BounceStates(states, measured)
 
 
@@ -178,18 +193,45 @@ def _residuals(measured: Array, predicted: Array) -> Array:
     return jax.vmap(jax.vmap(angle_residual))(measured, predicted)
 
 
+def _together(history: PathHistory, own, shared, keys, span: int, tell: Callable[[float], None]):
+    """Follow one block of paths through so many instants, some at a time."""
+    carry, instants = _begin(history, own, shared, keys)
+    parts = []
+    for low in range(0, span, _INSTANTS):
+        tell(low / span)
+        few = jax.tree.map(lambda leaf: leaf[:, low : low + _INSTANTS], instants)  # noqa: B023
+        carry, part = _go_on(carry, few, own, shared, keys)
+        parts.append(jax.tree.map(np.asarray, part))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *parts)
+
+
 @eqx.filter_jit
-def _together(history, start, beyond, station, step, method, particles, keys):
-    """Follow one block of paths."""
+def _begin(history: PathHistory, own, shared, keys):
+    """Make what is believed of each path at first, and its instants."""
 
-    def one(history, start, beyond, key):
-        states = follow_bounces(
-            history, start, jnp.asarray(_START_STD), station, beyond, step, method, particles,
-            key=key,
-        )  # fmt: skip
-        return states, jax.vmap(measure_bounces, (0, None, None))(states, station, beyond)
+    def one(history, own, key):
+        return _filter(own, shared, key)[0], instants_of(history, key)
 
-    return jax.vmap(one)(history, start, beyond, keys)
+    return jax.vmap(one)(history, own, keys)
+
+
+@eqx.filter_jit
+def _go_on(carry, instants, own, shared, keys):
+    """Follow each path through some instants; give its states and what they measure."""
+
+    def one(carry, instants, own, key):
+        carry, states = jax.lax.scan(_filter(own, shared, key)[1], carry, instants)
+        measured = jax.vmap(measure_bounces, (0, None, None))(states, shared[0], own[1])
+        return carry, (states, measured)
+
+    return jax.vmap(one)(carry, instants, own, keys)
+
+
+def _filter(own, shared, key):
+    start, beyond = own
+    station, step, method, particles = shared
+    std = jnp.asarray(_START_STD)
+    return bounce_filter(start, std, station, beyond, step, method, particles, key=key)
 
 
 def _raster(time: np.ndarray) -> tuple[np.ndarray, float]:

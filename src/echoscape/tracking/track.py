@@ -83,10 +83,11 @@ def track(
         warnings.warn("settings=... is now filter=...", DeprecationWarning, stacklevel=2)
         filter = KnownUser(points=settings) if isinstance(filter, KnownUser) else settings
     if isinstance(filter, BouncePoints):
-        found = track(observations, station, KnownUser())
+        found = track(observations, station, KnownUser(), progress=within(progress, "associating"))
         return track_bounces(
             found, detections_of(observations), filter.method, tree=tree, echoes=echoes,
             particles=filter.particles, key=jax.random.key(0) if key is None else key,
+            progress=progress or silent,
         )  # fmt: skip
     if isinstance(filter, KnownUser):
         unknown = np.flatnonzero(~observations.user_known)

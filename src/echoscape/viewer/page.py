@@ -5,11 +5,13 @@ Gives HTML.
 """
 
 import html
+import re
 from importlib import resources
 from pathlib import Path
 
 from echoscape.checks import InputError
 from echoscape.files import atomic_path
+from echoscape.text import printable
 from echoscape.viewer.scene import ViewerScene, to_json
 
 LARGEST_PAGE = 10_000_000
@@ -34,13 +36,11 @@ def page_of(scene: ViewerScene | None) -> str:
             for name in ("draw", "show", "page")
         },
         "__LIVE__": "" if scene else (folder / "live.js").read_text(encoding="utf-8"),
-        "__TITLE__": html.escape(scene.title if scene else "Echoscape"),
+        "__TITLE__": html.escape(printable(scene.title) if scene else "Echoscape"),
         "__SCENE__": data,
     }
-    for name, part in parts.items():
-        before, _, after = text.partition(name)
-        text = before + part + after
-    return text
+    # In one go, so that a part that holds the name of another one stays as it is.
+    return re.sub("|".join(parts), lambda found: parts[found[0]], text)
 
 
 def write_page(scene: ViewerScene, path: str | Path) -> int:

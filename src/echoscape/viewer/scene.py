@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from echoscape.communication.at_place import PlaceForecast
+from echoscape.text import printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,6 +242,8 @@ class ViewerScene:
 def to_json(scene: ViewerScene | PlaceMark) -> str:
     """Write a scene or a place as JSON; numbers have seven digits, and what is not finite is null.
 
+    Text, which is shown, has no characters that turn the direction of writing or control anything.
+
     Args:
         scene: What to write.
     """
@@ -259,9 +262,11 @@ def flat(values: Any, digits: int = 3) -> list[float]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
+        return {printable(name): _plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
+    if isinstance(value, str):
+        return printable(value)
     if isinstance(value, float):
         return float(f"{value:.7g}") if math.isfinite(value) else None
     return value

@@ -73,6 +73,17 @@ class MapState(eqx.Module):
         """Give the first report that counts for each point."""
         return np.zeros(len(self.silence), int) if self.since is None else self.since
 
+    @property
+    def confirmed(self) -> int:
+        """Points that several paths agree on; the others are a path of the pool each."""
+        return len(self.statistics.count)
+
+    @property
+    def explained(self) -> float:
+        """Share of the paths learnt from that confirmed points explain."""
+        count, free = float(self.statistics.count.sum()), len(self.pool[0])
+        return count / (count + free) if count else 0.0
+
     def free_paths(self) -> UnfoldedPaths:
         """Give the paths of the pool."""
         return UnfoldedPaths(*self.pool)

@@ -25,6 +25,7 @@ from echoscape.imaging.field.links import (
 )
 from echoscape.imaging.field.places import Places, prior_open, screen
 from echoscape.imaging.field.refine import Priors, gauss_newton
+from echoscape.progress import Progress, silent
 
 _AROUND = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3) / 3
 """Candidates around a place, in steps between places."""
@@ -276,7 +277,14 @@ def _ranked(found: _Candidates, which: np.ndarray) -> _Candidates:
     )
 
 
-def search(scene: Scene, start: Cloud, places: Places, settings: Settings, priors: Priors) -> Cloud:
+def search(
+    scene: Scene,
+    start: Cloud,
+    places: Places,
+    settings: Settings,
+    priors: Priors,
+    progress: Progress = silent,
+) -> Cloud:
     """Add the best candidates as long as they pay; refine after each addition.
 
     Several are added at once as long as they are at least half as probable as the best and far
@@ -287,6 +295,7 @@ def search(scene: Scene, start: Cloud, places: Places, settings: Settings, prior
     if len(cloud.point):
         cloud = refine(scene, cloud, settings, priors, places, settings.steps)
     while len(cloud.point) < settings.points:
+        progress(len(cloud.point), settings.points, "points")
         factors = factors_of(scene, cloud.nuisance, cloud.point)
         best = _best_voxels if settings.neighbour else _best
         found = best(scene, cloud, factors, places, settings, barred)

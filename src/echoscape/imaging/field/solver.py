@@ -17,7 +17,7 @@ from echoscape.imaging.problem import estimate_channels
 from echoscape.imaging.snapshots import Snapshots
 from echoscape.imaging.solver import Solver, limit_of
 from echoscape.imaging.voxel_image import Certificate, ImageStatus, VoxelImage
-from echoscape.progress import Progress
+from echoscape.progress import Progress, within
 from echoscape.scene.voxel_grid import VoxelGrid
 from echoscape.units import delay_of, length_of
 
@@ -108,21 +108,23 @@ class NoncoherentPoints(Solver):
         )
         priors = Priors(0.0 if self.neighbour else 0.35 * grid.edge, *snapshots.deviations())
         places = Places(scene, grid, 1 if self.neighbour else 2)
-        best = search(scene, empty(scene), places, settings, priors)
+        every = self.restarts + 1
+        tell = within(progress, f"search 1 of {every} at most")
+        tell(0, self.points, "compiling")
+        best = search(scene, empty(scene), places, settings, priors, tell)
         generator, enough = np.random.default_rng(0), limit_of(scene.channel.size, 3.0)
         for number in range(self.restarts):
-            if progress is not None:
-                progress(number + 1, self.restarts + 1, "points")
+            tell = within(progress, f"search {number + 2} of {every} at most")
             if noise is not None and best.noise.mean() < enough * noise:
                 break
             if number == 0 or len(best.point) < 2:
                 start = empty(scene, best.nuisance)
             else:
                 start = part_of(best, RESTART_SHARE, generator)
-            again = search(scene, start, places, settings, priors)
+            again = search(scene, start, places, settings, priors, tell)
             best = again if again.score > best.score else best
         if progress is not None:
-            progress(self.restarts + 1, self.restarts + 1, "points")
+            progress(every, every, "weighing points")
         return assemble_points(self, scene, best, places, settings, snapshots, unit, noise)
 
 

@@ -38,7 +38,7 @@ from echoscape.imaging.operator.products import (
 )
 from echoscape.numerics.denoisers import Posterior
 from echoscape.numerics.message_passing import OutputMessages, output_step
-from echoscape.progress import Progress
+from echoscape.progress import Progress, in_rounds
 from echoscape.scene.voxel_grid import AnyGrid
 
 LISTED = 256
@@ -271,10 +271,6 @@ def _flagged(flag: Bool[Array, " kept"], room: int) -> tuple[Int[Array, " room"]
     return jnp.where(jnp.arange(room) < count, listed, 0), count
 
 
-ROUND = 25
-"""Iterations between two words about how far they are."""
-
-
 def run(
     received: Complex[Array, "subcarrier user station antenna"],
     cascade: Cascade,
@@ -300,21 +296,16 @@ def run(
         settings: How.
         is_complex: Whether coefficients are complex.
         guess: Coefficients to start from.
-        progress: Told every `ROUND` iterations.
+        progress: Called every `progress.ROUND` iterations.
     """
     carry = _begin(received, cascade, mask, noise, settings, active, is_complex, guess)
-    most, done = int(settings.iterations), 0
-    while True:
-        until = most
-        if progress is not None:
-            stage = f"{most} iterations at most" + (", compiling" if not done else "")
-            progress(done, most, stage)
-            until = min(done + ROUND, most)
-        fixed = (received, cascade, noise, active, view, settings)
-        carry = _go_on(fixed, carry, jnp.asarray(until))
-        before, done = done, int(carry[0].iteration)
-        if done >= most or done < until or done == before:
-            break
+    fixed = (received, cascade, noise, active, view, settings)
+
+    def advance(carry, until):
+        return _go_on(fixed, carry, jnp.asarray(until))
+
+    most = int(settings.iterations)
+    carry = in_rounds(advance, carry, lambda c: int(c[0].iteration), most, progress)
     last, best, trace = carry
     return Outcome(best, last.iteration, jnp.isfinite(last.misfit), trace)
 

@@ -32,7 +32,7 @@ from echoscape.imaging.solver import (
 )
 from echoscape.imaging.support_search import screening, search, support
 from echoscape.imaging.voxel_image import LEAST_EXPLAINED
-from echoscape.progress import Progress
+from echoscape.progress import Progress, within
 
 _tidy = eqx.filter_jit(support.tidy)
 
@@ -82,16 +82,18 @@ class VisibilityGamp(GridSolver):
         best, scene, iterations, outcome, in_vain = None, None, 0, None, 0
         asked = problem
         for start in range(self.starts):
-            if progress is not None:
-                progress(start, self.starts, "starts")
+            tell = progress and within(progress, f"start {start + 1} of {self.starts} at most")
             changes = dict(_STARTS[start % len(_STARTS)])
             settings = gamp_settings(
                 asked, mask_model=MaskModel.LEARNED, iterations=self.iterations, **changes
             )
             if best is None or scene is None or start % 2 == 0:
-                outcome = run_gamp(asked, settings, asked.fully_visible(alike=True))
+                seen = asked.fully_visible(alike=True)
+                outcome = run_gamp(asked, settings, seen, progress=tell)
             else:
-                outcome = _continue_gamp(asked, settings, scene, best)
+                outcome = _continue_gamp(asked, settings, scene, best, tell)
+            if tell is not None:
+                tell(0, 1, "which voxels" + ("" if start else ", compiling"))
             iterations += int(outcome.iterations)
             scene = scene or _scene(asked, outcome)
             first = _first_support(asked, scene, outcome, self.slots or _slots(asked, outcome))
@@ -110,7 +112,7 @@ class VisibilityGamp(GridSolver):
         if best is None or scene is None or outcome is None:  # not reached: there is a start
             raise RuntimeError("no start was made")
         if progress is not None:
-            progress(self.starts, self.starts, "starts")
+            progress(self.starts, self.starts, "weighing voxels")
         return _from_support(problem, *_among_all(problem, scene, best), iterations, outcome)
 
 
@@ -193,7 +195,7 @@ def _first_support(problem, scene, outcome, slots: int) -> support.Support:
     return support.support_from(scene, present, mean, *segments, slots)
 
 
-def _continue_gamp(problem, settings, scene, best) -> Outcome:
+def _continue_gamp(problem, settings, scene, best, progress: Progress | None) -> Outcome:
     """Pass messages from what a search is sure of: its coefficients, its visibility variables."""
     evaluation = search.evaluate_candidates(scene, best)
     sure = best.valid & (evaluation.log_odds > 20.0)
@@ -207,7 +209,7 @@ def _continue_gamp(problem, settings, scene, best) -> Outcome:
     users = best.user.shape[0]
     guess = Guess(mean.reshape(chunks, size), scene.prior, jnp.array(True))
     mask = problem.mask_of(seen[:users], seen[users:])
-    return run_gamp(problem, settings, mask, guess)
+    return run_gamp(problem, settings, mask, guess, progress)
 
 
 def _doubtful(problem, scene, best, in_vain: int) -> bool:

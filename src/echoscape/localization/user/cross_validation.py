@@ -26,7 +26,7 @@ from echoscape.localization.fix import Fix, FixStatus
 from echoscape.localization.localize import localize
 from echoscape.localization.user.own_bias import UNKNOWNS
 from echoscape.localization.user.positioning import UserPaths, score_positions, spacing_of
-from echoscape.progress import Progress
+from echoscape.progress import Progress, silent
 from echoscape.reports import Reports
 from echoscape.reports.geometry import warn_of_findings
 from echoscape.reports.importing.measured import direct_path_offsets
@@ -106,7 +106,9 @@ def leave_one_out(
     settings, spacing = Extrapolated(use_arrival=use_arrival), spacing_of(reports.position)
     model = model_named(model) if isinstance(model, str) else model
     fixes, nearest = [], np.zeros((count, 3))
+    progress = progress or silent
     for k in range(count):
+        progress(k, count, "leaving one out" + ("" if k else ", compiling"))
         others = reports[np.arange(count) != k]
         carried = fit_judged(others, settings)
         assert isinstance(carried, ExtrapolatedMap)
@@ -128,9 +130,8 @@ def leave_one_out(
             pose.estimates, carried, others.position, method.model_copy(update=wide)
         )[0]
         nearest[k] = others.position[int(np.argmax(match))]
-        if progress is not None:
-            progress(k + 1, count, "leaving one out")
     fix = jax.tree.map(lambda *leaves: np.concatenate(leaves), *fixes)
+    progress(0, 1, "all together, compiling")
     everything = fit_judged(reports, settings)
     assert isinstance(everything, ExtrapolatedMap)
     errors = everything.errors
