@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from echoscape.cli.console import print_line, print_warning
-from echoscape.display import counted
 
 
 def print_calibration(station: str, found: Mapping[str, Any]) -> None:
@@ -52,6 +51,8 @@ def print_quality(station: str, channel_map: Any) -> None:
     """
     state = getattr(channel_map, "state", None)
     if state is not None:
+        from echoscape.display import counted
+
         print_line(
             f"station {station}: {counted(state.confirmed, 'static point')} found, which "
             f"explain {state.explained:.1%} of the paths learnt from"

@@ -19,7 +19,6 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
-from echoscape.display import counted
 
 if TYPE_CHECKING:
     from echoscape.plotting.channel_map import MapSummary
@@ -85,7 +84,7 @@ def _rows(found: "MapSummary", held_out: dict[str, Any] | None) -> dict[str, str
         else ", ".join(f"{count} {kind}" for kind, count in found.points.items()),
     }
     if found.single:
-        rows["beside them"] = f"{counted(found.single, 'point')}, each of one path alone"
+        rows["beside them"] = f"{found.single} points, each of one path alone"
     if found.explained is not None:
         rows["explained"] = f"{found.explained:.1%} of the paths learnt from"
     if held_out is not None:

@@ -147,6 +147,8 @@ def follow(
     fix = localize(echoes, maps, height=height, method=search, progress=progress)
     reports = np.concatenate([np.asarray(m.report_position)[:, :2] for m in maps.values()])
     area = np.prod(np.ptp(reports, axis=0) + 2 * search.reach)
+    if progress is not None:
+        progress(0, 1, f"following through {len(order)} instants, compiling")
     return _tracks(time[order], _read_epochs(fix, order), fix, float(area), settings, key)
 
 
