@@ -1,10 +1,10 @@
 """How near and how honest is the joint filter, in worlds of walls whose paths are exact?
 
-Scenes of `tests.worlds.routes`, walks through cities of ray tracers where their meshes are given,
-and a ray-traced route where that is given.  A row is a case; RMSE of the level position is median
-and worst over worlds and seeds.  NEES of the level position is 2 where the covariance is honest;
-*bad* is the share of instants called tracked whose error is above 3 m and above 3 claimed standard
-deviations; *unflagged* is the RMSE of the instants called tracked, and their share.
+Scenes of `studies.isac_channel.walks`, walks through cities of ray tracers where their meshes are
+given, and a ray-traced route where that is given. A row is a case; RMSE of the level position is
+median and worst over worlds and seeds. NEES of the level position is 2 where the covariance is
+honest; *bad* is the share of instants called tracked whose error is above 3 m and above 3 claimed
+standard deviations; *unflagged* is the RMSE of the instants called tracked, and their share.
 
     PYTHONPATH=src:. python benchmarks/tracking_worlds.py --seeds 3 --cities FOLDER --route FILE
 
@@ -21,8 +21,9 @@ from pathlib import Path
 import equinox as eqx
 import jax
 import numpy as np
-from tests.worlds.routes import SCENES, city_route, scene_route
+from tests.worlds.routes import city_route
 
+from echoscape.studies.isac_channel.walks import SCENES, scene_route
 from echoscape.studies.isac_channel.world import Route, observe_route, read_route
 from echoscape.tracking import AnchorType, JointFilter, UserStatus, track
 from echoscape.units import SPEED_OF_LIGHT

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from echoscape.studies.isac_channel.truth import kept_assignments, sample_truth
+from echoscape.studies.isac_channel.walks import scene_route
 from echoscape.studies.isac_channel.world import observe_route
 from echoscape.tracking import JointFilter, UserStatus, track
-from tests.worlds.routes import scene_route
 
 FILTER = JointFilter(slots=24, suspect_clock=False)
 INSTANTS, PATHS = 950, 20

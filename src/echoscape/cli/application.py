@@ -15,6 +15,7 @@ import cyclopts
 
 from echoscape import __version__
 from echoscape.cli import (
+    bench,
     bound,
     channel,
     coverage,
@@ -79,6 +80,7 @@ app.command(
 app.command(channel.channel)
 app.command(sense.sense)
 app.command(reproduce.app)
+app.command(bench.app)
 app.command(pilots.app)
 app.command(coverage.coverage)
 app.command(image.image)

@@ -54,6 +54,10 @@ EXAMPLES = {
     "reproduce isac-targets": "echoscape reproduce isac-targets --requirements T1 --out targets",
     "reproduce nlos-sensing": "echoscape reproduce nlos-sensing --quick --parts square "
     "--out square",
+    "bench list": "echoscape bench list square",
+    "bench run": "echoscape bench run --tasks city-sample --methods geometry --out rows.jsonl",
+    "bench table": "echoscape bench table rows.jsonl",
+    "bench submit": "echoscape bench submit rows.jsonl --into leaderboard.jsonl",
     "pilots make": "echoscape pilots make site.toml --edge 4 --out snapshots.npz --truth truth.npz",
     "image": "echoscape image snapshots.npz --origin -24,-16,0 --shape 12,8,2 --edge 4 "
     "--out image.npz --figure image.png",

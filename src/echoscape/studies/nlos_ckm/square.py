@@ -205,9 +205,18 @@ def _in_sight(layout: Layout, echoes: PairedEchoes) -> np.ndarray:
 
 
 def _shortest(layout: Layout, echoes: PairedEchoes) -> np.ndarray:
-    """Place targets by their shortest echo, taken for the direct one."""
+    return shortest_as_direct(np.asarray(layout.site.station_position[0]), echoes)
+
+
+def shortest_as_direct(station: np.ndarray, echoes: PairedEchoes) -> np.ndarray:
+    """Place targets by their shortest echo, taken for the direct one.
+
+    Args:
+        station: Position of the station [m].
+        echoes: What was heard.
+    """
     own = np.diagonal(np.where(echoes.valid, echoes.delay, np.inf), axis1=1, axis2=2)
-    return _as_direct(np.asarray(layout.site.station_position[0]), echoes, own.argmin(axis=1))
+    return _as_direct(station, echoes, own.argmin(axis=1))
 
 
 def _as_direct(station, echoes: PairedEchoes, which) -> np.ndarray:
