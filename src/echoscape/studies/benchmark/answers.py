@@ -253,7 +253,7 @@ def _spread(problem: Spread, truth: Spreads, answer: Any) -> Scores:
         distance.append(ks_distance(value, exact))
         relative.append(np.median(np.abs(value - exact)) / max(float(exact.mean()), 1e-30))
     each = {f"ks_{name}": value for name, value in zip(NAMES, distance, strict=True)}
-    return {"ks": np.mean(distance), "relative": np.mean(relative), **each}
+    return {"ks": float(np.mean(distance)), "relative": float(np.mean(relative)), **each}
 
 
 _SCORERS: dict[type, Any] = {

@@ -214,7 +214,7 @@ def _known_images(problem: Track, truth: Walk) -> np.ndarray:
 
 
 def _estimate(problem: Estimate, method: Callable[..., EchoMethod]) -> Any:
-    return estimate(problem.samples, method())
+    return estimate(problem.samples, method=method())
 
 
 def _tracked(problem: Spread) -> Tracks:

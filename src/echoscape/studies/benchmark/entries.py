@@ -44,6 +44,8 @@ class Entry(NamedTuple):
     """Gives an answer; only informed baselines look at the reference answer."""
     informed: bool = False
     """Whether it looks."""
+    kinds: tuple[str, ...] | None = None
+    """Kinds of problems that it solves; any, as far as is known, if not given."""
 
 
 def entry_of(method: str | Callable[[Problem], Any], limit: float = 600.0) -> Entry:
@@ -77,12 +79,10 @@ def _baseline(name: str) -> Entry:
     kinds, informed = baselines.BASELINES[name], name in baselines.INFORMED
 
     def solve(problem: Problem, truth: Reference) -> Any:
-        if problem.kind not in kinds:
-            raise baselines.NotApplicable(f"{name} does not {problem.kind}")
         function = kinds[problem.kind]
         return function(problem, truth) if informed else function(problem)
 
-    return Entry(name, _file_hash(Path(baselines.__file__)), solve, informed)
+    return Entry(name, _file_hash(Path(baselines.__file__)), solve, informed, tuple(kinds))
 
 
 def _program(name: str, words: list[str], limit: float) -> Entry:

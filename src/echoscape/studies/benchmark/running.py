@@ -87,7 +87,12 @@ def run(
 
         def measure(setting: Setting) -> list[Row]:
             entry, method = found[setting["method"]]
-            done = solve({**setting, "words": method, "limit": limit})
+            kind = task_named(setting["task"]).kind
+            if entry.kinds is not None and kind not in entry.kinds:
+                detail = f"{entry.name} solves problems of kind {', '.join(entry.kinds)}"
+                done: Row = {"status": "not applicable", "detail": detail}
+            else:
+                done = solve({**setting, "words": method, "limit": limit})
             return [_completed(setting, entry, done)]
 
         return sweep(settings, measure, file, progress)
@@ -198,7 +203,7 @@ def _completed(setting: Setting, entry: Entry, done: Row) -> Row:
     scores = done.get("scores", {})
     row: Row = {
         "kind": task.kind, "task_version": task.version, "measure": task.measure.name,
-        "value": scores.get(task.measure.name), **done, "scores": scores,
+        "value": scores.get(task.measure.name), "data": None, **done, "scores": scores,
         "informed": entry.informed, "versions": versions(), "machine": machine(),
     }  # fmt: skip
     return row | {"hash": row_hash({**setting, **row})}
