@@ -3,6 +3,7 @@
 import gc
 import pathlib
 import re
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
@@ -14,10 +15,11 @@ gc.set_threshold(100_000, 50, 100)  # pages are large trees: collecting less oft
 
 project = "Echoscape"
 author = "The Echoscape developers"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = project
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "tutorials/download"]
+nb_execution_mode = "off"  # tools/run_tutorials.py ran them, all in one process
 myst_heading_anchors = 3
 default_role = "code"
 autodoc_member_order = "bysource"
@@ -50,7 +52,9 @@ class CachedPythonDomain(PythonDomain):
 
 
 def setup(app):
-    """Write the pages of the reference before they are read."""
+    """Write the pages of the reference and of the tutorials before they are read."""
     write_reference.main()
+    runner = pathlib.Path(write_reference.__file__).with_name("run_tutorials.py")
+    subprocess.run([sys.executable, runner], check=True)
     app.add_domain(CachedPythonDomain, override=True)
     app.connect("autodoc-process-docstring", _plural)

@@ -48,7 +48,7 @@ DRAWING_AND_WEB = {"matplotlib", "viser", "plotly", "fastapi", "starlette", "uvi
 MAY_DRAW = {"plotting", "studies", "viewer", "service", "cli"}
 FORBIDDEN_NAMES = {"misc", "utils", "util", "helpers", "common", "types"}
 
-MODULES = sorted(path for path in ROOT.rglob("*.py"))
+MODULES = sorted(p for p in ROOT.rglob("*.py") if p.parent.name != "tutorials")  # scripts
 
 
 def stage(path):

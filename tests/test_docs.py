@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import pathlib
 import re
+import shlex
 
 import pytest
 
@@ -55,6 +56,36 @@ def test_every_command_and_option_is_documented(name):
         for argument in COMMANDS[name].assemble_argument_collection():
             for option in argument.names:
                 assert option in match[1], f"docs/commands.md lacks {option}: run `make docs`"
+
+
+def commands_of(text):
+    """Cut the commands out of blocks of consoles and of indented lines, comments left out."""
+    text = re.sub(r"\\\n\s*", "", text)
+    for line in re.findall(r"^(?:\$ |    |)(echoscape [^\n]*)$", text, re.MULTILINE):
+        words = shlex.split(line, comments=True)
+        ends = [k for k, word in enumerate(words) if word in ("&&", "|")]
+        yield words[: ends[0]] if ends else words
+
+
+@pytest.mark.parametrize(
+    "path",
+    [page for page in PAGES if page.name != "CHANGELOG.md"],  # which tells of former names
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_commands_in_documents_exist_with_their_options(path):
+    text = path.read_text(encoding="utf-8")
+    if path.name == "commands.md":  # whose usage lines are made of the commands themselves
+        text = "\n".join(re.findall(r"^  echoscape .*$", text, re.MULTILINE))
+    for words in commands_of(text):
+        app.parse_args(words[1:], exit_on_error=False, print_error=False)
+
+
+def test_a_command_in_a_document_that_does_not_exist_is_noticed():
+    assert [*commands_of("    echoscape nonsense --a \\\n      b  # why\n")] == [
+        ["echoscape", "nonsense", "--a", "b"]
+    ]
+    with pytest.raises(Exception, match="nonsense"):
+        app.parse_args(["nonsense"], exit_on_error=False, print_error=False)
 
 
 def test_no_command_is_documented_that_does_not_exist():

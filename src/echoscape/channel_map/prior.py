@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float
 
 from echoscape.channel_map.station_reports import distance_to_nearest
 from echoscape.checks import InputError
-from echoscape.display import Plotted
+from echoscape.display import Plotted, counted
 from echoscape.propagation.path import AnyArray, Paths
 from echoscape.scene import StaticPoints
 
@@ -41,6 +41,10 @@ class ChannelMap(Plotted, eqx.Module):
     @abc.abstractmethod
     def __call__(self, position: Float[Array, "3"]) -> PathPrior:
         """Predict the paths at one position [m]; pure, differentiable in position, `vmap`-able."""
+
+    def __repr__(self) -> str:
+        count = np.shape(self.report_position)[0]
+        return f"{type(self).__name__}(station={self.station!r}, {counted(count, 'report')})"
 
     def support(self, position: Float[np.ndarray, "place 3"]) -> Float[np.ndarray, " place"]:
         """Measure the horizontal distance from each position to the nearest report [m]."""

@@ -36,6 +36,7 @@ from echoscape.cli import (
     sense,
     serve,
     store,
+    tutorial,
     view,
 )
 from echoscape.cli.console import print_line, print_problem, print_warning
@@ -58,6 +59,7 @@ app = cyclopts.App(
 )
 app.command(demo.demo)
 app.command(examples.examples)
+app.command(tutorial.tutorial)
 app.command(reports.app)
 app.command(maps.app)
 app.command(echoes.app)

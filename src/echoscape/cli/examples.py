@@ -4,9 +4,7 @@ Takes the words of a command.
 Gives its example, with which its help ends; a folder of small files.
 """
 
-import shutil
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 from echoscape.cli.console import print_line
@@ -15,6 +13,7 @@ FOLDER = "try"
 EXAMPLES = {
     "demo": "echoscape demo --quick --out quick-demo",
     "examples": f"echoscape examples {FOLDER}",
+    "tutorial": "echoscape tutorial ray-tracer",
     "reports check": "echoscape reports check users.parquet",
     "reports convert": "echoscape reports convert users.parquet users.csv",
     "reports import": "echoscape reports import campaign.csv --out campaign.parquet",
@@ -84,12 +83,10 @@ def examples(folder: Path = Path(FOLDER), /) -> None:
     Args:
         folder: Folder to write; one that holds something else is refused.
     """
-    from echoscape.files import atomic_folder
+    from echoscape.sample.examples import write_examples
 
-    ours = resources.files("echoscape.sample") / "files"
-    with resources.as_file(ours) as files, atomic_folder(folder, "users.parquet") as new:
-        shutil.copytree(files, new, dirs_exist_ok=True)
-    print_line(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    names = write_examples(folder)
+    print_line(f"{folder}: {', '.join(names)}")
     print_line(f"Go on there: cd {folder} && {EXAMPLES['map fit']}")
 
 

@@ -51,9 +51,11 @@ CAPTIONS = {
     "users move; they are what the map of virtual anchors learns.  Distances from several of them "
     "meet in one place.  Right: the methods' fixes of this target, with their 90 % ellipses.",
     "errors": "Share of targets located better than a given error; a curve that ends below 100 % "
-    "leaves targets without any echo.  Dashed: the errors (taken as round) of an unbiased "
-    "estimator that reaches the bound of the virtual anchors' map, receives every echo and knows "
-    "its association; it ends below 100 % where the map knows too few paths to bound a target.",
+    "leaves targets without any echo.  Dashed: the local bound, the errors (taken as round) of "
+    "an unbiased estimator that knows nothing of visibility, reaches the bound of the map of "
+    "virtual anchors, receives every echo and knows its association; what is biased towards likely "
+    "places, as a posterior is, may lie left of it.  It ends below 100 % where the map knows too "
+    "few paths to bound a target.",
     "calibration": "Is the claimed uncertainty true?  The share of targets inside the region that "
     "claims a given probability; on the diagonal, claims and truth agree; below it a method claims "
     "to know too much, above it too little.",
@@ -286,7 +288,7 @@ def _errors(targets: Rows) -> Figure:
             # Errors of an estimator that reaches the bound, taken as round.
             reach = np.geomspace(0.01, 1000, 400)
             share = np.mean(-np.expm1(-((reach[:, None] / bound[None]) ** 2)), axis=1)
-            axes.plot(reach, share, color="black", ls="--", lw=1.2, label="bound, anchors' map")
+            axes.plot(reach, share, color="black", ls="--", lw=1.2, label="local bound, unbiased")
         axes.set(xscale="log", xlim=(0.03, 1000), ylim=(0, 1), xlabel="horizontal error [m]")
         axes.set_xticks([0.1, 1, 10, 100], labels=["0.1", "1", "10", "100"])
         axes.set_title(mode, fontweight="bold")

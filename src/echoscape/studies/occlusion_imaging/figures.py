@@ -99,10 +99,12 @@ def draw_images(rows: list[Row]) -> Figure:
             panel.set(xlim=(0, shape[0]), ylim=(0, shape[1]))
         for panel in panels[len(methods) :]:
             panel.set_axis_off()
+        figure.supxlabel("x [m]", fontsize=9)
+        figure.supylabel("y [m]", fontsize=9)
         if drawn is not None:
             figure.colorbar(drawn, ax=panels, shrink=0.7, label="coefficient")
         figure.suptitle(
-            f"{_stations(rows)}, all levels seen from above [m]; rings: what is there",
+            f"{_stations(rows)}, all levels seen from above; rings: what is there",
             x=0.01,
             ha="left",
         )
@@ -133,7 +135,9 @@ def draw_convergence(rows: list[Row]) -> Figure:
             panel.set(xlabel="iteration", title=f"{level:g} dB")
             panel.grid(alpha=0.3)
         panels[0].set_ylabel("misfit over noise (median)")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        columns = 3 if figure.get_figwidth() > 8 else 2  # three labels are wider than one panel
+        handles = panels[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=columns)
     return figure
 
 
