@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Imaging with real position errors
 #
-# Users send pilots, a station receives them by way of everything that scatters, and what scatters
+# Users send pilots, stations receive them by way of everything that scatters, and what scatters
 # becomes an image. A coherent image needs every path's phase, so users' positions to a hundredth of
 # a wavelength, a tenth of a millimetre at 28 GHz. Nobody has that. What then?
 
@@ -11,77 +11,71 @@ import dataclasses
 import jax
 import numpy as np
 
-from echoscape import Site, image
+from echoscape import image
 from echoscape.imaging.choice import choose_solver
-from echoscape.imaging.scores import score_image
-from echoscape.imaging.site_scene import ScenePlan, simulate_site
-from echoscape.sample.examples import write_examples
+from echoscape.studies.occlusion_imaging.field_world import make_field_world, score_points
 
 jax.config.update("jax_enable_x64", True)
-write_examples("try")
-site = Site.from_toml("try/site.toml")
 
 # %% [markdown]
 # ## A scene
 #
-# The courtyard in voxels of 4 m: eight scatterers, twelve users at random free places, eight
-# subcarriers over the site's 400 MHz. `simulate_site` makes what the station receives, occlusion
-# included.
+# A hall of 10 m by 10 m by 6 m in voxels of 1 m: sixteen scatterers anywhere between the grid's
+# centres, ten users, four stations of 4 by 4 antennas, eight subcarriers over 400 MHz. What blocks
+# a path is simulated, too. Users' positions are wrong by 10 cm a coordinate, ten wavelengths.
+# Samples of your own go into `imaging.Snapshots`: received, pilots, users, antennas, frequencies.
 
 # %%
-grid, snapshots, truth = simulate_site(site, ScenePlan(edge=4.0, subcarriers=8))
-coefficient = truth.coefficient.reshape(grid.shape)
-in_range = truth.in_range.reshape(grid.shape)
-print(snapshots.received.shape, "station, antenna, pilot, subcarrier;", grid.voxels, "voxels")
-
-# %% [markdown]
-# ## Positions that are 10 cm off
-#
-# The station believes where users say they are; each coordinate is wrong by some 10 cm, ten
-# wavelengths. First nobody says so.
-
-# %%
-generator = np.random.default_rng(3)
-moved = dataclasses.replace(
-    snapshots,
-    user_position=snapshots.user_position
-    + 0.1 * generator.normal(size=snapshots.user_position.shape),
+world = make_field_world(
+    {"tones": 8, "off_grid": 0.5, "link_phase": True, "user_error": 0.1, "seed": 0}
 )
-print(choose_solver(moved)[1])
+grid, stated = world.grid, world.snapshots
+print(stated.received.shape, "station, antenna, pilot, subcarrier;", grid.voxels, "voxels")
+error = np.linalg.norm(stated.user_position - world.user, axis=1)
+print(f"users are off by {100 * error.mean():.0f} cm on average")
 
 # %% [markdown]
-# Now we state the deviation, and another solver is chosen: delays instead of phases.
+# ## Say what is not exact
+#
+# If nobody says that positions are wrong, phases are trusted. With the deviation stated, another
+# solver is chosen, which tells places by delay.
 
 # %%
-stated = dataclasses.replace(moved, user_position_std=np.full(len(moved.user_position), 0.1))
-solver, why = choose_solver(stated)
-print(type(solver).__name__, "-", why)
+trusted = dataclasses.replace(stated, user_position_std=None)
+for snapshots in (trusted, stated):
+    solver, why = choose_solver(snapshots, world.unknown)
+    print(f"{type(solver).__name__}: {why}")
 
 # %%
-found = image(stated, grid)
-scores = score_image(found, coefficient, in_range)
+found = image(stated, grid, unknown=world.unknown)
+score = score_points(world, found)
 certificate = found.certificate
-print(f"{scores.found} of {scores.occupied} scatterers in sight found, {scores.false} false")
-print(f"certificate {'holds' if certificate.holds else 'does not hold'}: misfit "
-      f"{certificate.misfit:.2f}, noise alone explains {certificate.limit:.2f}")  # fmt: skip
-print(found.status.name, "-", found.status.advice)
+print(f"F1 {score['f1']:.2f}; scatterers placed to {100 * score['position_error']:.1f} cm")
+print(
+    f"certificate {'holds' if certificate.holds else 'does not hold'}: misfit "
+    f"{certificate.misfit:.3f}, noise alone explains {certificate.limit:.3f}"
+)
+print(f"{found.status}: {found.status.advice}")
 
 # %%
 axes = found.plot(user_position=stated.user_position)
 axes.figure.savefig("image.png", dpi=120)
 
 # %% [markdown]
+# Scatterers are placed far better than users are known, for ten users see each, and the users'
+# places are estimated with the image.
+#
 # ## Believe the certificate
 #
 # The certificate asks whether what the image leaves unexplained is noise and no more. It needs no
 # truth, so it works on measured data; a picture that looks right and is not certified is a picture.
-# With a wrong deviation (or none) it says that more than noise is left.
 #
-# ## The same by commands
+# ## By commands
 #
-#     echoscape pilots make site.toml --edge 4 --subcarriers 8 --out snapshots.npz --truth truth.npz
-#     echoscape image snapshots.npz --origin -24,-16,0 --shape 12,8,2 --edge 4 --unknown position \
-#         --out image.npz --figure image.png
+#     echoscape pilots make site.toml --edge 4 --out snapshots.npz --truth truth.npz
+#     echoscape image snapshots.npz --origin -24,-16,0 --shape 12,8,2 --edge 4 --out image.npz \
+#         --figure image.png
 #     echoscape score image.npz truth.npz
 #
-# `--prior surface` expects boxes and walls. Which solver suits what: [choosing](../choosing.md).
+# `--unknown position` states ten centimetres where the file states nothing, `--prior surface`
+# expects boxes and walls. Which solver suits what: [choosing](../choosing.md).

@@ -72,7 +72,8 @@ for kind, place, missed in zip(changes.kind, changes.position, changes.missed):
 # %% [markdown]
 # A point is said to have vanished only when so many expected hearings failed to come that, were it
 # there, this would happen once in a hundred batches of 1,500 reports (`false_alarm`,
-# `per_reports`).
+# `per_reports`). The first is the scatterer. The others are virtual anchors that explained some of
+# its paths: from a few places a scatterer and a mirror look alike.
 #
 # ## Keep reports and versions
 #
