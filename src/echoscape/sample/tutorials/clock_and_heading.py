@@ -29,7 +29,7 @@ print(reports)
 # %%
 turn, late = np.radians(2.0), 10e-9
 paths, generator = reports.estimates, np.random.default_rng(0)
-noise = generator.normal(size=(2, *paths.length.shape)) * paths.valid
+noise = generator.normal(size=(3, *paths.length.shape)) * paths.valid
 wrong = dataclasses.replace(
     reports,
     estimates=dataclasses.replace(
@@ -37,6 +37,7 @@ wrong = dataclasses.replace(
         departure_azimuth=wrap_angle(
             paths.departure_azimuth + turn * paths.valid + 0.009 * noise[0]
         ),
+        departure_zenith=paths.departure_zenith + 0.009 * noise[2],
         length=paths.length + length_of(late) * paths.valid + 0.15 * noise[1],
     ),
 )

@@ -22,7 +22,8 @@ jax.config.update("jax_enable_x64", True)
 #
 # A hall of 10 m by 10 m by 6 m in voxels of 1 m: sixteen scatterers anywhere between the grid's
 # centres, ten users, four stations of 4 by 4 antennas, eight subcarriers over 400 MHz. What blocks
-# a path is simulated, too. Users' positions are wrong by 10 cm a coordinate, ten wavelengths.
+# a path is simulated, too. Users' positions are wrong by 10 cm a coordinate, ten wavelengths, and
+# user and station keep no common phase.
 # Samples of your own go into `imaging.Snapshots`: received, pilots, users, antennas, frequencies.
 
 # %%
@@ -37,13 +38,13 @@ print(f"users are off by {100 * error.mean():.0f} cm on average")
 # %% [markdown]
 # ## Say what is not exact
 #
-# If nobody says that positions are wrong, phases are trusted. With the deviation stated, another
-# solver is chosen, which tells places by delay.
+# If nobody says that anything is wrong, phases are trusted. With the deviation stated and phases
+# named as unknown, another solver is chosen, which tells places by delay.
 
 # %%
 trusted = dataclasses.replace(stated, user_position_std=None)
-for snapshots in (trusted, stated):
-    solver, why = choose_solver(snapshots, world.unknown)
+for snapshots, unknown in ((trusted, ()), (stated, world.unknown)):
+    solver, why = choose_solver(snapshots, unknown)
     print(f"{type(solver).__name__}: {why}")
 
 # %%
@@ -62,8 +63,8 @@ axes = found.plot(user_position=stated.user_position)
 axes.figure.savefig("image.png", dpi=120)
 
 # %% [markdown]
-# Scatterers are placed far better than users are known, for ten users see each, and the users'
-# places are estimated with the image.
+# Scatterers are placed ten times better than users are known, for many users see each, and the
+# users' places are estimated with the image.
 #
 # ## Believe the certificate
 #
