@@ -36,7 +36,7 @@ def test_it_is_cut_into_cells_that_hold_all_of_the_script(name):
     cells = tutorial_cells(name)
     assert cells[0].source.startswith("# ")
     assert not cells[0].code
-    assert sum(cell.code for cell in cells) >= 5
+    assert sum(cell.code for cell in cells) >= 3
     for cell in cells:
         if cell.code:
             compile(cell.source, name, "exec")
