@@ -22,7 +22,7 @@ def test_prose_equals_rows(name):
 def test_another_row_is_another_page():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = tables.stored()
-    rows["scores"][0]["median"] = 9.87
+    next(row for row in rows["scores"] if row["method"] == "anchors")["median"] = 9.87
     assert "9.87" in tables.filled(text, rows)
     assert "| 9.9 |" in tables.filled(text, rows)
     rows = tables.stored()

@@ -192,7 +192,7 @@ def gallery(made: dict[str, dict]) -> str:
                 file = f"{name}-{cell['id']}-{k}.png"
                 (OUT / "figures" / file).write_bytes(base64.b64decode(output["data"]["image/png"]))
                 lines += [
-                    f"## {section}", "", f"From {{doc}}`{heading} <tutorials/{name}>`", "",
+                    f"## {heading}", "", f"In {{doc}}`{section} <tutorials/{name}>`", "",
                     f"```{{image}} tutorials/figures/{file}", f":alt: {section}", ":width: 420px",
                     "```", "", "```python", cell["source"], "```", "",
                 ]  # fmt: skip
