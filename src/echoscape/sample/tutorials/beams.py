@@ -70,7 +70,8 @@ for name, order in orders.items():
 # or six single elements, at 10 dB an element.
 
 # %%
-near = jax.jit(lambda x: expected_covariance(prior_near(channel_map.predictor(), x, 0.3), array))
+std = jnp.asarray(0.3)
+near = jax.jit(lambda x: expected_covariance(prior_near(channel_map.predictor(), x, std), array))
 channels, few = [], 6
 for k in range(8):
     paths, valid = users.estimates, np.flatnonzero(users.estimates.valid[k])
@@ -81,6 +82,7 @@ for k in range(8):
 error = {"map": [], "no map": []}
 for k, channel in enumerate(channels):
     noise = float(np.mean(np.abs(channel) ** 2)) / 10
+    level = jnp.asarray(noise)
     covariance = near(jnp.asarray(users.position[k]))
     for name, pilots in (
         ("map", np.asarray(informed_pilots(covariance, few))),
@@ -89,7 +91,7 @@ for k, channel in enumerate(channels):
         draw = generator.normal(size=(2, few))
         received = pilots @ channel + np.sqrt(noise / 2) * (draw[0] + 1j * draw[1])
         if name == "map":
-            guess = prior_estimate(covariance, jnp.asarray(pilots), jnp.asarray(received), noise)
+            guess = prior_estimate(covariance, jnp.asarray(pilots), jnp.asarray(received), level)
         else:
             guess = least_squares(jnp.asarray(pilots), jnp.asarray(received))
         wrong = np.sum(np.abs(np.asarray(guess) - channel) ** 2) / np.sum(np.abs(channel) ** 2)

@@ -9,6 +9,7 @@
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from echoscape import read_echoes, read_observations, track
@@ -56,7 +57,7 @@ write_user(tracks, "walk/user.parquet")
 motion = read_motion("walk/user.parquet")
 instants = np.asarray(motion.time)
 rays = rays_from_tracks("walk/tracks.parquet", instants, None, station)
-when = np.arange(instants[0], instants[0] + 2.0, 0.01)
+when = jnp.arange(instants[0], instants[0] + 2.0, 0.01)
 one, four = PlanarArray(1, 1), PlanarArray(2, 2)
 channel = realize(rays, motion, when, 28e9, four, one, key=jax.random.key(0))
 print(channel.coefficient.shape, "instant, receive, transmit, path")
