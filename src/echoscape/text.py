@@ -12,6 +12,8 @@ Gives text that is only text.
 import re
 
 _FORMULA = r"[=+\-@\t\r]"  # what spreadsheets take for the start of a formula
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Controls, but for ends of lines and tabs, and marks that turn the direction of writing."""
 
 
 def printable(text: object, lines: bool = False) -> str:
@@ -36,7 +38,11 @@ def printable(text: object, lines: bool = False) -> str:
 
 
 def safe_cell(text: str) -> str:
-    """Put an apostrophe before a cell that a spreadsheet would take for a formula."""
+    """Make a cell of CSV that nothing obeys: controls are spelt out, a formula gets an apostrophe.
+
+    The apostrophe is taken off on reading; a control stays spelt out.
+    """
+    text = _OBEYED.sub(lambda found: printable(found[0]), text)
     return f"'{text}" if re.match(rf"'*{_FORMULA}", text) else text
 
 

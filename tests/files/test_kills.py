@@ -21,6 +21,7 @@ BY_THEMSELVES = {
     "plotting/animation.py": "into the draft of the tracks' folder",
     "studies/sweep.py": "a line appended; one that was cut short is taken off in one step",
     "service/application.py": "into memory, for an answer",
+    "service/messages.py": "into memory, for an answer",
 }
 
 

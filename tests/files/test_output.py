@@ -250,3 +250,20 @@ def test_a_disk_that_is_full_is_named_with_its_cure(tmp_path):
     for line, name in zip(done.stdout.splitlines(), ("f.parquet", "f.csv"), strict=True):
         assert line.startswith(f"{tmp_path}/{name} cannot be written (file too large); ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_in_a_folder_names_the_folder(tmp_path, monkeypatch):
+    """Within the draft of a folder the name of the draft would tell nobody anything."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "full")
+
+    def write():
+        with atomic_folder(tmp_path / "tracks", "user.parquet") as folder:
+            monkeypatch.setattr(os, "fsync", full)
+            with atomic_path(folder / "user.parquet") as draft:
+                draft.write_text("x")
+
+    with pytest.raises(InputError, match=r"/tracks cannot be written \(no space left on device\)"):
+        write()
+    assert list(tmp_path.iterdir()) == []

@@ -99,3 +99,10 @@ def test_a_command_does_not_replace_a_table_of_another_kind(tmp_path):
         with protecting(force=True):
             write_table(fixes, tmp_path / name, REPORTS)
         assert title_of(tmp_path / name) == "reports 1"
+
+
+def test_an_end_of_line_within_the_header_is_refused(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"target,x\r,y\n1,2,3\n")
+    with pytest.raises(InputError, match=r"a\.csv cannot be read as csv, it is damaged"):
+        read_columns(path, "a table of fixes was needed")

@@ -219,6 +219,8 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if _is_draft(path) or any(_is_draft(above) for above in path.parents):
+            raise  # whoever made the draft knows the name that the user gave
         named = str(error.filename or error)
         ours = ".echoscape-" in named or (error.filename and str(path).startswith(named))
         if ours or (_number(error) in _CURES and not error.filename):

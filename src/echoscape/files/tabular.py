@@ -24,7 +24,9 @@ from echoscape.text import plain_cell, safe_cell
 SUFFIXES = (".parquet", ".csv")
 MOST_COLUMNS = 1000
 """More columns than any table has: a file with more is something else."""
-_DAMAGES = (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError)
+_DAMAGES = (
+    pa.ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError, text.Error,
+)  # fmt: skip
 _OTHER = re.compile(rb"[;\t|]")
 """What other programs put between columns."""
 _CELL = 16  # bytes of a cell with its mask and, of text, its offset

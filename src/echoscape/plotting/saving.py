@@ -4,6 +4,7 @@ Takes figures of Matplotlib.
 Gives files.
 """
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,12 @@ def write_figure(figure: Any, path: str | Path) -> None:
     Raises:
         InputError: The suffix names another format.
     """
-    mark = check_figure(path)
+    mark, stream = check_figure(path), io.BytesIO()
+    kind = Path(path).suffix.lower()[1:]
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=160, metadata={mark: "echoscape"})
+        figure.savefig(stream, dpi=160, format=kind, metadata={mark: "echoscape"})
+        # In one go: a full disk would come out as an error of zlib.
+        temporary.write_bytes(stream.getvalue())
 
 
 def check_figure(path: str | Path) -> str:

@@ -94,7 +94,7 @@ def write_sigmf(snapshots: EchoSnapshots, path: str | Path, carrier: float) -> t
     # Samples carry no name: they are ours where their metadata are.
     ours = not is_protecting() or is_written_here(meta)
     with protecting(ours), atomic_files(meta, data) as (new_meta, new_data):
-        samples.tofile(new_data)
+        new_data.write_bytes(np.ascontiguousarray(samples).data)  # tofile says not why it fails
         new_meta.write_text(json.dumps(content, indent=1) + "\n")
     return meta, data
 

@@ -150,8 +150,9 @@ def _draw(rows: dict[str, Rows], scene, folder: Path) -> dict[str, bytes]:
     images = {}
     with matplotlib.rc_context(STYLE):
         for name, figure in draw_figures(rows, scene).items():
-            figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
-            stream = io.BytesIO()
+            page, stream = io.BytesIO(), io.BytesIO()
+            figure.savefig(page, format="pdf", metadata={"CreationDate": None})
+            (folder / f"{name}.pdf").write_bytes(page.getvalue())  # whole: a full disk is named
             figure.savefig(stream, format="png", metadata={"Software": None})
             images[name] = stream.getvalue()
             (folder / f"{name}.png").write_bytes(images[name])
