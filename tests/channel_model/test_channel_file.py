@@ -13,20 +13,24 @@ from echoscape.channel_model.spread import azimuth_deviation
 from echoscape.checks import InputError
 
 
-def channel(times=3):
+def channel(times=3, squint=False):
     """Unequal numbers of everything, and no symmetry."""
     rng = np.random.default_rng(5)
     coefficient = rng.normal(size=(times, 2, 4, 5, 2)) @ np.array([1.0, 1j])
     delay = 1e-6 * rng.random((times, 5))
     time = jnp.arange(times) / 250.0
-    return ChannelRealization(jnp.asarray(coefficient), jnp.asarray(delay), time, 28e9)
+    late = None
+    if squint:
+        late = jnp.asarray(delay[:, None, None] + 1e-9 * rng.random(coefficient.shape))
+    return ChannelRealization(jnp.asarray(coefficient), jnp.asarray(delay), time, 28e9, late)
 
 
-def test_quadriga_reads_what_was_written(tmp_path):
+@pytest.mark.parametrize("squint", [False, True])
+def test_quadriga_reads_what_was_written(tmp_path, squint):
     times = 3
     pytest.importorskip("h5py")
     library = pytest.importorskip("quadriga_lib")
-    made, station = channel(times), np.array([1.5, -2.0, 9.0])
+    made, station = channel(times, squint), np.array([1.5, -2.0, 9.0])
     user = np.random.default_rng(1).normal(size=(times, 3))
     write_channel(made, tmp_path / "a.hdf5", station=station, user=user)
     found = library.channel.hdf5_read_channel(str(tmp_path / "a.hdf5"))
@@ -36,7 +40,8 @@ def test_quadriga_reads_what_was_written(tmp_path):
     assert len(found["coeff"]) == times
     for k in range(times):  # single precision
         assert np.allclose(found["coeff"][k], made.coefficient[k], rtol=1e-6, atol=1e-7)
-        assert np.allclose(np.ravel(found["delay"][k]), made.delay[k], rtol=1e-6)
+        late = made.element_delay[k] if squint else made.delay[k][None, None]
+        assert np.allclose(np.asarray(found["delay"][k]).reshape(late.shape), late, rtol=1e-6)
     assert np.allclose(found["rx_position"], user.T, atol=1e-6)
     assert np.allclose(np.ravel(found["tx_position"]), station)
     assert np.ravel(found["center_frequency"])[0] == pytest.approx(28e9, rel=1e-6)
@@ -84,6 +89,21 @@ def test_what_was_written_is_read_back_bit_by_bit(tmp_path, suffix, shape):
     for name in ("coefficient", "delay", "time"):
         np.testing.assert_array_equal(getattr(found, name), getattr(made, name), strict=True)
     assert found.carrier_frequency == made.carrier_frequency
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat", ".hdf5"])
+def test_delays_of_every_pair_of_antennas_are_kept(tmp_path, suffix):
+    if suffix == ".hdf5":
+        pytest.importorskip("h5py")
+    made = channel(squint=True)
+    write_channel(made, tmp_path / f"a{suffix}")
+    found = read_channel(tmp_path / f"a{suffix}")
+    exact = suffix != ".hdf5"  # which has single precision
+    assert np.allclose(found.element_delay, made.element_delay, rtol=0 if exact else 1e-6, atol=0)
+    assert np.allclose(found.coefficient, made.coefficient, rtol=1e-6)
+    if exact:
+        source = np.load(tmp_path / "a.npz") if suffix == ".npz" else loadmat(tmp_path / "a.mat")
+        assert np.array_equal(source["tau"][0, :, 0], made.element_delay[0])
 
 
 def test_matlab_sees_the_arrays_of_cir(tmp_path):

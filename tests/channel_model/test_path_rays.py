@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from echoscape.channel_model import describe_channel
 from echoscape.checks import InputError
 from echoscape.cli import main
 from echoscape.propagation.traced_route import read_traced_route, traced_table
@@ -103,6 +104,40 @@ def test_coefficients_are_the_tracers_at_and_between_its_instants(
         wanted = wanted if jones else wanted[:, :1, :1]
         found = made["a"][0, :, 0, :, np.argsort(made["delay"][k]), k]
         assert np.allclose(found, wanted[order], atol=1e-9)
+
+
+@pytest.mark.slow
+def test_grid_and_statistics_of_the_command_are_those_of_the_library(tmp_path, capsys):
+    np.savez(tmp_path / "route.npz", **traced(False)[0])
+    base = ["channel", str(tmp_path / "route.npz"), "--carrier", str(CARRIER), "--rate", "40",
+            "--times", "2,5", "--receive", "1x2", "--json"]  # fmt: skip
+    out, grid, stats = (tmp_path / name for name in ("c.npz", "g.npz", "s.json"))
+    more = ["--subcarriers", "32", "--spacing", "1e6", "--squint"]
+    assert main([*base, *more, "--out", str(out), "--grid", str(grid), "--statistics", str(stats),
+                 "--window", "0.5"]) == 0  # fmt: skip
+    told = json.loads(capsys.readouterr().out)
+    offset = 1e6 * (np.arange(32) - 16)
+    with np.load(grid) as file, np.load(out) as made:
+        response = file["h_freq"][0, 0, :, 0]
+        cycles = made["element_delay"][:, 1, 0, :, None] * offset
+        exact = np.einsum("pt,tpf->tf", made["a"][0, 1, 0, 0], np.exp(-2j * np.pi * cycles))
+        assert np.allclose(response[1, 0], exact, atol=1e-9 * np.abs(exact).max())
+        assert made["tau"].shape == (1, 2, 1, 1, 5)
+    found = json.loads(stats.read_text())
+    exact = describe_channel(response.transpose(2, 0, 1, 3), np.arange(121) / 40, 1e6, 0.5)
+    assert found["crossings"] == pytest.approx(exact["crossings"])
+    assert np.allclose(found["correlation"], exact["correlation"])
+    assert np.array(found["stationarity_distance"]).shape == (6, 6)
+    assert told["coherence bandwidth [MHz]"] == round(1e-6 * found["coherence_bandwidth"], 4)
+    for options, message in (
+        ([], "give at least one of --out, --grid and --statistics to write"),
+        (["--grid", str(tmp_path / "g.csv")], "g.csv must end in .npz"),
+        (["--statistics", str(tmp_path / "s.csv")], "--statistics needs a name that ends in .json"),
+        (["--out", str(out), "--grid", str(out)], "need different names"),
+        (["--statistics", str(stats), "--window", "9"], "a window must hold two samples"),
+    ):
+        assert main([*base, *options]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_a_table_reads_back_as_it_was_written():

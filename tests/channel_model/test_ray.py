@@ -12,12 +12,12 @@ from echoscape.channel_model import move as _move
 from echoscape.channel_model.coefficient import (
     Polarisation,
     bounce_lengths,
-    frequency_response,
     jones_matrices,
     phasor,
     realize,
 )
 from echoscape.channel_model.coefficient import image_lengths as _image_lengths
+from echoscape.channel_model.response import frequency_response
 from echoscape.scene import PlanarArray
 from echoscape.units import SPEED_OF_LIGHT, wrap_angle
 from tests.worlds.walls import GROUND, STATION, WALLS, image_path

@@ -5,14 +5,12 @@ Gives `ChannelRealization`: coefficients and delays at any rate, spreads, distri
 """
 
 from echoscape.channel_model.channel_file import read_channel, write_channel
-from echoscape.channel_model.coefficient import (
-    ChannelRealization,
-    frequency_response,
-    realize,
-)
+from echoscape.channel_model.channel_statistics import describe_channel
+from echoscape.channel_model.coefficient import ChannelRealization, realize
 from echoscape.channel_model.path_rays import motion_of, rays_from_paths
 from echoscape.channel_model.point_rays import has_rays, rays_from_points
 from echoscape.channel_model.ray import Motion, RaySet, RayState, evolve, move
+from echoscape.channel_model.response import frequency_response
 from echoscape.channel_model.spread import Spreads, spreads
 from echoscape.channel_model.statistic import ks_distance, ks_halves
 from echoscape.channel_model.track_rays import rays_from_tracks, read_motion
@@ -23,6 +21,7 @@ __all__ = [
     "RaySet",
     "RayState",
     "Spreads",
+    "describe_channel",
     "evolve",
     "frequency_response",
     "has_rays",

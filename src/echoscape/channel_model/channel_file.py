@@ -31,11 +31,13 @@ def cir_arrays(channel: ChannelRealization) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         Coefficients ``[rx, rx_ant, tx, tx_ant, path, time]``, and delays at the first instant
-        ``[rx, tx, path]``, which Sionna holds constant, absolute [s].
+        ``[rx, tx, path]``, or ``[rx, rx_ant, tx, tx_ant, path]`` where every pair has its own;
+        Sionna holds them constant, absolute [s].
     """
     coefficient = np.asarray(channel.coefficient).transpose(1, 2, 3, 0)
-    delay = np.asarray(channel.delay)
-    return coefficient[None, :, None], delay[:1, None]
+    if channel.element_delay is not None:
+        return coefficient[None, :, None], np.asarray(channel.element_delay)[0][None, :, None]
+    return coefficient[None, :, None], np.asarray(channel.delay)[:1, None]
 
 
 def write_channel(
@@ -72,6 +74,8 @@ def write_channel(
         "time": np.asarray(channel.time),
         "carrier_frequency": channel.carrier_frequency,
     }
+    if channel.element_delay is not None:
+        values["element_delay"] = np.asarray(channel.element_delay)
     if suffix == ".npz":
         return write_npz(path, values, _TITLE)
     if a.nbytes > _LARGEST_MATLAB:
@@ -117,17 +121,26 @@ def read_channel(path: str | Path) -> ChannelRealization:
             f"{shape[1]} by {shape[3]} antennas and {time.size} times; write it again"
         )
     whole = {"delay": delay.reshape(time.size, paths), "time": time}
+    if "element_delay" in found:
+        late = stored.array("element_delay")
+        if late.size != a.size:
+            raise InputError(f"{path}: element_delay has {late.size} entries, not {a.size} as a")
+        whole["element_delay"] = late.reshape(time.size, shape[1], shape[3], paths)
     carrier = stored.number("carrier_frequency")
     return _channel(Arrays(str(path), {**whole, "carrier_frequency": carrier}), a.reshape(shape))
 
 
 def _channel(stored: Arrays, a: np.ndarray) -> ChannelRealization:
     paths, times = a.shape[4:]
+    late = None
+    if "element_delay" in stored:
+        late = stored.array("element_delay", "real", (times, a.shape[1], a.shape[3], paths))
     return ChannelRealization(
         coefficient=jnp.asarray(a[0, :, 0].transpose(3, 0, 1, 2), complex),
         delay=jnp.asarray(stored.array("delay", "real", (times, paths)), float),
         time=jnp.asarray(stored.array("time", "real", (times,)), float),
         carrier_frequency=float(stored.number("carrier_frequency")),
+        element_delay=None if late is None else jnp.asarray(late, float),
     )
 
 
@@ -154,7 +167,10 @@ def _write_hdf5(
     if len(channel.time) < 2:
         raise InputError("an HDF5 file of a channel needs at least two times; take .npz for one")
     h5py = importlib.import_module("h5py")
-    coefficient, delay = np.asarray(channel.coefficient), np.asarray(channel.delay)
+    coefficient = np.asarray(channel.coefficient)
+    delay = np.asarray(channel.delay)[:, None, None]
+    if channel.element_delay is not None:
+        delay = np.asarray(channel.element_delay)
     order = np.zeros(_ENTRIES, np.uint32)
     order[0] = 1
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
@@ -182,10 +198,10 @@ def _write_hdf5(
         group["rx_position"] = user.astype(np.float32)
         for k, (one, late) in enumerate(zip(coefficient, delay, strict=True)):
             snapshot = group.create_group(f"Snap_{k}")
-            snapshot.attrs["NumPath"] = unsigned(len(late))
+            snapshot.attrs["NumPath"] = unsigned(late.shape[-1])
             snapshot["coeff_re"] = np.real(one).transpose(2, 1, 0).astype(np.float32)
             snapshot["coeff_im"] = np.imag(one).transpose(2, 1, 0).astype(np.float32)
-            snapshot["delay"] = late[:, None, None].astype(np.float32)
+            snapshot["delay"] = late.transpose(2, 1, 0).astype(np.float32)
 
 
 def _read_hdf5(path: Path) -> ChannelRealization:
@@ -212,13 +228,16 @@ def _read_hdf5(path: Path) -> ChannelRealization:
             f"({' '.join(str(error).split())[:100]}); write it again"
         ) from error
     coefficient = (real + 1j * imaginary).transpose(0, 3, 2, 1)
-    if late.ndim != 4 or late.shape[0] != len(names) or late.shape[1] != coefficient.shape[3]:
+    late = late.transpose(0, 3, 2, 1) if late.ndim == 4 else late
+    pairs = late.shape[1:3] in ((1, 1), coefficient.shape[1:3])
+    if late.ndim != 4 or late.shape[3] != coefficient.shape[3] or not pairs:
         raise InputError(f"{path}: delays of shape {late.shape[1:]} do not fit the coefficients")
     if not (np.isfinite(coefficient).all() and np.isfinite(late).all()):
         raise InputError(f"{path} must hold finite numbers; it has NaN or infinity")
     return ChannelRealization(
         jnp.asarray(coefficient),
-        jnp.asarray(late[:, :, 0, 0]),
+        jnp.asarray(late.mean(axis=(1, 2))),
         jnp.arange(len(names), dtype=float),
         carrier,
+        None if late.shape[1:3] == (1, 1) else jnp.asarray(late),
     )

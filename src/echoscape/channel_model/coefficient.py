@@ -6,7 +6,7 @@ to first and last bounce and a virtual delay, curves the front at the bounce and
 plane wave at large apertures; `bounce_lengths` keeps it.
 
 Takes rays, arrays, polarisation and times.
-Gives `ChannelRealization`, and its frequency response.
+Gives `ChannelRealization`.
 """
 
 import math
@@ -20,7 +20,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 from echoscape.channel_model.ray import Motion, RaySet, evolve, jones_at, move
 from echoscape.display import Plotted
 from echoscape.scene import PlanarArray, distance
-from echoscape.units import from_db, wavelength_of
+from echoscape.units import delay_of, from_db, wavelength_of
 
 _TERMS = 11  # of the series: the first left out is below 1e-16
 
@@ -47,6 +47,8 @@ class ChannelRealization(Plotted, eqx.Module):
     """When [s]."""
     carrier_frequency: float = eqx.field(static=True)
     """Carrier [Hz]."""
+    element_delay: Float[Array, "time rx tx path"] | None = None
+    """Delays between every pair of antennas, absolute, where a wide band tells them apart [s]."""
 
 
 def image_lengths(
@@ -170,6 +172,7 @@ def realize(
     receive: PlanarArray,
     polarisation: Polarisation | None = None,
     *,
+    squint: bool = False,
     key: PRNGKeyArray,
 ) -> ChannelRealization:
     """Make the communication channel, Eqs. (2)-(4) of [isac-gbsm], at any times.
@@ -188,6 +191,8 @@ def realize(
         transmit: Array at the station.
         receive: Array at the user.
         polarisation: What reflections do to polarisation.
+        squint: Give delays between every pair of antennas too, by which beams of phases point
+            elsewhere at the edges of a wide band.
         key: Random key of the Jones matrices.
     """
     wavelength = wavelength_of(carrier_frequency)
@@ -207,27 +212,17 @@ def realize(
         position, velocity = move(motion, time)
         state = evolve(rays, position, velocity, time)
         amplitude = jax.lax.optimization_barrier(jnp.sqrt(state.power))
-        wave = phasor(_lengths(position[None] + end, *imaged) / wavelength, amplitude)
+        length = _lengths(position[None] + end, *imaged)
+        wave = phasor(length / wavelength, amplitude)
+        late = delay_of(length) if squint else None
         if polarisation is None:
             change = 1.0 if rays.jones is None else jones_at(rays, time)[None, None, :, 0, 0]
-            return wave * change, state.delay
+            return wave * change, state.delay, late
+        if late is not None:  # both of a pair stand in one place
+            late = jnp.repeat(jnp.repeat(late, 2, axis=0), 2, axis=1)
         pairs = jnp.einsum("rsp,pij->risjp", wave, jones_at(rays, time) if traced else jones)
         shape = (pairs.shape[0] * pairs.shape[1], pairs.shape[2] * pairs.shape[3], count)
-        return pairs.reshape(shape), state.delay
+        return pairs.reshape(shape), state.delay, late
 
-    coefficient, delay = jax.lax.map(at, time)
-    return ChannelRealization(coefficient, delay, time, carrier_frequency)
-
-
-def frequency_response(
-    channel: ChannelRealization, offset: Float[Array, " tone"]
-) -> Complex[Array, "time rx tx tone"]:
-    """Sum the paths at tones around the carrier.
-
-    Args:
-        channel: The channel.
-        offset: Frequencies less the carrier [Hz].
-    """
-    cycles = channel.delay[:, :, None] * offset[None, None]
-    turn = jnp.exp(-2j * math.pi * (cycles - jnp.round(cycles)))
-    return jnp.einsum("trsp,tpf->trsf", channel.coefficient, turn)
+    coefficient, delay, late = jax.lax.map(at, time)
+    return ChannelRealization(coefficient, delay, time, carrier_frequency, late)

@@ -1,12 +1,11 @@
 """How two sets of numbers differ in distribution, and how a channel changes over time.
 
-Takes samples, coefficients over time.
+Takes samples, frequency responses over time.
 Gives Kolmogorov-Smirnov distances, correlations, stationarity distances, level crossings.
 """
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Complex, Float
 
 
 def ks_distance(first: Float[np.ndarray, " a"], second: Float[np.ndarray, " b"]) -> float:
@@ -27,49 +26,29 @@ def ks_halves(sample: Float[np.ndarray, " a"]) -> float:
     return ks_distance(sample[:half], sample[half:])
 
 
-def time_correlation(coefficient: Complex[Array, " time"], longest: int) -> Complex[Array, " lag"]:
-    """Correlate a channel with itself some samples later, 1 at lag 0 [1].
-
-    Args:
-        coefficient: One antenna pair at one frequency, evenly sampled.
-        longest: Largest lag [sample].
-    """
-    count = coefficient.shape[0]
-    power = jnp.mean(jnp.abs(coefficient) ** 2)
-    later = [
-        jnp.mean(coefficient[lag:] * jnp.conj(coefficient[: count - lag]))
-        for lag in range(longest + 1)
-    ]
-    return jnp.stack(later) / power
-
-
 def time_frequency_correlation(
-    response: Complex[Array, "time tone"], longest: int, widest: int
-) -> Complex[Array, "lag shift"]:
+    response: Complex[np.ndarray, "time tone pair"], longest: int, widest: int
+) -> Complex[np.ndarray, "lag shift"]:
     """Correlate a frequency response with itself later and at a higher tone, 1 at no lag [1].
 
+    Means over all places of a lag and over antenna pairs, found by padded Fourier transforms.
+
     Args:
-        response: One antenna pair, evenly sampled in time and frequency.
+        response: Antenna pairs, evenly sampled in time and frequency.
         longest: Largest lag in time [sample].
         widest: Largest shift in frequency [tone].
     """
-    time, tone = response.shape
-    power = jnp.mean(jnp.abs(response) ** 2)
-    rows = [
-        jnp.stack(
-            [
-                jnp.mean(response[lag:, shift:] * response[: time - lag, : tone - shift].conj())
-                for shift in range(widest + 1)
-            ]
-        )
-        for lag in range(longest + 1)
-    ]
-    return jnp.stack(rows) / power
+    time, tone, _ = response.shape
+    size = (time + longest, tone + widest)  # so that nothing wraps onto a lag that is wanted
+    spectrum = np.fft.fft2(response, size, axes=(0, 1))
+    total = np.fft.ifft2(np.mean(np.abs(spectrum) ** 2, axis=2))[: longest + 1, : widest + 1]
+    places = np.outer(time - np.arange(longest + 1), tone - np.arange(widest + 1))
+    return total / places / np.mean(np.abs(response) ** 2)
 
 
 def stationarity_distance(
-    coefficient: Complex[Array, "time antenna"], window: int
-) -> Float[Array, "window window"]:
+    coefficient: Complex[np.ndarray, "time antenna"], window: int
+) -> Float[np.ndarray, "window window"]:
     """Measure how differently a channel's power lies in space from one window to another.
 
     The correlation matrix distance of [herdin-distance]: 0 where two windows' correlation matrices
@@ -84,13 +63,13 @@ def stationarity_distance(
     """
     count = coefficient.shape[0] // window
     parts = coefficient[: count * window].reshape(count, window, -1)
-    matrix = jnp.einsum("wta,wtb->wab", parts, parts.conj()).reshape(count, -1)
-    size = jnp.linalg.norm(matrix, axis=1)
+    matrix = np.einsum("wta,wtb->wab", parts, parts.conj()).reshape(count, -1)
+    size = np.linalg.norm(matrix, axis=1)
     both = size[:, None] * size[None]
-    alike = jnp.real(matrix @ matrix.conj().T) / jnp.where(both > 0, both, 1.0)
+    alike = np.real(matrix @ matrix.conj().T) / np.where(both > 0, both, 1.0)
     one_empty = (size[:, None] > 0) ^ (size[None] > 0)
-    distance = jnp.where(both > 0, jnp.clip(1 - alike, 0.0, 1.0), 0.0)
-    return jnp.where(one_empty, 1.0, distance)
+    distance = np.where(both > 0, np.clip(1 - alike, 0.0, 1.0), 0.0)
+    return np.where(one_empty, 1.0, distance)
 
 
 def level_crossings(

@@ -1,14 +1,15 @@
 """`echoscape channel`: from tracks or from ray-traced paths to a channel over time.
 
 Takes a folder that `echoscape track` wrote, or a ray-traced table along a route.
-Gives a file of coefficients and delays.
+Gives a file of coefficients and delays, of an OFDM grid, of statistics.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
+from echoscape.cli.channel_outputs import check_outputs, write_outputs
 from echoscape.cli.console import (
     Json,
     Quiet,
@@ -33,8 +34,10 @@ def channel(
     source: Path,
     /,
     *,
-    out: Path,
     carrier: float,
+    out: Path | None = None,
+    grid: Path | None = None,
+    statistics: Path | None = None,
     times: Numbers | None = None,
     rate: Annotated[float, cyclopts.Parameter(validator=cyclopts.validators.Number(gt=0))] = 250.0,
     transmit: str = "1x1",
@@ -42,6 +45,14 @@ def channel(
     polarised: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     rician: float | None = None,
     random_phases: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    squint: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    subcarriers: Annotated[
+        int, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1))
+    ] = 64,
+    spacing: Annotated[
+        float, cyclopts.Parameter(validator=cyclopts.validators.Number(gt=0))
+    ] = 120e3,
+    window: float | None = None,
     station: Numbers | None = None,
     seed: Seed = 0,
     json: Json = False,
@@ -49,12 +60,18 @@ def channel(
 ) -> None:
     """Make a channel of tracked anchors or traced paths, evolved exactly at any rate in between.
 
+    Channel, grid, statistics: one at least is asked.
+
     Args:
         source: Folder with tracks.parquet and user.parquet, or a ray-traced table along a route
             (.npz), whose Jones matrices are kept where it has them.
-        out: File to write: .npz or .mat, arrays as Sionna has them, or .hdf5, which quadriga-lib
-            reads.
         carrier: Carrier frequency [Hz].
+        out: Channel to write: .npz or .mat, arrays as Sionna has them, or .hdf5, which quadriga-lib
+            reads.
+        grid: OFDM grid to write, .npz: the response on every subcarrier at every time, as Sionna's
+            h_freq.
+        statistics: Table to write, .json: correlation over time and frequency, distance between
+            windows, level crossings and fades.
         times: First and last time, such as 60,80 [s]; the whole track if not given.
         rate: Samples of the channel per second [Hz].
         transmit: Rows and columns of the station's array, half a wavelength apart, such as 8x8.
@@ -65,6 +82,12 @@ def channel(
             not given [dB].
         random_phases: Draw a phase for each reflection of tracks; for --polarised it is drawn
             anyway.
+        squint: Give every pair of antennas delays of its own, which matter where the bandwidth is
+            no small part of the carrier over the array's length in wavelengths.
+        subcarriers: Subcarriers of --grid and --statistics.
+        spacing: Distance between them [Hz].
+        window: Length of the windows that --statistics compares; a twentieth of the time if not
+            given [s].
         station: Position of the station, for a table that has no tx_pos, or for tracks of a user
             who never detected it [m].
         seed: Seed of everything random; same seed, same result.
@@ -77,17 +100,13 @@ def channel(
     between = read_range(times, "--times", "s")
     if not 1e6 < carrier < 1e15:
         raise InputError(f"--carrier must be a frequency in Hz, such as 28e9; got {carrier:g}")
-    from echoscape.channel_model.channel_file import HDF5_SUFFIXES, check_suffix, require_hdf5
-
-    if check_suffix(out) in HDF5_SUFFIXES:
-        require_hdf5()
+    check_outputs(out, grid, statistics)
     arrays = read_array(transmit, "--transmit"), read_array(receive, "--receive")
     import jax
     import jax.numpy as jnp
     import numpy as np
 
     from echoscape.channel_model import ChannelRealization, move, realize
-    from echoscape.channel_model.channel_file import write_channel
     from echoscape.channel_model.coefficient import Polarisation
     from echoscape.channel_model.rician import rician_factor, with_rician_factor
     from echoscape.channel_model.sensing import random_phases as draw_phases
@@ -108,11 +127,14 @@ def channel(
     first, last = between or (float(motion.time[0]), float(motion.time[-1]))
     count = int(np.floor((last - first) * rate)) + 1
     pairs = 4 if polarised else 1
-    size = 16 * pairs * count * arrays[0].elements * arrays[1].elements * len(rays.point)
+    entries = len(rays.point) * (1.5 if squint else 1.0)
+    if grid is not None or statistics is not None:
+        entries += subcarriers
+    size = 16 * pairs * count * arrays[0].elements * arrays[1].elements * entries
     if size > _LARGEST:
         raise InputError(
             f"this channel has {size / 2**30:.1f} GiB of coefficients; take shorter --times, a "
-            "lower --rate or smaller arrays"
+            "lower --rate, smaller arrays or fewer --subcarriers"
         )
     when = jnp.asarray(first + np.arange(count) / rate)
     change = Polarisation() if polarised else None
@@ -123,16 +145,22 @@ def channel(
             tell(low, count, stage if low else f"{stage}, compiling")
             rows = np.minimum(np.arange(low, low + step), count - 1)
             one = realize(
-                rays, motion, when[rows], carrier, *arrays, change, key=jax.random.key(seed)
-            )
-            made = np.asarray(one.coefficient), np.asarray(one.delay)
-            whole = whole or [np.empty((count, *part.shape[1:]), part.dtype) for part in made]
-            for all_of_it, part in zip(whole, made):
+                rays, motion, when[rows], carrier, *arrays, change, squint=squint,
+                key=jax.random.key(seed),
+            )  # fmt: skip
+            parts = one.coefficient, one.delay, *((one.element_delay,) if squint else ())
+            parts = [np.asarray(part) for part in parts]
+            whole = whole or [np.empty((count, *part.shape[1:]), part.dtype) for part in parts]
+            for all_of_it, part in zip(whole, parts):
                 all_of_it[low : low + step] = part[: count - low]
-        made = ChannelRealization(jnp.asarray(whole[0]), jnp.asarray(whole[1]), when, carrier)
+        late = jnp.asarray(whole[2]) if squint else None
+        made = ChannelRealization(jnp.asarray(whole[0]), jnp.asarray(whole[1]), when, carrier, late)
         tell(0, 1, "writing")
         user = np.asarray(jax.vmap(lambda t: move(motion, t)[0])(when))
-        write_channel(made, out, station=np.asarray(rays.station), user=user)
+        extra |= write_outputs(
+            made, out, grid, statistics, subcarriers=subcarriers, spacing=spacing, window=window,
+            station=np.asarray(rays.station), user=user,
+        )  # fmt: skip
     summary = {
         "samples": count,
         "paths": len(rays.point),
@@ -149,7 +177,9 @@ def channel(
     if json:
         print_json(summary)
     else:
-        print_table(str(out), {name: str(value) for name, value in summary.items()})
+        print_table(
+            str(out or grid or statistics), {name: str(value) for name, value in summary.items()}
+        )
 
 
 def read_rays(
@@ -157,7 +187,7 @@ def read_rays(
     between: tuple[float, float] | None,
     carrier: float,
     station: "np.ndarray | None",
-) -> "tuple[RaySet, Motion, dict[str, float]]":
+) -> "tuple[RaySet, Motion, dict[str, Any]]":
     """Read the rays of a folder of tracks or of a ray-traced table, and the user's motion."""
     import numpy as np
 
