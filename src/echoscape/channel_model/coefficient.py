@@ -18,8 +18,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from echoscape.channel_model.ray import Motion, RaySet, evolve, jones_at, move
+from echoscape.channel_model.turning import Turning, rotation_at
 from echoscape.display import Plotted
-from echoscape.scene import PlanarArray, distance
+from echoscape.scene import PlanarArray, array_rotation, distance
+from echoscape.scene.antenna_pattern import Antenna, antenna_field
 from echoscape.units import delay_of, from_db, wavelength_of
 
 _TERMS = 11  # of the series: the first left out is below 1e-16
@@ -172,16 +174,18 @@ def realize(
     receive: PlanarArray,
     polarisation: Polarisation | None = None,
     *,
+    antennas: tuple[Antenna, Antenna] | None = None,
+    turning: Turning | None = None,
     squint: bool = False,
     key: PRNGKeyArray,
 ) -> ChannelRealization:
     """Make the communication channel, Eqs. (2)-(4) of [isac-gbsm], at any times.
 
     The line of sight, where it is present, is one of the rays; so the K-factor follows from the
-    powers instead of being drawn.  With `polarisation` every element is a pair, vertical before
-    horizontal, and reflections draw their Jones matrices; without, all elements are vertical and
-    reflections leave the phase to the delay.  Jones matrices that the rays bring, from ray tracing,
-    take the place of what would be drawn.
+    powers instead of being drawn.  Elements are isotropic and vertical, with `polarisation` a pair,
+    vertical before horizontal; or they are `antennas`, whose fields meet the rays' Jones matrices.
+    Those that the rays bring, from ray tracing, come first; with `polarisation` others are drawn,
+    and without reflections keep the polarisation and leave the phase to the delay.
 
     Args:
         rays: The rays.
@@ -191,20 +195,25 @@ def realize(
         transmit: Array at the station.
         receive: Array at the user.
         polarisation: What reflections do to polarisation.
+        antennas: Elements of the transmitting and of the receiving array, turned as the arrays are.
+        turning: How the user's axes turn, in which `receive` is given; the site's if not given.
         squint: Give delays between every pair of antennas too, by which beams of phases point
             elsewhere at the edges of a wide band.
         key: Random key of the Jones matrices.
     """
     wavelength = wavelength_of(carrier_frequency)
     start, end = (array.positions() * wavelength for array in (transmit, receive))
+    axes = [array_rotation(jnp.asarray(a.azimuth, float), jnp.asarray(a.tilt, float))
+            for a in (transmit, receive)]  # fmt: skip
     count = rays.point.shape[0]
-    jones = jnp.zeros(0)
+    straight = jnp.diag(jnp.array([1.0, -1.0], complex))  # Eq. (3)
     traced = rays.jones is not None and rays.jones.shape[-1] == 2
+    plain = antennas is None and polarisation is None
+    jones = jnp.broadcast_to(straight, (count, 2, 2))
     if polarisation is not None and not traced:
         direct = distance(rays.point - rays.station[None]) < 1e-6
-        straight = jnp.diag(jnp.array([1.0, -1.0], complex))  # Eq. (3)
-        jones = jones_matrices(count, polarisation, key=key)
-        jones = jnp.where(direct[:, None, None], straight[None], jones)
+        drawn = jones_matrices(count, polarisation, key=key)
+        jones = jnp.where(direct[:, None, None], straight[None], drawn)
 
     imaged = jax.lax.optimization_barrier(_imaged(rays, start))
 
@@ -212,16 +221,31 @@ def realize(
         position, velocity = move(motion, time)
         state = evolve(rays, position, velocity, time)
         amplitude = jax.lax.optimization_barrier(jnp.sqrt(state.power))
-        length = _lengths(position[None] + end, *imaged)
+        turn = jnp.eye(3) if turning is None else rotation_at(turning, time)
+        here = end if turning is None else end @ turn.T
+        length = _lengths(position[None] + here, *imaged)
         wave = phasor(length / wavelength, amplitude)
         late = delay_of(length) if squint else None
-        if polarisation is None:
+        if plain:
             change = 1.0 if rays.jones is None else jones_at(rays, time)[None, None, :, 0, 0]
             return wave * change, state.delay, late
-        if late is not None:  # both of a pair stand in one place
-            late = jnp.repeat(jnp.repeat(late, 2, axis=0), 2, axis=1)
-        pairs = jnp.einsum("rsp,pij->risjp", wave, jones_at(rays, time) if traced else jones)
+        change = jones
+        if traced:
+            change = jones_at(rays, time)
+        elif polarisation is None and rays.jones is not None:
+            change = jones * jones_at(rays, time)  # one phase each
+        if antennas is not None:
+            sent = antenna_field(
+                antennas[0], axes[0], state.departure_azimuth, state.departure_zenith
+            )
+            heard = antenna_field(
+                antennas[1], turn @ axes[1], state.arrival_azimuth, state.arrival_zenith
+            )
+            change = jnp.einsum("ipx,pxy,jpy->pij", heard, change, sent)
+        pairs = jnp.einsum("rsp,pij->risjp", wave, change)
         shape = (pairs.shape[0] * pairs.shape[1], pairs.shape[2] * pairs.shape[3], count)
+        if late is not None:  # all antennas of an element stand in one place
+            late = jnp.repeat(jnp.repeat(late, pairs.shape[1], axis=0), pairs.shape[3], axis=1)
         return pairs.reshape(shape), state.delay, late
 
     coefficient, delay, late = jax.lax.map(at, time)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float
 
 from echoscape.checks import InputError
 from echoscape.scene import angles_of
+from echoscape.scene.direction_grid import DirectionGrid, lay_grid
 from echoscape.units import from_db, wrap_angle
 
 _LEAST_COSINE = 1e-12  # of half the bistatic angle; the floor of the pattern lies far above
@@ -99,30 +100,14 @@ def _inside(
 class TabulatedSection(CrossSection):
     """Cross-sections measured or computed over azimuth and zenith, looked up at the bisector."""
 
-    azimuth: Float[Array, " azimuth"]
-    """Rising, evenly or not, within one turn [rad]."""
-    zenith: Float[Array, " zenith"]
-    """Rising, 0 to pi [rad]."""
+    grid: DirectionGrid
+    """Directions in the target's axes."""
     size: Float[Array, "azimuth zenith"]
     """Monostatic cross-section [m^2]."""
 
     def section(self, incident, scattered):
-        """Interpolate in both angles, on round through the seam of the azimuth."""
-        azimuth, zenith = angles_of(incident + scattered)
-        across = self.azimuth[0] + jnp.remainder(azimuth - self.azimuth[0], 2 * math.pi)
-        around = jnp.concatenate([self.azimuth, self.azimuth[:1] + 2 * math.pi])
-        size = jnp.concatenate([self.size, self.size[:1]])
-        i, u = _between(around, across)
-        j, v = _between(self.zenith, zenith)
-        near = size[i, j] + v * (size[i, j + 1] - size[i, j])
-        far = size[i + 1, j] + v * (size[i + 1, j + 1] - size[i + 1, j])
-        return near + u * (far - near)
-
-
-def _between(grid: Float[Array, " n"], value: Float[Array, ""]):
-    """Find the cell of a grid that a value lies in, and how far into it."""
-    i = jnp.clip(jnp.searchsorted(grid, value, side="right") - 1, 0, len(grid) - 2)
-    return i, jnp.clip((value - grid[i]) / (grid[i + 1] - grid[i]), 0.0, 1.0)
+        """Interpolate in both angles."""
+        return self.grid.interpolate(self.size, *angles_of(incident + scattered))
 
 
 def tabulated_section(
@@ -142,9 +127,6 @@ def tabulated_section(
     Raises:
         InputError: A value is no number or negative, or the rows fill no grid.
     """
-    for name, unit, values in (("azimuth", "rad", azimuth), ("zenith", "rad", zenith)):
-        if not np.isfinite(values).all():
-            raise InputError(f"{source}: {name} must be finite, in {unit}; got NaN or infinity")
     bad = ~(np.isfinite(size) & (size >= 0))
     if bad.any():
         row = int(np.argmax(bad))
@@ -152,18 +134,5 @@ def tabulated_section(
             f"{source}: cross_section must be finite and not negative, in m^2; got {size[row]:g} "
             f"in row {row + 1}; fill it from its neighbours or leave that direction's ring out"
         )
-    across = np.unique(np.round(np.mod(azimuth + np.pi, 2 * np.pi) - np.pi, 12))
-    up = np.unique(np.round(zenith, 12))
-    if len(size) != len(across) * len(up) or len(across) < 2 or len(up) < 2:
-        raise InputError(
-            f"{source} must hold every pair of at least two azimuths and two zeniths once; got "
-            f"{len(size)} rows of {len(across)} azimuths and {len(up)} zeniths"
-        )
-    if up[0] < 0 or up[-1] > np.pi + 1e-9:
-        raise InputError(f"{source}: zenith must lie between 0 and pi, in rad; are these degrees?")
-    grid = np.full((len(across), len(up)), np.nan)
-    turned = np.round(np.mod(azimuth + np.pi, 2 * np.pi) - np.pi, 12)
-    grid[np.searchsorted(across, turned), np.searchsorted(up, np.round(zenith, 12))] = size
-    if np.isnan(grid).any():
-        raise InputError(f"{source} holds a pair of azimuth and zenith twice and lacks another")
-    return TabulatedSection(*(jnp.asarray(each) for each in (across, up, grid)))
+    grid, row = lay_grid(azimuth, zenith, source)
+    return TabulatedSection(grid, jnp.asarray(size[row]))

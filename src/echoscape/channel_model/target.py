@@ -60,13 +60,13 @@ def make_target(
         heading = None if heading is None else np.repeat(heading, 2)
     speed = np.asarray(np.gradient(position, time, axis=0) if velocity is None else velocity)
     if heading is None:
-        heading = _along(speed)
+        heading = heading_along(speed)
     motion = Motion(*(jnp.asarray(each) for each in (time, position, speed)))
     return Target(motion, jnp.asarray(np.unwrap(heading)), type)
 
 
-def _along(velocity: np.ndarray) -> np.ndarray:
-    """Look where one goes; standing, where one went before, or goes next."""
+def heading_along(velocity: Float[np.ndarray, "instant 3"]) -> Float[np.ndarray, " instant"]:
+    """Look where one goes; standing, where one went before, or goes next [rad]."""
     moving = np.flatnonzero(np.hypot(velocity[:, 0], velocity[:, 1]) > _STANDING)
     if not len(moving):
         return np.zeros(len(velocity))

@@ -4,6 +4,7 @@ Takes a folder that `echoscape track` wrote, or a ray-traced table along a route
 Gives a file of coefficients and delays, of an OFDM grid, of statistics.
 """
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from echoscape.channel_model import Motion, RaySet
+    from echoscape.channel_model.turning import Turning
+    from echoscape.scene import PlanarArray
 
 _LARGEST = 2**31  # bytes of coefficients
 _PART = 256  # samples made at once, at least
@@ -42,6 +45,10 @@ def channel(
     rate: Annotated[float, cyclopts.Parameter(validator=cyclopts.validators.Number(gt=0))] = 250.0,
     transmit: str = "1x1",
     receive: str = "1x1",
+    transmit_antenna: str | None = None,
+    receive_antenna: str | None = None,
+    transmit_look: Numbers | None = None,
+    receive_look: Numbers | None = None,
     polarised: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     rician: float | None = None,
     random_phases: Annotated[bool, cyclopts.Parameter(negative="")] = False,
@@ -76,8 +83,17 @@ def channel(
         rate: Samples of the channel per second [Hz].
         transmit: Rows and columns of the station's array, half a wavelength apart, such as 8x8.
         receive: Rows and columns of the user's array.
-        polarised: Make every element a pair, vertical before horizontal; what each reflection does
-            to polarisation is drawn, or the ray tracer's where the table has A_re and A_im.
+        transmit_antenna: Pattern and polarisation of the station's elements, such as tr38901,cross:
+            isotropic, dipole, tr38901 or a table of azimuth, zenith [rad], theta_re and perhaps
+            theta_im, phi_re, phi_im; then V, H, VH or cross.
+        receive_antenna: The same of the user's; isotropic,V if only the other one is given.
+        transmit_look: Where the station's array looks: azimuth, and tilt below the horizon, such as
+            0.5,0.1 [rad].
+        receive_look: How the user holds its array: bearing, downtilt and slant, such as 0.5,0,0
+            [rad]; or motion, to look where it goes.
+        polarised: Draw what each reflection does to polarisation, or take the ray tracer's where
+            the table has A_re and A_im; elements are pairs, vertical before horizontal, unless
+            antennas are given.
         rician: Rician factor: straight way over all others, at instants in sight; as measured if
             not given [dB].
         random_phases: Draw a phase for each reflection of tracks; for --polarised it is drawn
@@ -101,12 +117,16 @@ def channel(
     if not 1e6 < carrier < 1e15:
         raise InputError(f"--carrier must be a frequency in Hz, such as 28e9; got {carrier:g}")
     check_outputs(out, grid, statistics)
-    arrays = read_array(transmit, "--transmit"), read_array(receive, "--receive")
+    arrays = (
+        look_at(read_array(transmit, "--transmit"), transmit_look),
+        read_array(receive, "--receive"),
+    )
     import jax
     import jax.numpy as jnp
     import numpy as np
 
     from echoscape.channel_model import ChannelRealization, move, realize
+    from echoscape.channel_model.antenna_file import read_antenna
     from echoscape.channel_model.coefficient import Polarisation
     from echoscape.channel_model.rician import rician_factor, with_rician_factor
     from echoscape.channel_model.sensing import random_phases as draw_phases
@@ -126,7 +146,14 @@ def channel(
         rays = with_rician_factor(rays, motion, rician)
     first, last = between or (float(motion.time[0]), float(motion.time[-1]))
     count = int(np.floor((last - first) * rate)) + 1
+    antennas = None
+    if transmit_antenna or receive_antenna:
+        sending, receiving = transmit_antenna or "isotropic", receive_antenna or "isotropic"
+        antennas = read_antenna(sending), read_antenna(receiving)
+    turning = None if receive_look is None else read_turning(receive_look, motion)
     pairs = 4 if polarised else 1
+    if antennas is not None:
+        pairs = len(antennas[0].slant) * len(antennas[1].slant)
     entries = len(rays.point) * (1.5 if squint else 1.0)
     if grid is not None or statistics is not None:
         entries += subcarriers
@@ -145,8 +172,8 @@ def channel(
             tell(low, count, stage if low else f"{stage}, compiling")
             rows = np.minimum(np.arange(low, low + step), count - 1)
             one = realize(
-                rays, motion, when[rows], carrier, *arrays, change, squint=squint,
-                key=jax.random.key(seed),
+                rays, motion, when[rows], carrier, *arrays, change, antennas=antennas,
+                turning=turning, squint=squint, key=jax.random.key(seed),
             )  # fmt: skip
             parts = one.coefficient, one.delay, *((one.element_delay,) if squint else ())
             parts = [np.asarray(part) for part in parts]
@@ -229,3 +256,41 @@ def read_array(text: str, option: str):
         return PlanarArray(rows, columns)
     except ValueError:
         raise InputError(f"{option} needs rows and columns such as 8x8; got {text!r}") from None
+
+
+def look_at(array: "PlanarArray", text: str | None) -> "PlanarArray":
+    """Turn an array to where ``--transmit-look`` says."""
+    import dataclasses
+
+    from echoscape.checks import InputError
+
+    if text is None:
+        return array
+    try:
+        azimuth, tilt = (float(part) for part in text.split(","))
+    except ValueError:
+        azimuth = tilt = math.nan
+    if not (abs(azimuth) <= 2 * math.pi and abs(tilt) <= 0.5 * math.pi):
+        raise InputError(
+            "--transmit-look needs azimuth within 2 pi and tilt within pi/2, such as 0.5,0.1, in "
+            f"rad; got {text!r}"
+        )
+    return dataclasses.replace(array, azimuth=azimuth, tilt=tilt)
+
+
+def read_turning(text: str, motion: "Motion") -> "Turning":
+    """Read how the user holds its array: three angles, or ``motion``."""
+    import numpy as np
+
+    from echoscape.channel_model.turning import fixed_turning, turn_along
+    from echoscape.checks import InputError
+
+    if text == "motion":
+        return turn_along(motion)
+    angle = read_triple(text, "--receive-look (or motion)", "rad")
+    assert angle is not None
+    if np.abs(angle).max() > 2 * math.pi:
+        raise InputError(
+            f"--receive-look needs angles within 2 pi, in rad; got {text}; are these degrees?"
+        )
+    return fixed_turning(angle)
