@@ -18,11 +18,12 @@ SCATTERER = np.array([4.0, -3.0, 6.0])
 
 
 def exact(user):
-    """Length, four angles, and last bounce of every sequence and of one scatterer."""
+    """Length, four angles, first and last bounce of every sequence and of one scatterer."""
     rows = []
     for planes in SEQUENCES:
         measured, _, points = image_path(user, planes)
-        rows.append((measured, points[-1] if points else user, len(planes)))
+        ends = (points[0], points[-1]) if len(points) else (user, user)
+        rows.append((measured, np.array(ends), len(planes)))
     back, out = SCATTERER - user, SCATTERER - STATION
     legs = np.linalg.norm(back), np.linalg.norm(out)
     angles = [
@@ -30,7 +31,7 @@ def exact(user):
         for v, n in zip((back, out), legs)
         for angle in (np.arctan2(v[1], v[0]), np.arccos(v[2] / n))
     ]
-    rows.append((np.array([sum(legs), *angles]), SCATTERER, 1))
+    rows.append((np.array([sum(legs), *angles]), np.tile(SCATTERER, (2, 1)), 1))
     return rows
 
 
@@ -63,7 +64,7 @@ def traced(jones, instants=12):
         "aoa": measured[:, 1], "eoa": np.pi / 2 - measured[:, 2],
         "aod": measured[:, 3], "eod": np.pi / 2 - measured[:, 4],
         "nb": np.array([row[3] for row in rows]),
-        "vert": np.array([np.tile(row[2], (2, 1)) for row in rows]),
+        "vert": np.array([row[2] for row in rows]),
     }  # fmt: skip
     if jones:
         return table | {"A_re": amplitude.real, "A_im": amplitude.imag}, change
@@ -138,6 +139,63 @@ def test_grid_and_statistics_of_the_command_are_those_of_the_library(tmp_path, c
     ):
         assert main([*base, *options]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_commands_forms_clusters_targets_and_antennas(tmp_path, capsys):
+    table, _ = traced(False)
+    np.savez(tmp_path / "route.npz", **table)
+    (tmp_path / "cars.csv").write_text(
+        "target,time,x,y,z,type\n"
+        + "".join(f"{n},{t},{4 + n + t},{-9 + n},1,vehicle\n" for n in (0, 1) for t in range(7))
+    )
+    out = tmp_path / "c.npz"
+    base = ["channel", str(tmp_path / "route.npz"), "--carrier", str(CARRIER), "--times", "2,5",
+            "--out", str(out), "--json"]  # fmt: skip
+
+    def make(*options):
+        assert main([*base, *options]) == 0, capsys.readouterr().err
+        told = json.loads(capsys.readouterr().out)
+        with np.load(out) as file:
+            return told, {name: file[name] for name in ("a", "delay", "time")}
+
+    # at the tracer's instants both forms are its paths; images stay exact between them
+    _, plain = make("--rate", "2")
+    _, form = make("--rate", "2", "--form", "bounces")
+    order = [np.argsort(made["delay"], axis=1) for made in (plain, form)]
+    for made, rows in zip((plain, form), order):
+        made["sorted"] = np.take_along_axis(made["a"][0, 0, 0, 0].T, rows, axis=1)
+    assert np.allclose(form["sorted"], plain["sorted"], atol=1e-9)
+    told, bundle = make("--rate", "2", "--rays", "4", "--diffuse", "0.2", "--seed", "5")
+    assert told["paths"] == 1 + 4 * 8  # the line of sight alone
+    power = [np.sum(np.abs(made["a"]) ** 2) for made in (plain, bundle)]
+    assert power[1] == pytest.approx(power[0], rel=0.1)  # as much as rays within spread
+    told, more = make("--rate", "2", "--targets", str(tmp_path / "cars.csv"))
+    assert told["paths"] == 7
+    known = (table["pos"][4], STATION, np.array([6.0, -9.0, 1.0]))
+    legs = np.linalg.norm(known[2] - known[1]) + np.linalg.norm(known[2] - known[0])
+    assert more["delay"][0, 5] == pytest.approx(legs / SPEED_OF_LIGHT, rel=1e-9)
+    looks = ["--receive-look", "motion", "--transmit-look", "0.3,0.1"]
+    ends = ["--transmit-antenna", "isotropic,VH", "--receive-antenna", "dipole"]
+    told, aerial = make("--rate", "2", *ends, *looks)
+    assert told["antennas"] == "1 by 2"
+    assert aerial["a"].shape[1:4] == (1, 1, 2)
+    assert np.abs(aerial["a"]).max() < 1.3 * np.abs(plain["a"]).max()
+    for options, message in (
+        (["--diffuse", "0.2"], "--diffuse is a share of clusters; give their --rays"),
+        (["--rays", "20", "--form", "bounces"], "--rays and --targets need --form images"),
+        (["--rays", "20", "--angle-spread", "5"], "azimuth_spread of a cluster must lie between"),
+        (["--transmit-antenna", "horn"], "there is no antenna pattern 'horn'"),
+        (["--transmit-look", "40,5"], "azimuth within 2 pi and tilt within pi/2"),
+        (["--receive-look", "90,0,0"], "are these degrees?"),
+        (["--receive-look", "north"], "--receive-look (or motion) needs three numbers"),
+    ):
+        assert main([*base, *options]) == 2
+        assert message in capsys.readouterr().err
+    table.pop("vert")
+    np.savez(tmp_path / "route.npz", **table)
+    assert main([*base, "--form", "bounces"]) == 2
+    assert "the paper's form needs nb and vert" in capsys.readouterr().err
 
 
 def test_a_table_reads_back_as_it_was_written():

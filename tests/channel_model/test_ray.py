@@ -6,12 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.channel_model import Motion, RaySet
+from echoscape.channel_model import BounceRays, Motion, RaySet
 from echoscape.channel_model import evolve as _evolve
 from echoscape.channel_model import move as _move
 from echoscape.channel_model.coefficient import (
     Polarisation,
-    bounce_lengths,
     jones_matrices,
     phasor,
     realize,
@@ -62,12 +61,13 @@ def test_every_pair_of_elements_has_the_length_of_its_own_mirror_path():
         for q, p in np.ndindex(2, 3):
             exact, _, _ = image_path(USER + receive[q], planes, STATION + transmit[p])
             assert found[q, p, i] == pytest.approx(exact[0], abs=1e-9)
-    legs = bounce_lengths(
-        jnp.asarray(SCATTERER[None]),
-        jnp.asarray(SCATTERER[None]),
-        jnp.zeros(1),
-        jnp.asarray(STATION + transmit),
-        jnp.asarray(USER + receive),
+    there = jnp.tile(jnp.asarray(SCATTERER), (2, 1, 1))
+    bounce = BounceRays(
+        rays.station, jnp.array([False]), rays.time, there, there, jnp.zeros((2, 1)),
+        rays.gain_db[:, -1:], rays.presence[:, -1:],
+    )  # fmt: skip
+    legs = bounce.lengths(
+        jnp.asarray(USER), jnp.asarray(transmit), jnp.asarray(receive), jnp.array(0.0)
     )
     assert found[..., -1:] == pytest.approx(np.asarray(legs), abs=1e-9)
 

@@ -214,7 +214,7 @@ def test_bounce_filters_write_the_same_tables_and_no_channel_follows(tmp_path, c
         capsys, "channel", tmp_path / "out", "--out", tmp_path / "a.npz", "--carrier", "28e9"
     )
     assert code == 2
-    assert "holds moving bounce points, but a channel is made of points that stand still" in err
+    assert "holds moving bounce points, but images stand still; give --form bounces" in err
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 Each ray's wave front is a sphere about its point: for a virtual anchor about the image of *each*
 transmit element, which is exact for walls; for a scatterer in two legs.  The paper's form, two legs
 to first and last bounce and a virtual delay, curves the front at the bounce and is worse than a
-plane wave at large apertures; `bounce_lengths` keeps it.
+plane wave at large apertures; `BounceRays` keep it.
 
 Takes rays, arrays, polarisation and times.
 Gives `ChannelRealization`.
@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
+from echoscape.channel_model.bounce_ray import BounceRays
 from echoscape.channel_model.ray import Motion, RaySet, evolve, jones_at, move
 from echoscape.channel_model.turning import Turning, rotation_at
 from echoscape.display import Plotted
@@ -102,27 +103,6 @@ def _lengths(
     return jnp.sqrt(x * x + y * y + z * z) + leg[None]
 
 
-def bounce_lengths(
-    first: Float[Array, "ray 3"],
-    last: Float[Array, "ray 3"],
-    beyond: Float[Array, " ray"],
-    start: Float[Array, "tx 3"],
-    end: Float[Array, "rx 3"],
-) -> Float[Array, "rx tx ray"]:
-    """Measure rays as the paper does, Eqs. (5)-(7) of [isac-gbsm]: two legs and a virtual delay.
-
-    Args:
-        first: First bounces [m].
-        last: Last bounces [m].
-        beyond: Virtual delay times the speed of light [m].
-        start: Transmit elements [m].
-        end: Receive elements [m].
-    """
-    out = distance(first[None] - start[:, None])
-    back = distance(last[None] - end[:, None])
-    return out[None] + back[:, None] + beyond[None, None]
-
-
 def jones_matrices(
     count: int, polarisation: Polarisation, *, key: PRNGKeyArray
 ) -> Complex[Array, "ray 2 2"]:
@@ -166,7 +146,7 @@ def phasor(
 
 @eqx.filter_jit
 def realize(
-    rays: RaySet,
+    rays: RaySet | BounceRays,
     motion: Motion,
     time: Float[Array, " time"],
     carrier_frequency: float,
@@ -205,17 +185,24 @@ def realize(
     start, end = (array.positions() * wavelength for array in (transmit, receive))
     axes = [array_rotation(jnp.asarray(a.azimuth, float), jnp.asarray(a.tilt, float))
             for a in (transmit, receive)]  # fmt: skip
-    count = rays.point.shape[0]
+    count = rays.gain_db.shape[1]
     straight = jnp.diag(jnp.array([1.0, -1.0], complex))  # Eq. (3)
     traced = rays.jones is not None and rays.jones.shape[-1] == 2
     plain = antennas is None and polarisation is None
     jones = jnp.broadcast_to(straight, (count, 2, 2))
     if polarisation is not None and not traced:
-        direct = distance(rays.point - rays.station[None]) < 1e-6
         drawn = jones_matrices(count, polarisation, key=key)
-        jones = jnp.where(direct[:, None, None], straight[None], drawn)
+        jones = jnp.where(rays.direct[:, None, None], straight[None], drawn)
 
-    imaged = jax.lax.optimization_barrier(_imaged(rays, start))
+    still = isinstance(rays, RaySet) and rays.shift is None
+    imaged = jax.lax.optimization_barrier(_imaged(rays, start)) if still else None
+
+    def lengths(position, end, time):
+        if isinstance(rays, BounceRays):
+            return rays.lengths(position, start, end, time)
+        if imaged is None:
+            return _lengths(position[None] + end, *_imaged(rays.moved(time)[0], start))
+        return _lengths(position[None] + end, *imaged)
 
     def at(time):
         position, velocity = move(motion, time)
@@ -223,7 +210,7 @@ def realize(
         amplitude = jax.lax.optimization_barrier(jnp.sqrt(state.power))
         turn = jnp.eye(3) if turning is None else rotation_at(turning, time)
         here = end if turning is None else end @ turn.T
-        length = _lengths(position[None] + here, *imaged)
+        length = lengths(position, here, time)
         wave = phasor(length / wavelength, amplitude)
         late = delay_of(length) if squint else None
         if plain:

@@ -4,13 +4,14 @@ A path that the tracer found at one place is the same ray at the next where both
 image of the station, whatever the tracer calls them; where that image jumps another ray begins.
 
 Takes a `TracedRoute`.
-Gives `RaySet` and `Motion`.
+Gives `RaySet` or, in the paper's form, `BounceRays`; and `Motion`.
 """
 
 import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import KDTree
 
+from echoscape.channel_model.bounce_ray import BounceRays
 from echoscape.channel_model.ray import Motion, RaySet, spreading
 from echoscape.checks import InputError
 from echoscape.propagation.traced_route import TracedRoute
@@ -39,15 +40,8 @@ def rays_from_paths(route: TracedRoute, between: tuple[float, float] | None = No
     Raises:
         InputError: No path has any power.
     """
-    first, last = between or (-np.inf, np.inf)
-    step = float(np.median(np.diff(route.time)))
-    inside = (route.time >= first - step) & (route.time <= last + step)
-    size = np.abs(np.asarray(route.paths.gain)) ** 2
-    if route.jones is not None:
-        size = 0.5 * np.sum(np.abs(route.jones) ** 2, axis=(2, 3))
-    instant, slot = np.nonzero(np.asarray(route.paths.valid) & (size > 0) & inside[:, None])
-    if len(instant) == 0:
-        raise InputError("the ray-traced route has no path with power at these times; give others")
+    rows = _rows(route, between)
+    instant, slot, size = rows
 
     def pick(values) -> np.ndarray:
         return np.asarray(values)[instant, slot]
@@ -91,17 +85,7 @@ def rays_from_paths(route: TracedRoute, between: tuple[float, float] | None = No
     gain_db = _fill(raw, instant, ray, grid)
     presence = np.zeros(grid)
     presence[instant, ray] = 1.0
-    if route.jones is None:
-        turn = route.carrier_frequency * pick(paths.delay)  # cycles of the carrier
-        phase = pick(paths.gain) * np.exp(2j * np.pi * (turn - np.round(turn)))
-        change = (phase / np.abs(phase))[:, None, None]
-    else:
-        change = pick(route.jones) / np.sqrt(pick(size))[:, None, None]
-    jones = np.zeros((*grid, *change.shape[1:]), complex)
-    for i, j in np.ndindex(change.shape[1:]):
-        entry = change[:, i, j]
-        parts = [_fill(part, instant, ray, grid) for part in (entry.real, entry.imag)]
-        jones[..., i, j] = parts[0] + 1j * parts[1]
+    jones = _changes(route, rows, ray, grid)
     return RaySet(
         station=jnp.asarray(route.station),
         point=jnp.asarray(where),
@@ -113,6 +97,103 @@ def rays_from_paths(route: TracedRoute, between: tuple[float, float] | None = No
         gain_db=jnp.asarray(gain_db),
         presence=jnp.asarray(presence),
         jones=jnp.asarray(jones),
+    )
+
+
+def _rows(
+    route: TracedRoute, between: tuple[float, float] | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """List the paths with power within some times: instants, slots, and powers of all slots."""
+    first, last = between or (-np.inf, np.inf)
+    step = float(np.median(np.diff(route.time)))
+    inside = (route.time >= first - step) & (route.time <= last + step)
+    size = np.abs(np.asarray(route.paths.gain)) ** 2
+    if route.jones is not None:
+        size = 0.5 * np.sum(np.abs(route.jones) ** 2, axis=(2, 3))
+    instant, slot = np.nonzero(np.asarray(route.paths.valid) & (size > 0) & inside[:, None])
+    if len(instant) == 0:
+        raise InputError("the ray-traced route has no path with power at these times; give others")
+    return instant, slot, size
+
+
+def _changes(
+    route: TracedRoute,
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray],
+    ray: np.ndarray,
+    grid: tuple[int, int],
+) -> np.ndarray:
+    """Lay out over time what rays do to phase, and to polarisation where the tracer says so."""
+    instant, slot, size = rows
+    amplitude = np.sqrt(size[instant, slot])[:, None, None]
+    if route.jones is None:
+        turn = route.carrier_frequency * np.asarray(route.paths.delay)[instant, slot]
+        gain = np.asarray(route.paths.gain)[instant, slot]
+        phase = gain * np.exp(2j * np.pi * (turn - np.round(turn)))
+        change = (phase / np.abs(phase))[:, None, None]
+    else:
+        change = route.jones[instant, slot] / amplitude
+    jones = np.zeros((*grid, *change.shape[1:]), complex)
+    for i, j in np.ndindex(change.shape[1:]):
+        entry = change[:, i, j]
+        parts = [_fill(part, instant, ray, grid) for part in (entry.real, entry.imag)]
+        jones[..., i, j] = parts[0] + 1j * parts[1]
+    return jones
+
+
+def bounce_rays_from_paths(
+    route: TracedRoute, between: tuple[float, float] | None = None
+) -> BounceRays:
+    """Make a ray in the paper's form of every run of paths that come from one image.
+
+    Bounces and virtual delays are the tracer's at its instants, straight between them.
+
+    Args:
+        route: The paths, with their first and last bounces.
+        between: Keep rays that exist between these times only [s].
+
+    Raises:
+        InputError: No path has any power, or bounces are not known.
+    """
+    rows = _rows(route, between)
+    instant, slot, size = rows
+
+    def pick(values) -> np.ndarray:
+        return np.asarray(values)[instant, slot]
+
+    paths, user = route.paths, route.position[instant]
+    length = pick(paths.length)
+    first, last = pick(paths.first_bounce), pick(paths.last_bounce)
+    direct = pick(paths.bounces) == 0
+    straight = np.linalg.norm(user - route.station, axis=1)
+    legs = np.linalg.norm(first - route.station, axis=1) + np.linalg.norm(last - user, axis=1)
+    beyond = length - np.where(direct, straight, legs)
+    wrong = (beyond < -LINK) | (direct & (beyond > LINK))
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        raise InputError(
+            "the paper's form needs nb and vert, the bounces of every path, in the ray-traced "
+            f"table: a path of {length[k]:.4g} m at {route.time[instant[k]]:g} s does not fit its "
+            "own; give them, or take --form images"
+        )
+    image = user + length[:, None] * _unit(pick(paths.arrival_azimuth), pick(paths.arrival_zenith))
+    ray = np.unique(_link(instant, image, pick(paths.identity)), return_inverse=True)[1]
+    grid = (len(route.time), int(ray.max()) + 1)
+    presence = np.zeros(grid)
+    presence[instant, ray] = 1.0
+
+    def lay(values) -> np.ndarray:
+        return _fill(values, instant, ray, grid)
+
+    return BounceRays(
+        station=jnp.asarray(route.station),
+        line_of_sight=jnp.asarray(np.bincount(ray, direct) > 0.5 * np.bincount(ray)),
+        time=jnp.asarray(route.time),
+        first=jnp.asarray(np.stack([lay(first[:, i]) for i in range(3)], axis=2)),
+        last=jnp.asarray(np.stack([lay(last[:, i]) for i in range(3)], axis=2)),
+        beyond=jnp.asarray(lay(beyond)),
+        gain_db=jnp.asarray(lay(10 * np.log10(pick(size) * length**2))),
+        presence=jnp.asarray(presence),
+        jones=jnp.asarray(_changes(route, rows, ray, grid)),
     )
 
 

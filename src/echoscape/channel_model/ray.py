@@ -4,11 +4,14 @@ Between two observations nothing needs to be interpolated but the user's place: 
 Doppler follow from it and from points that stand still, exactly and at any rate.  The power of a
 ray follows its spreading, ``1 / length^2`` by way of walls and ``1 / (d1 d2)^2`` over the two legs
 to a scatterer, times a gain that is interpolated on the decibel scale, and a presence between 0 and
-1 that rises and falls smoothly at birth and death.
+1 that rises and falls smoothly at birth and death.  Points may move, as scatterers on a car do.
 
 Takes a `RaySet`, a `Motion` and times.
 Gives `RayState`.
 """
+
+import abc
+import dataclasses
 
 import equinox as eqx
 import jax
@@ -20,12 +23,34 @@ from echoscape.scene import distance
 from echoscape.tracking.anchor import AnchorType, predict_path
 from echoscape.units import delay_of
 
+_SAME = 1e-3  # nearer to the station than this, a ray's point is the station [m]
 NEAREST = 0.1
 """Below this distance from a scatterer its power rises no more [m]."""
 AnyArray = jax.Array | np.ndarray
 
 
-class RaySet(eqx.Module):
+class Rays(eqx.Module):
+    """What a channel is made of: rays whose lengths and angles follow from where the user is."""
+
+    station: eqx.AbstractVar[Float[Array, "3"]]
+    time: eqx.AbstractVar[Float[Array, " instant"]]
+    gain_db: eqx.AbstractVar[Float[Array, "instant ray"]]
+    presence: eqx.AbstractVar[Float[Array, "instant ray"]]
+    jones: eqx.AbstractVar[Complex[Array, "instant ray pol pol"] | None]
+
+    @property
+    @abc.abstractmethod
+    def direct(self) -> Bool[Array, " ray"]:
+        """Which ray is the line of sight."""
+
+    @abc.abstractmethod
+    def state(
+        self, position: Float[Array, "3"], velocity: Float[Array, "3"], time: Float[Array, ""]
+    ) -> "RayState":
+        """Find every ray at one time, see `evolve`."""
+
+
+class RaySet(Rays):
     """Static points that rays come from, and how strong each is over time."""
 
     station: Float[Array, "3"]
@@ -50,6 +75,47 @@ class RaySet(eqx.Module):
     jones: Complex[Array, "instant ray pol pol"] | None = None
     """What a ray does to phase and polarisation, receive by transmit, vertical before horizontal:
     mean square 1/2 an entry, or of size 1 for one polarisation; nothing if not known."""
+    shift: Float[Array, "instant ray 3"] | None = None
+    """How far each point is from `point` at the instants; nothing moves if not given [m]."""
+    shift_velocity: Float[Array, "instant ray 3"] | None = None
+    """How fast it moves then [m/s]."""
+
+    @property
+    def direct(self) -> Bool[Array, " ray"]:
+        """Which ray is the line of sight: its point is the station."""
+        return ~self.scattered & (distance(self.point - self.station[None]) < _SAME)
+
+    def moved(self, time: Float[Array, ""]) -> tuple["RaySet", Float[Array, "ray 3"]]:
+        """Put every point where it is at one time, and tell how fast it moves [m/s]."""
+        if self.shift is None or self.shift_velocity is None:
+            return self, jnp.zeros_like(self.point)
+        along = jax.vmap(lambda place, speed: move(Motion(self.time, place, speed), time), (1, 1))
+        step, velocity = along(self.shift, self.shift_velocity)
+        here = self.point + step
+        return dataclasses.replace(self, point=here, shift=None, shift_velocity=None), velocity
+
+    def state(self, position, velocity, time):
+        """Find every ray at one time, see `evolve`."""
+        rays, speeds = self.moved(time)
+        kind = jnp.where(rays.scattered, int(AnchorType.SCATTERER), int(AnchorType.EVEN))
+        kind = jnp.where(~rays.scattered & (rays.reflection < 0), int(AnchorType.ODD), kind)
+
+        def one(point, rotation, kind, reflection, vertical):
+            local = jnp.concatenate([position, point, rotation[None]])
+            return predict_path(local, kind, reflection, vertical, rays.station)
+
+        which = kind, rays.reflection, rays.vertical_reflection
+        measured = jax.vmap(one)(rays.point, rays.rotation, *which)
+        toward = rays.point - position[None]
+        out = rays.point - rays.station[None]
+        speed = (toward @ velocity - jnp.sum(toward * speeds, axis=1)) / _least(distance(toward))
+        first = jnp.sum(out * speeds, axis=1) / _least(distance(out))
+        speed = speed - jnp.where(rays.scattered, first, 0.0)
+        gain_db, presence = between_instants(rays, time)
+        length = measured[:, 0]
+        legs = distance(out), distance(toward)
+        power = presence**2 * 10 ** (0.1 * gain_db) / spreading(length, *legs, rays.scattered)
+        return RayState(length, *measured[:, 1:].T, speed=speed, power=power)
 
 
 class Motion(eqx.Module):
@@ -130,12 +196,12 @@ def spreading(
 
 
 def evolve(
-    rays: RaySet,
+    rays: Rays,
     position: Float[Array, "3"],
     velocity: Float[Array, "3"],
     time: Float[Array, ""],
 ) -> RayState:
-    """Find every ray at one time, Eqs. (5)-(9) of [isac-gbsm] with image points.
+    """Find every ray at one time, Eqs. (5)-(9) of [isac-gbsm]; with image points from a `RaySet`.
 
     Args:
         rays: The rays.
@@ -143,35 +209,24 @@ def evolve(
         velocity: Of the user [m/s].
         time: For gains and presence [s].
     """
-    kind = jnp.where(rays.scattered, int(AnchorType.SCATTERER), int(AnchorType.EVEN))
-    kind = jnp.where(~rays.scattered & (rays.reflection < 0), int(AnchorType.ODD), kind)
-
-    def one(point, rotation, kind, reflection, vertical):
-        local = jnp.concatenate([position, point, rotation[None]])
-        return predict_path(local, kind, reflection, vertical, rays.station)
-
-    which = kind, rays.reflection, rays.vertical_reflection
-    measured = jax.vmap(one)(rays.point, rays.rotation, *which)
-    toward = rays.point - position[None]
-    speed = toward @ velocity / jnp.maximum(distance(toward), 1e-9)
-    gain_db, presence = _between(rays, time)
-    length = measured[:, 0]
-    legs = distance(rays.point - rays.station[None]), distance(toward)
-    power = presence**2 * 10 ** (0.1 * gain_db) / spreading(length, *legs, rays.scattered)
-    return RayState(length, *measured[:, 1:].T, speed=speed, power=power)
+    return rays.state(position, velocity, time)
 
 
-def _between(
-    rays: RaySet, time: Float[Array, ""]
+def _least(distance: Float[Array, " ray"]) -> Float[Array, " ray"]:
+    return jnp.maximum(distance, 1e-9)
+
+
+def between_instants(
+    rays: Rays, time: Float[Array, ""]
 ) -> tuple[Float[Array, " ray"], Float[Array, " ray"]]:
     """Interpolate gains and presence."""
-    i, u = _instant(rays, time)
+    i, u = instant_of(rays, time)
     gain_db = rays.gain_db[i] + u * (rays.gain_db[i + 1] - rays.gain_db[i])
     presence = rays.presence[i] + u * (rays.presence[i + 1] - rays.presence[i])
     return gain_db, presence
 
 
-def jones_at(rays: RaySet, time: Float[Array, ""]) -> Complex[Array, "ray pol pol"]:
+def jones_at(rays: Rays, time: Float[Array, ""]) -> Complex[Array, "ray pol pol"]:
     """Interpolate the Jones matrices of rays that bring some.
 
     Raises:
@@ -179,11 +234,11 @@ def jones_at(rays: RaySet, time: Float[Array, ""]) -> Complex[Array, "ray pol po
     """
     if rays.jones is None:
         raise ValueError("these rays bring no Jones matrices")
-    i, u = _instant(rays, time)
+    i, u = instant_of(rays, time)
     return rays.jones[i] + u * (rays.jones[i + 1] - rays.jones[i])
 
 
-def _instant(rays: RaySet, time: Float[Array, ""]) -> tuple[Int[Array, ""], Float[Array, ""]]:
+def instant_of(rays: Rays, time: Float[Array, ""]) -> tuple[Int[Array, ""], Float[Array, ""]]:
     """Find between which two instants a time lies, and how far from the first."""
     last = len(rays.time) - 2
     i = jnp.clip(jnp.searchsorted(rays.time, time, side="right") - 1, 0, last)

@@ -9,17 +9,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from echoscape.channel_model.ray import Motion, RaySet, evolve, move
+from echoscape.channel_model.ray import Motion, Rays, evolve, move
 from echoscape.checks import InputError
-from echoscape.scene import distance
 from echoscape.units import from_db
-
-_SAME = 1e-3  # nearer to the station than this, a ray's point is the station [m]
 
 
 @eqx.filter_jit
 def _powers(
-    rays: RaySet, motion: Motion, time: Float[Array, " time"]
+    rays: Rays, motion: Motion, time: Float[Array, " time"]
 ) -> tuple[Float[Array, " time"], Float[Array, " time"]]:
     """Sum the power of the straight way and of all others over time."""
 
@@ -28,13 +25,11 @@ def _powers(
         return evolve(rays, position, velocity, t).power
 
     power = jax.vmap(at)(time)
-    direct = ~rays.scattered & (distance(rays.point - rays.station[None]) < _SAME)
+    direct = rays.direct
     return power @ direct.astype(power.dtype), power @ (~direct).astype(power.dtype)
 
 
-def rician_factor(
-    rays: RaySet, motion: Motion, time: Float[Array, " time"]
-) -> Float[Array, " time"]:
+def rician_factor(rays: Rays, motion: Motion, time: Float[Array, " time"]) -> Float[Array, " time"]:
     """Measure the factor: power of the straight way over that of all others, 0 out of sight [1].
 
     Args:
@@ -47,7 +42,7 @@ def rician_factor(
     return direct / jnp.maximum(others, tiny)
 
 
-def with_rician_factor(rays: RaySet, motion: Motion, factor_db: float) -> RaySet:
+def with_rician_factor(rays: Rays, motion: Motion, factor_db: float) -> Rays:
     """Share the power of every instant in sight so that the factor is a stated one.
 
     The total stays, ``K / (K + 1)`` of it straight, at the instants of the rays; out of sight
@@ -62,7 +57,7 @@ def with_rician_factor(rays: RaySet, motion: Motion, factor_db: float) -> RaySet
         InputError: The straight way is not among the rays, or is never there beside others.
     """
     direct, others = _powers(rays, motion, rays.time)
-    straight = ~rays.scattered & (distance(rays.point - rays.station[None]) < _SAME)
+    straight = rays.direct
     both = (direct > 0) & (others > 0)
     if not bool(jnp.any(both)):
         raise InputError(

@@ -24,7 +24,7 @@ from echoscape.channel_model.coefficient import (
     image_lengths,
     phasor,
 )
-from echoscape.channel_model.ray import RaySet, RayState, evolve, jones_at
+from echoscape.channel_model.ray import Rays, RaySet, RayState, evolve, jones_at
 from echoscape.channel_model.target import Target, motion_at
 from echoscape.checks import InputError
 from echoscape.propagation import target_gain
@@ -124,14 +124,14 @@ def add_line_of_sight(rays: RaySet, wavelength: float) -> RaySet:
     )
 
 
-def random_phases(rays: RaySet, *, key: PRNGKeyArray) -> RaySet:
+def random_phases(rays: Rays, *, key: PRNGKeyArray) -> Rays:
     """Give every reflected ray a phase of its own, constant in time; the direct one keeps its.
 
     Walls and scatterers turn the phase by amounts that nobody knows; the key tells them.
     """
-    count = rays.point.shape[0]
+    count = rays.gain_db.shape[1]
     turn = jnp.exp(2j * math.pi * jax.random.uniform(key, (count,)))
-    turn = jnp.where(distance(rays.point - rays.station[None]) < 1e-3, 1.0, turn)
+    turn = jnp.where(rays.direct, 1.0, turn)
     jones = jnp.broadcast_to(turn[None, :, None, None], (len(rays.time), count, 1, 1))
     return eqx.tree_at(lambda r: r.jones, rays, jones, is_leaf=lambda leaf: leaf is None)
 

@@ -6,7 +6,7 @@ Gives a file of coefficients and delays, of an OFDM grid, of statistics.
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
@@ -25,7 +25,7 @@ from echoscape.cli.options import Numbers, read_range, read_triple
 if TYPE_CHECKING:
     import numpy as np
 
-    from echoscape.channel_model import Motion, RaySet
+    from echoscape.channel_model import Motion
     from echoscape.channel_model.turning import Turning
     from echoscape.scene import PlanarArray
 
@@ -45,6 +45,15 @@ def channel(
     rate: Annotated[float, cyclopts.Parameter(validator=cyclopts.validators.Number(gt=0))] = 250.0,
     transmit: str = "1x1",
     receive: str = "1x1",
+    form: Literal["images", "bounces"] = "images",
+    rays: Annotated[int, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1))] = 1,
+    angle_spread: float = 0.05,
+    delay_spread: float = 2e-9,
+    diffuse: float = 0.0,
+    targets: Path | None = None,
+    type: str = "constant",
+    types: Path | None = None,
+    cross_section: float = 10.0,
     transmit_antenna: str | None = None,
     receive_antenna: str | None = None,
     transmit_look: Numbers | None = None,
@@ -83,6 +92,19 @@ def channel(
         rate: Samples of the channel per second [Hz].
         transmit: Rows and columns of the station's array, half a wavelength apart, such as 8x8.
         receive: Rows and columns of the user's array.
+        form: What a ray is: images that stand still, exact for walls; or the paper's bounces, two
+            legs to first and last bounce and a virtual delay, for tracks of --filter paper, of
+            --mesh, and for tables with vert.
+        rays: Rays of each cluster; 1 leaves every path alone.
+        angle_spread: Spread of a cluster's azimuths at both ends, and 0.4 times that of its zeniths
+            [rad].
+        delay_spread: Spread of a cluster's delays [s].
+        diffuse: Share of each cluster's power in a diffuse part four times as wide and as late.
+        targets: Table of moving scatterers, as for echoscape sense: each of their points makes a
+            path from the station to the user.
+        type: Type of targets whose row says none, as for echoscape sense.
+        types: TOML file of further types.
+        cross_section: Radar cross-section of the type constant [m^2].
         transmit_antenna: Pattern and polarisation of the station's elements, such as tr38901,cross:
             isotropic, dipole, tr38901 or a table of azimuth, zenith [rad], theta_re and perhaps
             theta_im, phi_re, phi_im; then V, H, VH or cross.
@@ -125,25 +147,45 @@ def channel(
     import jax.numpy as jnp
     import numpy as np
 
-    from echoscape.channel_model import ChannelRealization, move, realize
+    from echoscape.channel_model import (
+        ChannelRealization,
+        Clusters,
+        add_moving_scatterers,
+        clustered,
+        move,
+        realize,
+    )
     from echoscape.channel_model.antenna_file import read_antenna
     from echoscape.channel_model.coefficient import Polarisation
     from echoscape.channel_model.rician import rician_factor, with_rician_factor
     from echoscape.channel_model.sensing import random_phases as draw_phases
+    from echoscape.channel_model.target_file import read_routes, read_types
 
     position = read_triple(station, "--station", "m")
-    rays, motion, extra = read_rays(source, between, carrier, position)
+    made_of, motion, extra = read_rays(source, between, carrier, position, form)
+    if form == "bounces" and (rays > 1 or targets is not None):
+        raise InputError("--rays and --targets need --form images, whose points make clusters")
+    if diffuse and rays == 1:
+        raise InputError("--diffuse is a share of clusters; give their --rays, such as 20, too")
+    if rays > 1:
+        inside = Clusters(rays, angle_spread, 0.4 * angle_spread, angle_spread, delay_spread,
+                          diffuse)  # fmt: skip
+        made_of = clustered(made_of, motion, inside, key=jax.random.key(seed + 2))
+    if targets is not None:
+        known = {} if types is None else read_types(types)
+        moving = read_routes(targets, type, known, cross_section)
+        made_of = add_moving_scatterers(made_of, list(moving.values()), motion, carrier, between)
     if random_phases:
-        if rays.jones is not None or polarised:
+        if made_of.jones is not None or polarised:
             raise InputError(
-                "--random-phases is for tracks without --polarised: a ray-traced table has phases "
-                "of its own, and --polarised draws them; leave one of them out"
+                "--random-phases is for tracks without --polarised and --rays: a ray-traced table "
+                "has phases of its own, and these draw them; leave one of them out"
             )
-        rays = draw_phases(rays, key=jax.random.key(seed + 1))
+        made_of = draw_phases(made_of, key=jax.random.key(seed + 1))
     if rician is not None:
         if not -60 <= rician <= 60:
             raise InputError(f"--rician must lie between -60 and 60, in dB; got {rician:g}")
-        rays = with_rician_factor(rays, motion, rician)
+        made_of = with_rician_factor(made_of, motion, rician)
     first, last = between or (float(motion.time[0]), float(motion.time[-1]))
     count = int(np.floor((last - first) * rate)) + 1
     antennas = None
@@ -154,7 +196,8 @@ def channel(
     pairs = 4 if polarised else 1
     if antennas is not None:
         pairs = len(antennas[0].slant) * len(antennas[1].slant)
-    entries = len(rays.point) * (1.5 if squint else 1.0)
+    paths = made_of.gain_db.shape[1]
+    entries = paths * (1.5 if squint else 1.0)
     if grid is not None or statistics is not None:
         entries += subcarriers
     size = 16 * pairs * count * arrays[0].elements * arrays[1].elements * entries
@@ -165,14 +208,14 @@ def channel(
         )
     when = jnp.asarray(first + np.arange(count) / rate)
     change = Polarisation() if polarised else None
-    stage = f"{count} samples of {len(rays.point)} paths"
+    stage = f"{count} samples of {paths} paths"
     with progress(stage, quiet) as tell:
         step, whole = max(_PART, -(-count // 16)), []
         for low in range(0, count, step):
             tell(low, count, stage if low else f"{stage}, compiling")
             rows = np.minimum(np.arange(low, low + step), count - 1)
             one = realize(
-                rays, motion, when[rows], carrier, *arrays, change, antennas=antennas,
+                made_of, motion, when[rows], carrier, *arrays, change, antennas=antennas,
                 turning=turning, squint=squint, key=jax.random.key(seed),
             )  # fmt: skip
             parts = one.coefficient, one.delay, *((one.element_delay,) if squint else ())
@@ -186,18 +229,18 @@ def channel(
         user = np.asarray(jax.vmap(lambda t: move(motion, t)[0])(when))
         extra |= write_outputs(
             made, out, grid, statistics, subcarriers=subcarriers, spacing=spacing, window=window,
-            station=np.asarray(rays.station), user=user,
+            station=np.asarray(made_of.station), user=user,
         )  # fmt: skip
     summary = {
         "samples": count,
-        "paths": len(rays.point),
+        "paths": paths,
         "antennas": f"{made.coefficient.shape[1]} by {made.coefficient.shape[2]}",
         "mean power [dB]": round(
             float(10 * jnp.log10(jnp.mean(jnp.sum(jnp.abs(made.coefficient) ** 2, axis=-1)))), 2
         ),
         **extra,
     }
-    factor = np.asarray(rician_factor(rays, motion, when))
+    factor = np.asarray(rician_factor(made_of, motion, when))
     if factor.any():
         seen = np.median(factor[factor > 0])
         summary["Rician factor in sight, median [dB]"] = round(float(10 * np.log10(seen)), 2)
@@ -214,11 +257,12 @@ def read_rays(
     between: tuple[float, float] | None,
     carrier: float,
     station: "np.ndarray | None",
-) -> "tuple[RaySet, Motion, dict[str, Any]]":
+    form: str = "images",
+) -> "tuple[Any, Motion, dict[str, Any]]":
     """Read the rays of a folder of tracks or of a ray-traced table, and the user's motion."""
     import numpy as np
 
-    from echoscape.channel_model import motion_of, rays_from_paths, rays_from_tracks, read_motion
+    from echoscape import channel_model as model
     from echoscape.checks import InputError
 
     def within(instants: np.ndarray) -> None:
@@ -235,15 +279,19 @@ def read_rays(
 
         route = read_traced_route(source, carrier, station)
         within(route.time)
-        rays = rays_from_paths(route, between)
+        if form == "bounces":
+            return model.bounce_rays_from_paths(route, between), model.motion_of(route), {}
+        rays = model.rays_from_paths(route, between)
         wrong = round(float(np.degrees(departure_error(route, rays, between))), 4)
-        return rays, motion_of(route), {"departure error, 99 % below [degree]": wrong}
-    motion = read_motion(source / "user.parquet")
+        return rays, model.motion_of(route), {"departure error, 99 % below [degree]": wrong}
+    motion = model.read_motion(source / "user.parquet")
     instants = np.asarray(motion.time)
     within(instants)
     chosen = between or (float(instants[0]), float(instants[-1]))
     table = source / "tracks.parquet"
-    return rays_from_tracks(table, instants, chosen, station), motion, {}
+    if form == "bounces":
+        return model.bounce_rays_from_tracks(table, motion, chosen, station), motion, {}
+    return model.rays_from_tracks(table, instants, chosen, station), motion, {}
 
 
 def read_array(text: str, option: str):

@@ -50,6 +50,10 @@ def test_the_study_runs_and_ours_is_closest(tmp_path, capsys):
         assert ours < pooled["copy", spread]
         assert ours < pooled["TR 38.901", spread]
     assert (tmp_path / "study/distributions.png").exists()
+    sections = json.loads((tmp_path / "study/sections.json").read_text())
+    assert len(sections) == 8
+    assert max(abs(row["mean"] - row["promised_mean"]) for row in sections) < 0.5
+    assert (tmp_path / "study/sections.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow

@@ -146,6 +146,23 @@ def draw_distances(found: Found) -> Figure:
     return figure
 
 
+def draw_sections(rows: list[dict[str, Any]]) -> Figure:
+    """Draw cross-sections of TR 38.901 as the sensing channel has them over what is promised."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9.0, 3.4), layout="constrained")
+        panels = figure.subplots(1, 2, sharey=True)
+        place = np.arange(len(rows))
+        for panel, name, unit in zip(panels, ("mean", "deviation"), ("dBsm", "dB")):
+            panel.plot([row[f"promised_{name}"] for row in rows], place, "o", ms=9, mfc="none",
+                       color="black", label="TR 38.901, 7.9.2")  # fmt: skip
+            panel.plot([row[name] for row in rows], place, ".", color=_PAINT[1], label="sense")
+            panel.set(xlabel=f"{name} of the cross-section [{unit}]")
+        panels[0].set_yticks(place, [row["type"] for row in rows])
+        panels[0].invert_yaxis()
+        panels[0].legend(fontsize=9)
+    return figure
+
+
 def _plain(panel: Axes) -> None:
     """Write the numbers of a logarithmic axis as they are, not as powers, and few of them."""
     panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
