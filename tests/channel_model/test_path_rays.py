@@ -13,7 +13,7 @@ from echoscape.units import SPEED_OF_LIGHT
 from tests.worlds.walls import GROUND, STATION, WALLS, image_path
 
 CARRIER = 3.5e9
-SEQUENCES = ([], [WALLS[0]], [WALLS[1], WALLS[2]], [GROUND, WALLS[3]])
+SEQUENCES = ([], [WALLS[0]], [WALLS[1], WALLS[2]], [WALLS[3], GROUND])
 SCATTERER = np.array([4.0, -3.0, 6.0])
 
 

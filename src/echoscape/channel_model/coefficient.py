@@ -194,8 +194,9 @@ def realize(
         drawn = jones_matrices(count, polarisation, key=key)
         jones = jnp.where(rays.direct[:, None, None], straight[None], drawn)
 
-    still = isinstance(rays, RaySet) and rays.shift is None
-    imaged = jax.lax.optimization_barrier(_imaged(rays, start)) if still else None
+    imaged = None
+    if isinstance(rays, RaySet) and rays.shift is None:
+        imaged = jax.lax.optimization_barrier(_imaged(rays, start))
 
     def lengths(position, end, time):
         if isinstance(rays, BounceRays):

@@ -48,19 +48,8 @@ def rays_from_paths(route: TracedRoute, between: tuple[float, float] | None = No
 
     paths, user = route.paths, route.position[instant]
     length = pick(paths.length)
-    back = _unit(pick(paths.arrival_azimuth), pick(paths.arrival_zenith))
-    image = user + length[:, None] * back
+    ray, scattered, image = _runs(route, rows)
     point = pick(paths.last_bounce)
-    two_legs = np.linalg.norm(point - user, axis=1) + np.linalg.norm(point - route.station, axis=1)
-    single = (pick(paths.bounces) == 1) & (np.abs(two_legs - length) < LINK)
-    identity = pick(paths.identity)
-    by_image = _link(instant, image, identity)
-    by_point = _link(instant, np.where(single[:, None], point, image), identity)
-    # a point that stands still explains more instants with one ray than an image that moves
-    count = [np.bincount(each)[each] for each in (by_image, by_point)]
-    scattered = single & (count[1] > 3 * count[0])
-    label = np.where(scattered, by_point + by_image.max() + 1, by_image)
-    ray = np.unique(label, return_inverse=True)[1]
     place = np.where(scattered[:, None], point, image)
     number = int(ray.max()) + 1
     share = np.bincount(ray, minlength=number)
@@ -116,6 +105,33 @@ def _rows(
     return instant, slot, size
 
 
+def _runs(
+    route: TracedRoute, rows: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give each path the number of its ray, whether it is scattered, and its image."""
+    instant, slot, _ = rows
+
+    def pick(values) -> np.ndarray:
+        return np.asarray(values)[instant, slot]
+
+    paths, user = route.paths, route.position[instant]
+    length = pick(paths.length)
+    back = _unit(pick(paths.arrival_azimuth), pick(paths.arrival_zenith))
+    image = user + length[:, None] * back
+    point = pick(paths.last_bounce)
+    two_legs = np.linalg.norm(point - user, axis=1) + np.linalg.norm(point - route.station, axis=1)
+    single = (pick(paths.bounces) == 1) & (np.abs(two_legs - length) < LINK)
+    identity = pick(paths.identity)
+    by_image = _link(instant, image, identity)
+    by_point = _link(instant, np.where(single[:, None], point, image), identity)
+    # a point that stands still explains more instants with one ray than an image that moves
+    count = [np.bincount(each)[each] for each in (by_image, by_point)]
+    scattered = single & (count[1] > 3 * count[0])
+    label = np.where(scattered, by_point + by_image.max() + 1, by_image)
+    ray = np.unique(label, return_inverse=True)[1]
+    return ray, scattered, image
+
+
 def _changes(
     route: TracedRoute,
     rows: tuple[np.ndarray, np.ndarray, np.ndarray],
@@ -167,7 +183,7 @@ def bounce_rays_from_paths(
     straight = np.linalg.norm(user - route.station, axis=1)
     legs = np.linalg.norm(first - route.station, axis=1) + np.linalg.norm(last - user, axis=1)
     beyond = length - np.where(direct, straight, legs)
-    wrong = (beyond < -LINK) | (direct & (beyond > LINK))
+    wrong = (beyond < -LINK) | ((pick(paths.bounces) < 2) & (beyond > LINK))
     if wrong.any():
         k = int(np.argmax(wrong))
         raise InputError(
@@ -175,8 +191,7 @@ def bounce_rays_from_paths(
             f"table: a path of {length[k]:.4g} m at {route.time[instant[k]]:g} s does not fit its "
             "own; give them, or take --form images"
         )
-    image = user + length[:, None] * _unit(pick(paths.arrival_azimuth), pick(paths.arrival_zenith))
-    ray = np.unique(_link(instant, image, pick(paths.identity)), return_inverse=True)[1]
+    ray = _runs(route, rows)[0]
     grid = (len(route.time), int(ray.max()) + 1)
     presence = np.zeros(grid)
     presence[instant, ray] = 1.0

@@ -12,6 +12,7 @@ Gives `RayState`.
 
 import abc
 import dataclasses
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -48,6 +49,10 @@ class Rays(eqx.Module):
         self, position: Float[Array, "3"], velocity: Float[Array, "3"], time: Float[Array, ""]
     ) -> "RayState":
         """Find every ray at one time, see `evolve`."""
+
+
+Kind = TypeVar("Kind", bound=Rays)
+"""Rays of one kind, given and given back."""
 
 
 class RaySet(Rays):

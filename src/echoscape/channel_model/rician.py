@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from echoscape.channel_model.ray import Motion, Rays, evolve, move
+from echoscape.channel_model.ray import Kind, Motion, Rays, evolve, move
 from echoscape.checks import InputError
 from echoscape.units import from_db
 
@@ -42,7 +42,7 @@ def rician_factor(rays: Rays, motion: Motion, time: Float[Array, " time"]) -> Fl
     return direct / jnp.maximum(others, tiny)
 
 
-def with_rician_factor(rays: Rays, motion: Motion, factor_db: float) -> Rays:
+def with_rician_factor(rays: Kind, motion: Motion, factor_db: float) -> Kind:
     """Share the power of every instant in sight so that the factor is a stated one.
 
     The total stays, ``K / (K + 1)`` of it straight, at the instants of the rays; out of sight

@@ -24,7 +24,7 @@ from echoscape.channel_model.coefficient import (
     image_lengths,
     phasor,
 )
-from echoscape.channel_model.ray import Rays, RaySet, RayState, evolve, jones_at
+from echoscape.channel_model.ray import Kind, RaySet, RayState, evolve, jones_at
 from echoscape.channel_model.target import Target, motion_at
 from echoscape.checks import InputError
 from echoscape.propagation import target_gain
@@ -124,7 +124,7 @@ def add_line_of_sight(rays: RaySet, wavelength: float) -> RaySet:
     )
 
 
-def random_phases(rays: Rays, *, key: PRNGKeyArray) -> Rays:
+def random_phases(rays: Kind, *, key: PRNGKeyArray) -> Kind:
     """Give every reflected ray a phase of its own, constant in time; the direct one keeps its.
 
     Walls and scatterers turn the phase by amounts that nobody knows; the key tells them.
