@@ -67,7 +67,7 @@ COMPILE := uv pip compile pyproject.toml --quiet --universal --python-version 3.
 lock:
 	$(COMPILE) --extra cli --extra plot --extra embree --output-file requirements.lock
 	$(COMPILE) --constraint requirements.lock --extra test --extra lint --extra docs \
-	  --extra postgres --extra service --extra cluster --extra cli --extra plot --extra embree \
+	  --extra postgres --extra service --extra cluster --extra stream --extra cli --extra plot --extra embree \
 	  --output-file requirements-dev.lock
 	$(COMPILE) --constraint requirements.lock --extra postgres --extra service --extra cli --extra plot --extra embree \
 	  --output-file requirements-service.lock

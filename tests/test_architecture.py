@@ -28,6 +28,7 @@ ORDER = (
     "estimation",
     "reports",
     "store",
+    "sources",
     "sample",
     "channel_map",
     "communication",

@@ -95,6 +95,7 @@ def test_the_table_of_extras_is_that_of_the_metadata():
         "psycopg[binary]": "psycopg",
         "sionna-rt": "sionna.rt",
         "dask-jobqueue": "dask_jobqueue",
+        "pyzmq": "zmq",
     }
     offered = PROJECT["optional-dependencies"]
     for name, packages in extras.PACKAGES.items():

@@ -15,6 +15,7 @@ PACKAGES = {
     "rt": ("sionna.rt",),
     "service": ("sqlalchemy", "alembic", "fastapi", "uvicorn", "websockets"),
     "store": ("sqlalchemy", "alembic"),
+    "stream": ("sqlalchemy", "alembic", "zmq"),
 }
 """Modules that each extra brings; those of development are not here, nor is `embree`, without which
 the built-in kernel casts the rays."""

@@ -8,6 +8,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from echoscape.service import make_application
 from echoscape.service.messages import Fixes
+from echoscape.service.worker import WorkerDied
 from echoscape.store import Store
 from echoscape.store.tokens import make_token
 
@@ -67,3 +68,54 @@ def test_a_service_that_stops_says_goodbye(served):
         with pytest.raises(WebSocketDisconnect) as end:
             socket.receive_text()
         assert end.value.code == 1001
+
+
+class Slow:
+    """A worker that is retired while somebody waits for it, then one that answers."""
+
+    def __init__(self, service, after):
+        self.service, self.after = service, after
+
+    def ask(self, task, request):
+        if self.after is not None:
+            self.service.quick = self.after
+            raise WorkerDied("the service is being stopped")
+        return task
+
+
+def test_who_asks_a_retired_worker_is_answered_by_the_next(served):
+    _, service, _ = served
+    service.quick = Slow(service, Slow(service, None))
+    assert service.ask("locate", {}) == "locate"
+    service.quick = dying = Slow(service, None)
+    dying.after = dying  # nobody takes its place
+    with pytest.raises(WorkerDied):
+        service.ask("locate", {})
+
+
+def test_a_new_version_is_answered_by_when_it_is_ready(served, monkeypatch):
+    from echoscape.service import running
+
+    _, service, _ = served
+    seen = []
+
+    class Fresh:
+        def __init__(self, url):
+            pass
+
+        def ask(self, task, request):
+            seen.append((task, request["map"], service.quick))
+            return {"map": request["map"], "version": 4}
+
+    class Old:
+        def retire(self):
+            seen.append("retired")
+
+    monkeypatch.setattr(running, "Worker", Fresh)
+    old = service.quick = Old()
+    service._versions = {"city": 3}
+    service._renewed({"map": "city", "version": 4, "reports": 9, "vanished": 2})
+    assert seen == [("warm", "city", old), "retired"]  # until then the old one answers
+    assert isinstance(service.quick, Fresh)
+    assert service._versions == {"city": 4}
+    assert service.counts["points_vanished"] == 2

@@ -9,16 +9,19 @@ import jax.numpy as jnp
 import pytest
 
 from echoscape.checks import InputError
-from echoscape.studies.cluster import cores_of, spread_over
+from echoscape.studies.cluster import spread_over
 from echoscape.studies.sweep import read_sweep, sweep
 
 distributed = pytest.importorskip("distributed")
 
 
 def invert(setting):
-    """Solve linear equations, with a result that every changed operation would change."""
+    """Solve linear equations and sum up much, by which other threads or settings would show."""
     a = jax.random.normal(jax.random.key(setting["seed"]), (60, 60))
-    return [{"value": float(jnp.sum(jnp.linalg.solve(a, jnp.sin(a)))), "x64": str(a.dtype)}]
+    much = jax.random.normal(jax.random.key(setting["seed"]), (5000, 33))
+    total = jax.jit(lambda much: jnp.sum(jnp.sin(much), axis=0).sum())(much)
+    value = float(jnp.sum(jnp.linalg.solve(a, jnp.sin(a))))
+    return [{"value": value, "total": float(total), "x64": str(a.dtype)}]
 
 
 def die_once(setting):
@@ -59,11 +62,6 @@ def test_rows_are_those_of_one_process_though_a_worker_is_killed(two, tmp_path):
 def test_a_refused_point_stops_the_sweep_with_its_sentence(two):
     with pytest.raises(InputError, match="seed 3 makes no sense"):
         sweep([{"seed": 3}], refuse, spread=two)
-
-
-def test_cores_are_shared_out():
-    assert [cores_of(rank, 2, [0, 1, 2, 5, 6]) for rank in range(2)] == [[0, 2, 6], [1, 5]]
-    assert [cores_of(rank, 5, [3, 4]) for rank in range(5)] == [[3], [4], [3], [4], [3]]
 
 
 def test_one_process_needs_nothing():

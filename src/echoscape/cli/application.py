@@ -36,6 +36,7 @@ from echoscape.cli import (
     sense,
     serve,
     store,
+    stream,
     tutorial,
     view,
 )
@@ -88,6 +89,7 @@ app.command(coverage.coverage)
 app.command(image.image)
 app.command(score.score)
 app.command(store.app)
+app.command(stream.app)
 app.command(serve.serve)
 app.command(view.view)
 app.command(methods.methods)

@@ -35,18 +35,12 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from echoscape import __version__
 from echoscape.checks import InputError
+from echoscape.reports.messages import EchoBatch, ReportBatch, stream_of
 from echoscape.reports.table import echoes_from_table, reports_from_table, table_from_reports
 from echoscape.service.documents import answers, body_of
 from echoscape.service.foreseeing import foresee
 from echoscape.service.guard import Limits
-from echoscape.service.messages import (
-    Added,
-    EchoBatch,
-    Fixes,
-    JobRequest,
-    ReportBatch,
-    stream_of,
-)
+from echoscape.service.messages import Added, Fixes, JobRequest
 from echoscape.service.page import show
 from echoscape.service.running import Service
 from echoscape.service.upkeep import Upkeep

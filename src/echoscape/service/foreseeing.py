@@ -49,4 +49,4 @@ def foresee(app: FastAPI, service: Service) -> None:
         asked = {
             "map": map, "position": [x, y, z], "position_std": position_std, "array": array,
         }  # fmt: skip
-        return await run_in_threadpool(service.quick.ask, "forecast", asked)
+        return await run_in_threadpool(service.ask, "forecast", asked)

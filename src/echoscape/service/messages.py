@@ -1,108 +1,21 @@
 """What the interface takes and gives as JSON, and a fix in the words of a location server.
 
-Numbers are strict: a truth value or a text is no number.
-
-Takes JSON.
-Gives Arrow tables with the columns of ``docs/formats.md``, and JSON.
+Takes what workers answer.
+Gives JSON.
 """
 
 import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import pyarrow as pa
 import pydantic
+
+from echoscape.reports.messages import Message, Name, Number
 
 _ELLIPSE = -2.0 * math.log(1.0 - 0.67)  # squared radius, in deviations, that holds 67 %
 
-Number = Annotated[float, pydantic.Field(strict=True, allow_inf_nan=False)]
-Whole = Annotated[int, pydantic.Field(strict=True, ge=-(2**62), le=2**62)]
-Name = Annotated[str, pydantic.Field(min_length=1, max_length=256)]
-Point = Annotated[list[Number], pydantic.Field(min_length=3, max_length=3)]
 
-
-class _Message(pydantic.BaseModel, extra="forbid"):
-    """No unknown fields."""
-
-
-class PathMessage(_Message):
-    """One path, or one echo; angles [rad], delay [s], power received over transmitted [1]."""
-
-    departure_azimuth: Number
-    departure_zenith: Number
-    arrival_azimuth: Number | None = None
-    arrival_zenith: Number | None = None
-    delay: Number
-    power: Number
-    departure_azimuth_std: Number | None = None
-    departure_zenith_std: Number | None = None
-    arrival_azimuth_std: Number | None = None
-    arrival_zenith_std: Number | None = None
-    delay_std: Number | None = None
-
-
-class ReportMessage(_Message):
-    """A user's report; places [m], time [s]."""
-
-    report: Whole
-    station: Name
-    station_position: Point
-    position: Point
-    position_std: Number = 0.0
-    time: Number = 0.0
-    paths: Annotated[list[PathMessage], pydantic.Field(max_length=1000)]
-
-
-class ReportBatch(_Message):
-    """Reports of one source, kept as a whole or not at all."""
-
-    source: Name
-    reports: Annotated[list[ReportMessage], pydantic.Field(min_length=1, max_length=100_000)]
-
-    def table(self) -> pa.Table:
-        """Lay the reports out as a table."""
-        rows = []
-        for each in self.reports:
-            own = {
-                "report": each.report, "station": each.station, "time": each.time,
-                "position_std": each.position_std,
-                **dict(zip(("x", "y", "z"), each.position)),
-                **dict(zip(("station_x", "station_y", "station_z"), each.station_position)),
-            }  # fmt: skip
-            paths = [path.model_dump() for path in each.paths]
-            rows += [own | path | {"path": i} for i, path in enumerate(paths)] or [own]
-        return _table(rows, integers=("report", "path"))
-
-
-class EchoMessage(_Message):
-    """The echoes of one target at one station; time [s]."""
-
-    target: Whole
-    station: Name
-    sender: Name | None = None
-    time: Number = 0.0
-    echoes: Annotated[list[PathMessage], pydantic.Field(max_length=1000)]
-
-
-class EchoBatch(_Message):
-    """Sets of echoes of one source."""
-
-    source: Name
-    sets: Annotated[list[EchoMessage], pydantic.Field(min_length=1, max_length=10_000)]
-
-    def table(self) -> pa.Table:
-        """Lay the echoes out as a table."""
-        rows = []
-        for each in self.sets:
-            own = {"target": each.target, "station": each.station, "time": each.time}
-            if each.sender is not None:
-                own["sender"] = each.sender
-            echoes = [echo.model_dump() for echo in each.echoes]
-            rows += [own | echo for echo in echoes] or [own]
-        return _table(rows, integers=("target",))
-
-
-class Added(_Message):
+class Added(Message):
     """What became of a batch."""
 
     new: int
@@ -111,7 +24,7 @@ class Added(_Message):
     """Rows that were, and stand only once."""
 
 
-class JobRequest(_Message):
+class JobRequest(Message):
     """Work that takes longer than an answer may."""
 
     kind: Literal["fit", "locate", "update"]
@@ -139,7 +52,7 @@ class JobRequest(_Message):
         return self
 
 
-class Ellipse(_Message):
+class Ellipse(Message):
     """Of 67 % confidence; `orientationMajor` clockwise from north, which is +y [degree]."""
 
     semiMajor: float
@@ -147,13 +60,13 @@ class Ellipse(_Message):
     orientationMajor: float
 
 
-class LocalOrigin(_Message):
+class LocalOrigin(Message):
     """What the coordinates count from."""
 
     coordinateId: str
 
 
-class LocalPoint(_Message):
+class LocalPoint(Message):
     """Where it is: x east, y north [m]."""
 
     x: float
@@ -161,7 +74,7 @@ class LocalPoint(_Message):
     z: float
 
 
-class Location(_Message):
+class Location(Message):
     """`Local2dPointUncertaintyEllipse` of 3GPP TS 29.572."""
 
     shape: Literal["LOCAL_2D_POINT_UNCERTAINTY_ELLIPSE"] = "LOCAL_2D_POINT_UNCERTAINTY_ELLIPSE"
@@ -171,7 +84,7 @@ class Location(_Message):
     confidence: int = 67
 
 
-class Place(_Message):
+class Place(Message):
     """Where a target may be."""
 
     position: list[float]
@@ -179,7 +92,7 @@ class Place(_Message):
     probability: float
 
 
-class FixMessage(_Message):
+class FixMessage(Message):
     """Where a target is, in our words and in those of a location server."""
 
     target: int
@@ -189,7 +102,7 @@ class FixMessage(_Message):
     location: Location | None
 
 
-class Fixes(_Message):
+class Fixes(Message):
     """Fixes of one request."""
 
     map: str
@@ -197,7 +110,7 @@ class Fixes(_Message):
     fixes: list[FixMessage]
 
 
-class MapChange(_Message):
+class MapChange(Message):
     """A map has a new version."""
 
     map: str
@@ -260,23 +173,3 @@ def _place(columns: dict[str, np.ndarray], i: int) -> Place:
         ],
         probability=float(columns["probability"][i]) if "probability" in columns else 1.0,
     )  # fmt: skip
-
-
-def stream_of(table: pa.Table) -> bytes:
-    """Pack a table as an Arrow stream."""
-    out = pa.BufferOutputStream()
-    with pa.ipc.new_stream(out, table.schema) as stream:
-        stream.write_table(table)
-    return out.getvalue().to_pybytes()
-
-
-def _table(rows: list[dict[str, Any]], integers: tuple[str, ...]) -> pa.Table:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    texts = {"station", "sender"}
-    columns = {}
-    for name in names:
-        kind = pa.int64() if name in integers else pa.string() if name in texts else pa.float64()
-        values = [row.get(name) for row in rows]
-        if any(value is not None for value in values):
-            columns[name] = pa.array(values, kind)
-    return pa.table(columns)

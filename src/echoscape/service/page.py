@@ -44,12 +44,12 @@ def show(app: FastAPI, service: Service) -> None:
         """Lay out maps, newest reports and fixes, and the mesh, as the page draws them."""
         await service.guard.allow(request, "read")
         asked = {"title": f"Echoscape: {service.origin}"}
-        made = await run_in_threadpool(service.quick.ask, "scene", asked)
+        made = await run_in_threadpool(service.ask, "scene", asked)
         return Response(made, media_type="application/json", headers=_HEADERS)
 
     @app.get("/v1/place", responses=described, response_class=Response, tags=["service"])
     async def place(request: Request, x: _Number, y: _Number, z: _Number) -> Response:
         """Predict the paths at a place [m], with their corners, as the page draws them."""
         await service.guard.allow(request, "read")
-        made = await run_in_threadpool(service.quick.ask, "place", {"position": [x, y, z]})
+        made = await run_in_threadpool(service.ask, "place", {"position": [x, y, z]})
         return Response(made, media_type="application/json", headers=_HEADERS)

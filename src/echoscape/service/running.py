@@ -48,6 +48,8 @@ class Service:
         self.feed: Callable[[Service], None] | None = None
         """Runs in a thread of its own until the service ends, such as a `SampleWalk`."""
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._versions: dict[str, int] = {}  # of maps that the quick worker is ready for
+        self._next: Worker | None = None  # becomes the quick worker when it is ready
         self._work = threading.Event()
         self._ending = threading.Event()
 
@@ -70,8 +72,9 @@ class Service:
         """End the workers; a job that runs goes on at the next start."""
         self._ending.set()
         self._work.set()
-        self.quick.close()
-        self.patient.close()
+        for worker in (self.quick, self.patient, self._next):
+            if worker is not None:
+                worker.close()
         self._jobs.join(10.0)
         self.store.close()
 
@@ -93,11 +96,29 @@ class Service:
             height: Of the targets [m]; the reports' own if None.
         """
         when = time.time()
-        asked = {"echoes": echoes, "map": map_name, "height": height, "time": when}
-        fixes = fixes_of(self.quick.ask("locate", asked), when, self.origin)
+        asked = {
+            "echoes": echoes, "map": map_name, "height": height, "time": when,
+            "version": self._versions.get(map_name),
+        }  # fmt: skip
+        fixes = fixes_of(self.ask("locate", asked), when, self.origin)
         self.count("fixes", len(fixes.fixes))
         self.tell("fixes", fixes)
         return fixes
+
+    def ask(self, task: str, request: dict[str, Any]) -> Any:
+        """Let the quick worker do a task, whichever process that is now.
+
+        Args:
+            task: Name of the task.
+            request: What it needs.
+        """
+        while True:
+            worker = self.quick
+            try:
+                return worker.ask(task, request)
+            except WorkerDied:
+                if worker is self.quick or self.is_ending:
+                    raise
 
     def wake(self) -> None:
         """Tell that a job waits."""
@@ -132,24 +153,36 @@ class Service:
                 queue.get_nowait()
             queue.put_nowait(item)
 
-    def _warm(self, names: Iterable[str]) -> None:
+    def _warm(self, worker: Worker, names: Iterable[str]) -> dict[str, int]:
+        """Get a worker ready for the newest versions of maps."""
+        ready = {}
         for name in names:
             try:
-                self.quick.ask("warm", {"map": name})
+                ready[name] = int(worker.ask("warm", {"map": name})["version"])
             except Exception:
                 if not self._ending.is_set():
                     _log.exception("map %s could not be prepared", name)
+        return ready
 
     def _renewed(self, result: dict[str, Any]) -> None:
-        """Get ready for a new version of a map, then tell what changed."""
-        self._warm([result["map"]])
+        """Get ready for a new version of a map, then tell what changed.
+
+        Until another worker is ready for it, the one before answers by the version before.
+        """
+        self._next = Worker(self.url)
+        ready = self._warm(self._next, dict.fromkeys([*self._versions, result["map"]]))
+        if not self._ending.is_set():
+            before, self.quick, self._next = self.quick, self._next, None
+            self._versions = ready
+            before.retire()
         change = MapChange(**{name: result.get(name, 0) for name in MapChange.model_fields})
         self.count("points_vanished", change.vanished)
         self.count("points_appeared", change.appeared)
         self.tell("map", change)
 
     def _run_jobs(self) -> None:
-        self._warm(dict.fromkeys(v.name for v in reversed(list_maps(self.store))))
+        names = dict.fromkeys(v.name for v in reversed(list_maps(self.store)))
+        self._versions = self._warm(self.quick, names)
         while not self._ending.is_set():
             self.upkeep.look()
             job = begin_job(self.store)

@@ -57,8 +57,8 @@ class SampleWalk:
         import jax
 
         from echoscape.reports.echo_making import make_echoes
+        from echoscape.reports.messages import stream_of
         from echoscape.reports.table import table_from_echoes
-        from echoscape.service.messages import stream_of
 
         sample = load_sample()
         users = sample.reports

@@ -32,8 +32,8 @@ def locate(url: str, request: dict[str, Any]) -> dict[str, Any]:
     Args:
         url: Of the store.
         request: `echoes`, an Arrow stream with the columns of echoes, or `source`, `station`,
-            `since` and `until` [s] of echoes that the store holds; `map`, its name; `height` [m]
-            or None; `time` [s], when the echoes were measured.
+            `since` and `until` [s] of echoes that the store holds; `map`, its name; `version` of
+            it, the newest if None; `height` [m] or None; `time` [s], when the echoes were measured.
 
     Returns:
         Columns of fixes, and the version of the map.
@@ -43,7 +43,7 @@ def locate(url: str, request: dict[str, Any]) -> dict[str, Any]:
     from echoscape.reports.table import echoes_from_table
 
     store = _store(url)
-    version = _newest(store, request["map"])
+    version = _version(store, request["map"], request.get("version"))
     if "echoes" in request:
         with pa.ipc.open_stream(request["echoes"]) as stream:
             echoes = echoes_from_table(stream.read_all(), source="echoes")
@@ -100,7 +100,7 @@ def forecast(url: str, request: dict[str, Any]) -> dict[str, Any]:
     from echoscape.communication.at_place import forecast_at
     from echoscape.scene import PlanarArray
 
-    version = _newest(_store(url), request["map"])
+    version = _version(_store(url), request["map"])
     maps = _maps(url, version.name, version.version)
     arrays = None
     if request["array"] is not None:
@@ -187,20 +187,28 @@ def warm(url: str, request: dict[str, Any]) -> dict[str, Any]:
         request: `map`, its name; the newest version is taken.
     """
     from echoscape.localization.localize import localize
+
+    newest = _version(_store(url), request["map"])
+    station = next(iter(_maps(url, newest.name, newest.version)))
+    for count in _USUAL:
+        echoes = _made_up(count, station)
+        layout = _Layout(echoes)
+        localize(echoes, _prepared(url, newest.name, newest.version, None, layout))
+    return {"map": newest.name, "version": newest.version}
+
+
+def _made_up(count: int, station: str) -> Any:
+    """Make up echoes of one target."""
     from echoscape.reports.echo import Echoes
 
-    newest = _newest(_store(url), request["map"])
-    station = next(iter(_maps(url, newest.name, newest.version)))
-    turn = np.linspace(-3.0, 3.0, _USUAL)[None]
-    echoes = Echoes.from_arrays(
+    turn = np.linspace(-3.0, 3.0, count)[None]
+    return Echoes.from_arrays(
         departure_azimuth=turn, arrival_azimuth=turn[:, ::-1], departure_zenith=1.5 + 0.02 * turn,
-        arrival_zenith=1.6 - 0.01 * turn, length=np.linspace(150.0, 400.0, _USUAL)[None],
-        length_std=0.5, power=np.full((1, _USUAL), 1e-13), departure_azimuth_std=0.02,
+        arrival_zenith=1.6 - 0.01 * turn, length=np.linspace(150.0, 400.0, count)[None],
+        length_std=0.5, power=np.full((1, count), 1e-13), departure_azimuth_std=0.02,
         arrival_azimuth_std=0.02, departure_zenith_std=0.02, arrival_zenith_std=0.02,
         station=station,
     )  # fmt: skip
-    localize(echoes, _prepared(url, newest.name, newest.version, None, _Layout(echoes)))
-    return {"map": newest.name, "version": newest.version}
 
 
 def scene(url: str, request: dict[str, Any]) -> str:
@@ -249,7 +257,7 @@ def _shown(url: str) -> Any:
 
 
 _last_place: dict[str, Any] = {}
-_USUAL = 8  # echoes of a target
+_USUAL = (8, 24)  # echoes of a target: one number for each of the two shortest programs
 TASKS = {
     "locate": locate, "fit": fit, "update": update, "forecast": forecast, "warm": warm,
     "scene": scene, "place": place,
@@ -262,13 +270,13 @@ def _store(url: str) -> Store:
     return Store.open(url)
 
 
-def _newest(store: Store, name: str) -> Any:
+def _version(store: Store, name: str, version: int | None = None) -> Any:
     every = list_maps(store)
     versions = [v for v in every if v.name == name]
     if not versions:
         known = ", ".join(sorted({v.name for v in every})) or "none"
         raise InputError(f"the store has no map {name!r}; it has {known}")
-    return versions[-1]
+    return next((v for v in versions if v.version == version), versions[-1])
 
 
 def _span(request: dict[str, Any]) -> tuple[float, float]:

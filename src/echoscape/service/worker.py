@@ -71,6 +71,12 @@ class Worker:
         """Whether it works on something."""
         return self._lock.locked()
 
+    def retire(self) -> None:
+        """End the process once it has answered who asked before."""
+        with self._lock:
+            self._closed = True
+            self._stop()
+
     def close(self) -> None:
         """End the process, and whoever waits for it."""
         self._closed = True

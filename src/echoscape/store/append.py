@@ -207,8 +207,11 @@ def _append(
 
 def source_code(connection: sa.Connection, name: str) -> int:
     """Find the number of a source, and give it one if it is new."""
-    insert_new(connection, SOURCES, ("name",), [(name,)])
-    found = connection.scalar(sa.select(SOURCES.c.id).where(SOURCES.c.name == name))
+    query = sa.select(SOURCES.c.id).where(SOURCES.c.name == name)
+    found = connection.scalar(query)
+    if found is None:
+        insert_new(connection, SOURCES, ("name",), [(name,)])
+        found = connection.scalar(query)
     assert found is not None
     return found
 

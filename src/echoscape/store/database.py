@@ -11,6 +11,7 @@ Gives a `Store`.
 """
 
 import contextlib
+import functools
 import json
 import re
 import secrets
@@ -208,12 +209,7 @@ def insert_new(
     """
     if not rows:
         return 0
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert
-    else:
-        from sqlalchemy.dialects.postgresql import insert
-    statement = insert(table).on_conflict_do_nothing()
-    compiled = statement.compile(dialect=connection.dialect, column_keys=list(names))
+    compiled = _compiled(connection.dialect, table, tuple(names))
     cells: list[Any] = list(rows)  # handed to the driver as they are, twice as fast
     if not compiled.positional:
         cells = [dict(zip(names, row)) for row in rows]
@@ -221,6 +217,17 @@ def insert_new(
         place = [names.index(name) for name in compiled.positiontup or ()]
         cells = [tuple(row[i] for i in place) for row in rows]
     return connection.exec_driver_sql(str(compiled), cells).rowcount
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(dialect: sa.Dialect, table: sa.Table, names: tuple[str, ...]) -> Any:
+    """Write the statement that inserts new rows; a service keeps small batches all day."""
+    if dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert
+    statement = insert(table).on_conflict_do_nothing()
+    return statement.compile(dialect=dialect, column_keys=list(names))
 
 
 def _upgrade(engine: sa.Engine) -> None:

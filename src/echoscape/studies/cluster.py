@@ -2,7 +2,8 @@
 
 Every point is one task that any worker can do from its setting alone, so a worker that is killed
 costs only the point it was at: another one does it.  What comes back is kept by the one process
-that asked, point by point.  Workers of this machine share its cores and what is compiled.
+that asked, point by point.  Workers of this machine share what is compiled; each has as many
+threads of XLA as one process alone, on which the last digits of long sums depend.
 
 Takes a number of workers, or the address of a scheduler, which Slurm, PBS or Kubernetes may have
 started.
@@ -11,7 +12,6 @@ Gives a `Spread` for `sweep`; needs the extra ``cluster``.
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -61,21 +61,20 @@ def spread_over(
         ) as cluster,
         Client(cluster) as client,
     ):  # fmt: skip
-        yield Dask(client, _cores(), workers)
+        yield Dask(client, here=True)
 
 
 class Dask:
     """Measures points on the workers of a client."""
 
-    def __init__(self, client: Any, cores: Sequence[int] = (), workers: int | None = None):
+    def __init__(self, client: Any, *, here: bool = False):
         """Prepare to measure.
 
         Args:
             client: Of `distributed`.
-            cores: Those that workers of this machine share; none where they are elsewhere.
-            workers: How many share them.
+            here: Whether its workers are on this machine and share what is compiled.
         """
-        self._client, self._cores, self._workers = client, list(cores), workers
+        self._client, self._here = client, here
 
     def __call__(
         self, measure: Callable[[Setting], Iterable[Row]], settings: Sequence[Setting]
@@ -92,13 +91,13 @@ class Dask:
         import jax
         from distributed import KilledWorker, as_completed
 
-        names = (*_ARITHMETIC, *_KEPT) if self._cores else _ARITHMETIC
-        known: dict[str, Any] = jax.config.values  # pyright: ignore[reportAttributeAccessIssue]
-        shared = {name: known[name] for name in names}
+        names = (*_ARITHMETIC, *_KEPT) if self._here else _ARITHMETIC
+        config: Any = jax.config
+        shared = {name: config.values[name] for name in names}
         place = {}
         for i, setting in enumerate(settings):
             future = self._client.submit(
-                measure_point, measure, setting, shared, self._cores, self._workers,
+                measure_point, measure, setting, shared,
                 key=f"point-{i}-{setting_name(setting)}", pure=False,
             )  # fmt: skip
             place[future] = i
@@ -116,8 +115,6 @@ def measure_point(
     measure: Callable[[Setting], Iterable[Row]],
     setting: Setting,
     shared: dict[str, Any],
-    cores: Sequence[int],
-    workers: int | None,
 ) -> list[Row]:
     """Measure a point in a worker.
 
@@ -125,33 +122,12 @@ def measure_point(
         measure: Gives the rows of a point.
         setting: The point.
         shared: Settings of JAX that it has in common with who asked.
-        cores: Those that the workers of a machine share; all where none are named.
-        workers: How many share them.
     """
     import jax
-    from distributed import get_worker
 
-    if cores and workers and hasattr(os, "sched_setaffinity"):
-        rank = int(str(get_worker().name).partition("-")[0])
-        os.sched_setaffinity(0, cores_of(rank, workers, cores))  # before XLA counts its threads
     for name, value in shared.items():
         jax.config.update(name, value)
     return list(measure(setting))
-
-
-def cores_of(rank: int, workers: int, cores: Sequence[int]) -> list[int]:
-    """Share cores out; where there are more workers than cores, each has one in turn.
-
-    Args:
-        rank: Of the worker, from 0.
-        workers: How many there are.
-        cores: Numbers of the cores.
-    """
-    return list(cores[rank::workers]) or [cores[rank % len(cores)]]
-
-
-def _cores() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def _client(scheduler: str) -> Any:

@@ -62,9 +62,11 @@ class HeightVisibility(eqx.Module):
     reported_paths: Int[AnyArray, ""]
     """Strongest paths that a receiver reports."""
 
-    def at_street(self, height: Float[Array, "*place"]) -> Bool[Array, "*place"]:
+    def at_street(self, height: Float[AnyArray, "*place"]) -> Bool[AnyArray, "*place"]:
         """Whether visibility at the reports' own heights holds at heights above the station [m]."""
-        levels = jnp.asarray(self.levels, height.dtype)
+        levels = self.levels
+        if not isinstance(height, np.ndarray):  # a host's array needs no compiled step
+            levels = jnp.asarray(levels, height.dtype)
         return (height >= levels[0] - _BELOW) & (height <= levels[1] + _ABOVE)
 
     def presence(

@@ -149,7 +149,7 @@ class VirtualAnchorMap(ChannelMap):
         if self.heights is None:
             return np.zeros(len(position), bool)
         above = np.asarray(position)[:, 2] - np.asarray(self.station_position)[2]
-        return ~np.asarray(self.heights.at_street(jnp.asarray(above)))
+        return ~np.asarray(self.heights.at_street(above))
 
     def at_heights(self, low: float, high: float) -> "VirtualAnchorMap":
         """Leave out what only other heights need."""

@@ -7,7 +7,6 @@ Gives `EchoSet`s and `OneWayPaths` with targets on the first axis, one for each 
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
@@ -82,7 +81,7 @@ def estimate_for_targets(echo: EchoSet, model: EchoModel, chunk: int = _TOGETHER
     parts = []
     for first in range(0, count, chunk):
         index = np.minimum(np.arange(first, first + chunk), count - 1)
-        some = EchoSet(*(jnp.asarray(leaf[index]) for leaf in echo))
+        some = EchoSet(*(leaf[index] for leaf in echo))
         part = _estimate_many(some, model)
         kept = min(chunk, count - first)
         parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], part))

@@ -117,6 +117,10 @@ class Unassociated(GridLocalizer):
             cell=self.cell, height_step=self.height_step, reach=self.reach,
         )  # fmt: skip
         predictor = {name: each.at_heights(low, high).predictor() for name, each in found.items()}
+        # on the device once, or each call of a compiled step would copy the rasters there again
+        predictor = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, predictor
+        )
         features = {
             n: features_of_cells(m, np.asarray(cells.position)) for n, m in predictor.items()
         }
@@ -142,11 +146,11 @@ class Unassociated(GridLocalizer):
         ]
 
         def search(inputs):
-            echo, observed = jax.tree.map(jnp.asarray, inputs)
+            echo, observed = jax.device_put(inputs)  # all at once: each by itself costs more
             return _search(self, prepared, stations, features, echo, observed, model)
 
         def peaks(observed):
-            return _peaks(self, prepared, features, jax.tree.map(jnp.asarray, observed), model)[1]
+            return _peaks(self, prepared, features, jax.device_put(observed), model)[1]
 
         free = 3 if prepared.heights[1] > prepared.heights[0] else 2
         inputs, bias = (sets, observed), None
@@ -230,7 +234,7 @@ def _put(whole, row, part):
 
 def _echo_model(detection: float, false_share: float, log_power_std: float, powers: bool):
     numbers = (detection, max(false_share, 1e-3), log_power_std, 1.0 * powers)
-    return EchoModel(*(jnp.asarray(value, float) for value in numbers))
+    return EchoModel(*(np.asarray(value, float) for value in numbers))
 
 
 def _station_pairs(echoes: Echoes) -> list[tuple[str, str]]:
@@ -267,13 +271,13 @@ class _Stations(NamedTuple):
 def _half_cell(method, grid: _Grid):
     """Give the variance of a position within a cell, and between two heights if searched [m^2]."""
     free = grid.heights[1] > grid.heights[0]
-    return jnp.float32((method.cell**2 + (method.height_step**2 if free else 0.0)) / 8)
+    return np.float32((method.cell**2 + (method.height_step**2 if free else 0.0)) / 8)
 
 
 def _peaks(method, grid: _Grid, features, observed, model):
     return grid_peaks(
         features, observed, model, grid.cells, _half_cell(method, grid),
-        jnp.float32(2.25 * method.cell), count=method.starts,
+        np.float32(2.25 * method.cell), count=method.starts,
     )  # fmt: skip
 
 
@@ -281,14 +285,14 @@ def _search(
     method, grid: _Grid, stations, features, echo, observed, model
 ) -> tuple[LocalMaxima, Normal | None]:
     """Search some targets: peaks of the grid, ascents from each, the best by the echoes."""
-    heights, half = jnp.asarray(grid.heights), _half_cell(method, grid)
+    heights, half = grid.heights, _half_cell(method, grid)
     wide, none = 3.0 * half, 0.0 * half
     peaks, _ = _peaks(method, grid, features, observed, model)
-    position = grid.cells.position[peaks]
+    position = np.asarray(grid.cells.position)[np.asarray(peaks)]
 
     def linearise(position, variance):
         return [
-            s.linearise(jnp.asarray(position), o, method.candidates, variance)
+            s.linearise(position, o, method.candidates, variance)
             for s, o in zip(stations, observed)
         ]
 
@@ -297,7 +301,7 @@ def _search(
         index = np.minimum(np.arange(-(-position.shape[1] // size) * size), position.shape[1] - 1)
         parts = []
         for rows in index.reshape(-1, size):
-            take = lambda leaf, rows=rows: jnp.asarray(leaf[:, rows])  # noqa: E731
+            take = lambda leaf, rows=rows: leaf[:, rows]  # noqa: E731
             parts.append(ascend(
                 linearise(take(position), variance), echo, observed, model, take(reflectivity),
                 take(members), variance, tempering, heights, steps=method.steps,
@@ -319,14 +323,14 @@ def _search(
 
     def evaluate_points(position, reflectivity):
         paths = linearise(position, none)
-        return log_likelihoods(paths, echo, observed, model, jnp.asarray(reflectivity))
+        return log_likelihoods(paths, echo, observed, model, reflectivity)
 
     found = integrate_modes(found, evaluate_points, grid.heights)
     own = [isinstance(each, OneWayPaths) for each in observed]
     if not any(own):
         return found, None
-    position = jnp.asarray(found.position)
+    position = found.position
     predicted = [p for p, one in zip(linearise(position, none), own) if one]
     seen = [o for o, one in zip(observed, own) if one]
-    reflectivity = jnp.asarray(found.log_reflectivity[..., np.array(own)])
+    reflectivity = found.log_reflectivity[..., np.array(own)]
     return found, normal_equations_at_ends(predicted, seen, position, reflectivity)

@@ -54,13 +54,13 @@ class EchoSet(NamedTuple):
 class EchoModel(NamedTuple):
     """What is expected of echoes beyond the paths themselves."""
 
-    detection: Float[Array, ""]
+    detection: Float[AnyArray, ""]
     """Probability that an echo of two existing paths is detected."""
-    false_share: Float[Array, ""]
+    false_share: Float[AnyArray, ""]
     """Expected share of false echoes."""
-    log_power_std: Float[Array, ""]
+    log_power_std: Float[AnyArray, ""]
     """Fluctuation of one echo's natural logarithm of power."""
-    power_counts: Float[Array, ""]
+    power_counts: Float[AnyArray, ""]
     """1 if powers are used, 0 if not."""
 
 
