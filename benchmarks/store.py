@@ -16,7 +16,7 @@ import time
 import numpy as np
 
 from echoscape.reports import Reports
-from echoscape.store import Store, Writer, add_reports, check_store, find_reports
+from echoscape.store import Store, Writer, add_reports, check_store, find_reports, store_size
 from echoscape.store.packing import pack
 
 PATHS = 5
@@ -62,6 +62,8 @@ def main():
         count = given.reports
         print(f"bulk: {count / spent:,.0f} reports/s ({count / wall:,.0f} by the wall); "
               f"bare rows {count / bare:,.0f}/s, {spent / bare:.1f} times as long")  # fmt: skip
+
+        print(f"on the disk: {store_size(store) / count:.0f} bytes a report")
 
         times = []
         for _ in range(30):

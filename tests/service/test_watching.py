@@ -99,7 +99,7 @@ def test_a_new_version_is_answered_by_when_it_is_ready(served, monkeypatch):
     _, service, _ = served
     seen = []
 
-    class Fresh:
+    class Fresh(running.Worker):
         def __init__(self, url):
             pass
 

@@ -69,6 +69,8 @@ EXAMPLES = {
     "store check": "echoscape store check sqlite:///site.db",
     "store prune": "echoscape store prune sqlite:///site.db --keep-per-cell 100",
     "store compact": "echoscape store compact sqlite:///site.db",
+    "stream send": "echoscape stream send users.parquet --kind reports --together 50",
+    "stream keep": "echoscape stream keep tcp://127.0.0.1:8790 --store sqlite:///site.db",
     "serve": "echoscape serve --store sqlite:///site.db --port 8750",
     "view": "echoscape view map --reports users.parquet --export view.html",
     "methods": "echoscape methods image",
