@@ -149,4 +149,13 @@ def test_every_command_that_writes_shows_progress_unless_asked_not_to():
     without = {
         name for name, options in commands() if options & writes and "--quiet" not in options
     }
-    assert without == set()
+    assert without <= {"tutorial"}  # which copies a file
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63), "1" + 40 * "0"])
+@pytest.mark.parametrize("command", ["map fit", "map leave-one-out", "track"])
+def test_a_seed_that_no_generator_takes_is_refused_before_the_work(command, seed, capsys):
+    further = ["--station", "0,0,0"] if command == "track" else []
+    words = [*command.split(), "nothing.csv", "--out", "new", f"--seed={seed}", *further]
+    assert application.main(words) == 2
+    assert "--seed" in capsys.readouterr().err

@@ -80,6 +80,12 @@ def test_a_report_column_left_out_is_named(name):
     assert f"u.csv has no column '{name}'" in refusal(without(name))
 
 
+def test_a_table_of_another_layout_is_sent_to_import():
+    several = {k: v for k, v in without("report").items() if not k.startswith("departure")}
+    assert "bring other layouts in by echoscape reports import SOURCE" in refusal(several)
+    assert "reports import" not in refusal(without("report"))
+
+
 @pytest.mark.parametrize("name", [c.name for c in ECHOES.columns if c.required])
 def test_an_echo_column_left_out_is_named(name):
     assert f"u.csv has no column '{name}'" in refusal(without(name, ECHO), echoes_from_table)

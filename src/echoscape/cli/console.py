@@ -33,7 +33,11 @@ Json = Annotated[
 ]
 Seed = Annotated[
     int,
-    cyclopts.Parameter(name="--seed", help="Seed of everything random; same seed, same result."),
+    cyclopts.Parameter(
+        name="--seed",
+        help="Seed of everything random; same seed, same result.",
+        validator=cyclopts.validators.Number(gte=0, lt=2**62),
+    ),
 ]
 
 

@@ -12,6 +12,7 @@ import cyclopts
 from echoscape.cli.console import (
     Json,
     Quiet,
+    Seed,
     print_json,
     print_table,
     progress,
@@ -51,7 +52,7 @@ def track(
     forecast: float | None = None,
     animate: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     particles: int = 500,
-    seed: int = 0,
+    seed: Seed = 0,
     angle_std: float | None = None,
     delay_std: float | None = None,
     settings: Annotated[JointFilter | None, cyclopts.Parameter(name="*")] = None,
@@ -91,7 +92,7 @@ def track(
         animate: Write the walk as a film too: route.html, one file with its own player, and
             route.mp4, or route.gif where ffmpeg is not installed.
         particles: How many for paper, bootstrap and rao-blackwellised.
-        seed: Seed of their random numbers.
+        seed: Seed of everything random.
         angle_std: Standard deviation of angles that the file states none for [rad].
         delay_std: Standard deviation of delays that the file states none for [s].
         settings: Settings of the joint filter.

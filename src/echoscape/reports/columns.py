@@ -199,6 +199,7 @@ class Columns:
     def _check_names(self) -> None:
         known, found = self.schema.names, self.table.column_names
         unknown = [name for name in found if name not in known]
+        lacking = [c.name for c in self.schema.columns if c.required and c.name not in found]
         for column in self.schema.columns:
             if column.name in found:
                 continue
@@ -208,6 +209,8 @@ class Columns:
                 hint = f"; rename {near!r}" if near else f"; it has {_listed(found)}"
                 if len(found) == 1 and any(mark in found[0] for mark in ";\t"):
                     hint = "; separate the columns by commas"
+                elif self.schema.kind == "reports" and len(lacking) > 1:
+                    hint += "; bring other layouts in by echoscape reports import SOURCE --out FILE"
                 raise InputError(
                     f"{self.source} has no column {column.name!r}{unit}, which {self.schema.kind} "
                     f"need{hint}"

@@ -10,6 +10,7 @@ from echoscape.checks import InputError
 from echoscape.cli import main
 from echoscape.cli.options import check_folder, check_table
 from echoscape.reports import (
+    ImportOptions,
     direct_path_offsets,
     read_measured,
     read_reports,
@@ -275,3 +276,9 @@ def test_the_command_writes_reports_that_can_be_read_again(capsys, tmp_path, fil
     assert main(["reports", "import-measured", str(file()), str(out), "--angle-std", "0.05"]) == 0
     assert "3 reports with 6 paths" in capsys.readouterr().out
     check(read_reports(out))
+
+
+@pytest.mark.parametrize("power", [float("nan"), float("inf"), 1e308])
+def test_a_power_that_nothing_transmits_is_refused(power):
+    with pytest.raises(InputError, match="transmit_power must lie between -200 and 200, in dBm"):
+        ImportOptions(transmit_power=power)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from echoscape.checks import InputError
 from echoscape.cli import main
 from echoscape.reports.exporting.sigmf import write_sigmf
 from echoscape.reports.importing.sigmf import read_sigmf
+from echoscape.reports.importing.sigmf_recording import files_of
 from echoscape.reports.sample_file import read_samples, write_samples
 from echoscape.scene import PlanarArray
 from echoscape.signals import EchoSnapshots, Waveform
@@ -184,3 +186,10 @@ def test_the_commands_go_there_and_back(samples, tmp_path, capsys):
     again = read_samples(tmp_path / "c.npz")
     np.testing.assert_allclose(again.received, samples.received, rtol=0, atol=1e-14)
     assert main(words) == 0
+
+
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_a_recording_without_a_name_is_refused(name):
+    for use in (read_sigmf, files_of):
+        with pytest.raises(InputError, match="a recording needs a name, such as recording"):
+            use(Path(name))

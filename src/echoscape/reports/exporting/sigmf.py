@@ -18,7 +18,7 @@ import numpy as np
 from echoscape.checks import InputError
 from echoscape.files import atomic_files, check_output
 from echoscape.files.output import is_protecting, is_written_here, protecting
-from echoscape.reports.importing.sigmf_recording import DATA, META
+from echoscape.reports.importing.sigmf_recording import files_of
 from echoscape.scene import PlanarArray
 from echoscape.signals import EchoSnapshots
 from echoscape.units import wavelength_of
@@ -40,8 +40,7 @@ def write_sigmf(snapshots: EchoSnapshots, path: str | Path, carrier: float) -> t
     if not 1e6 < carrier < 1e15:
         raise InputError(f"carrier must be a frequency in Hz, such as 28e9; got {carrier:g}")
     path = Path(path)
-    base = path.with_suffix("") if path.suffix in (META, DATA) else path
-    meta, data = (base.with_name(base.name + suffix) for suffix in (META, DATA))
+    meta, data = files_of(path)
     box = snapshots.received
     marks = [
         {"echoscape:target": int(target), "echoscape:time": float(time)}

@@ -37,7 +37,10 @@ class ImportOptions:
     """Meanings of columns, each ``COLUMN=QUANTITY`` or ``COLUMN=QUANTITY:UNIT``."""
 
     def __post_init__(self):
-        """Refuse deviations that are none."""
+        """Refuse deviations and powers that are none."""
+        power = self.transmit_power
+        if power is not None and not -200 < power < 200:
+            raise InputError(f"transmit_power must lie between -200 and 200, in dBm; got {power:g}")
         for name, unit in (("angle_std", "rad"), ("length_std", "m")):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:

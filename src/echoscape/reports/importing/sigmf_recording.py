@@ -66,8 +66,7 @@ def read_recording(path: str | Path) -> Recording:
         raise InputError(f"{path} is an archive; unpack it by tar xf and name the recording in it")
     if path.suffix == ".sigmf-collection":
         raise InputError(f"{path} is a collection; name one recording with all channels")
-    base = path.with_suffix("") if path.suffix in (META, DATA) else path
-    meta, data = (committed(base.with_name(base.name + suffix)) for suffix in (META, DATA))
+    meta, data = map(committed, files_of(path))
     size = check_input(meta, "the metadata of a SigMF recording")
     if size > _LARGEST_META:
         raise InputError(f"{meta} has {size / 1e6:.0f} MB, more than any metadata; it is damaged")
@@ -139,3 +138,15 @@ def _samples(recording: Recording, data: Path) -> np.ndarray:
     if not np.isfinite(values).all():
         raise InputError(f"{data} must hold finite samples; it has NaN or infinity")
     return values
+
+
+def files_of(path: Path) -> tuple[Path, Path]:
+    """Name the files of metadata and of samples of a recording.
+
+    Args:
+        path: Name of the recording, with or without the suffix of either.
+    """
+    if not path.name:
+        raise InputError(f"a recording needs a name, such as recording{META}; got {str(path)!r}")
+    base = path.with_suffix("") if path.suffix in (META, DATA) else path
+    return base.with_name(base.name + META), base.with_name(base.name + DATA)
