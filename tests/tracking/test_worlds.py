@@ -5,6 +5,7 @@ Thresholds of the filter were not chosen on these scenes.
 
 import dataclasses
 
+import equinox as eqx
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from echoscape.studies.isac_channel.truth import kept_assignments, sample_truth
 from echoscape.studies.isac_channel.walks import scene_route
 from echoscape.studies.isac_channel.world import observe_route
 from echoscape.tracking import JointFilter, UserStatus, track
+from echoscape.units import SPEED_OF_LIGHT, wrap_angle
 
 FILTER = JointFilter(slots=24, suspect_clock=False)
 INSTANTS, PATHS = 950, 20
@@ -35,15 +37,27 @@ def laid_out(route):
     )
 
 
-def follow(name, filter, seed=0, missed=0.05, false=0.02):
-    """Follow a scene's walk; give statuses, errors and claimed covariance of its instants."""
+def tracks_of(name, filter, seed=0, missed=0.05, false=0.02, clock=0.0, heading=0.0):
+    """Follow a scene's walk, the user's clock [m] and heading [rad] off; give tracks and walk."""
     whole = scene_route(name)
     route = laid_out(whole)
     seen = observe_route(route, np.random.default_rng([seed, 7]), missed=missed, false=false)
     seen.user_known[:] = False
+    paths = seen.estimates
+    azimuth = wrap_angle(paths.arrival_azimuth + heading * paths.valid)
+    length = paths.length + clock * paths.valid
+    seen = eqx.tree_at(
+        lambda s: (s.estimates.length, s.estimates.arrival_azimuth), seen, (length, azimuth)
+    )
     found = track(
         seen, route.station, filter, start=route.position[0], start_velocity=route.velocity[0]
     )
+    return found, whole
+
+
+def follow(name, filter):
+    """Follow a scene's walk; give statuses, errors and claimed covariance of its instants."""
+    found, whole = tracks_of(name, filter)
     held = slice(len(whole.time))
     wrong = np.asarray(found.record.user)[held, :3] - whole.position
     return found.user_status[held], wrong, np.asarray(found.record.user_covariance)[held, :2, :2]
@@ -95,6 +109,21 @@ def test_every_scene_is_followed_honestly(name):
     assert rms(level) < limit.level
     if limit.height is not None:
         assert rms(wrong[:, 2]) < limit.height
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "off"), [("clock", 10e-9 * SPEED_OF_LIGHT), ("heading", np.radians(3.0))]
+)
+def test_what_is_off_and_not_declared_is_said_within_seconds_of_sight(what, off):
+    filter = dataclasses.replace(FILTER, suspect_clock=True)
+    found, whole = tracks_of("street", filter, **{what: off})
+    flagged = np.flatnonzero(found.user_status != UserStatus.TRACKED)
+    assert whole.time[flagged[0]] - whole.time[0] < 5.0  # in sight from the start
+    held = slice(50, len(whole.time))
+    assert (found.user_status[held] != UserStatus.TRACKED).mean() > 0.9
+    named = [f"try unknown {what}" in each for each in np.array(found.reason)[held]]
+    assert np.mean(named) > 0.5, set(found.reason)
 
 
 @pytest.mark.slow

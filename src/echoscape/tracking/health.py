@@ -74,16 +74,6 @@ def user_status(
         lambda k: f"established points explain {share[k]:.0%} of the strong detections",
     )
     flag(pending >= PENDING_FEW, uncertain, lambda k: "line of sight contradicts the position")
-    if seen is not None:
-        turned, off = heading_error(record, seen)
-        flag(
-            off,
-            uncertain,
-            lambda k: (
-                f"line of sight arrives {turned[k]:.3g} rad from where it departs to; "
-                "try unknown heading"
-            ),
-        )
     if suspect is not None:
         clock = np.asarray(suspect.nuisance)[:, 0]
         least = np.maximum(SUSPECT_CLOCK * np.asarray(suspect.nuisance_std)[:, 0], LEAST_CLOCK)
@@ -101,6 +91,16 @@ def user_status(
             lambda k: (
                 f"line of sight was {shift:.3g} m longer than from where the user was said to be, "
                 "which a clock explains too; try unknown clock"
+            ),
+        )
+    if seen is not None:  # said rather than a clock, which a heading that is off imitates
+        turned, off = heading_error(record, seen)
+        flag(
+            off,
+            uncertain,
+            lambda k: (
+                f"line of sight arrives {turned[k]:.3g} rad from where it departs to; "
+                "try unknown heading"
             ),
         )
     flag(
