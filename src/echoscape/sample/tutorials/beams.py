@@ -70,8 +70,8 @@ for name, order in orders.items():
 # or six single elements, at 10 dB an element.
 
 # %%
-std = jnp.asarray(0.3)
-near = jax.jit(lambda x: expected_covariance(prior_near(channel_map.predictor(), x, std), array))
+wide = jnp.asarray(0.3)
+near = jax.jit(lambda x: expected_covariance(prior_near(channel_map.predictor(), x, wide), array))
 channels, few = [], 6
 for k in range(8):
     paths, valid = users.estimates, np.flatnonzero(users.estimates.valid[k])
