@@ -133,6 +133,7 @@ def draw_convergence(rows: list[Row]) -> Figure:
                                color=COLOURS[method], label=LABELS[method])  # fmt: skip
             panel.axhline(1, color="0.5", lw=0.7, ls=":")
             panel.set(xlabel="iteration", title=f"{level:g} dB")
+            panel.xaxis.get_major_locator().set_params(integer=True)
             panel.grid(alpha=0.3)
         panels[0].set_ylabel("misfit over noise (median)")
         columns = 3 if figure.get_figwidth() > 8 else 2  # three labels are wider than one panel
