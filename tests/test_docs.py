@@ -17,6 +17,7 @@ from echoscape.estimation import LinkBudget
 from echoscape.imaging import SOLVERS
 from echoscape.localization.bounds.table import BOUNDS
 from echoscape.localization.moving.table import FOLLOWED
+from echoscape.reports import read_reports
 from echoscape.reports.importing.ray_traced import FIELDS
 from echoscape.reports.schema import ECHOES, FIXES, OBSERVATIONS, REPORTS, VERSION
 from echoscape.scene import Site
@@ -86,6 +87,24 @@ def test_a_command_in_a_document_that_does_not_exist_is_noticed():
     ]
     with pytest.raises(Exception, match="nonsense"):
         app.parse_args(["nonsense"], exit_on_error=False, print_error=False)
+
+
+PYTHON = [
+    (path.name, block)
+    for path in PAGES
+    if path.name not in ("README.md", "gallery.md")  # which test_first_map, test_tutorials run
+    for block in re.findall(r"^```python\n(.*?)^```", path.read_text("utf-8"), re.M | re.DOTALL)
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "block"), PYTHON, ids=[name for name, _ in PYTHON])
+def test_blocks_of_python_run(name, block, tmp_path, monkeypatch):
+    code = compile(block, name, "exec")
+    if name == "cluster.md":  # needs a cluster
+        return
+    monkeypatch.chdir(tmp_path)
+    exec(code, {"reports": read_reports(SOURCE / "sample/files/users.parquet")})
 
 
 def test_no_command_is_documented_that_does_not_exist():
