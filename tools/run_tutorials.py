@@ -42,7 +42,9 @@ def prepare() -> None:
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {plain}"
     import jax
 
-    jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache/compiled"))
+    compiled = ROOT / ".pytest_cache/compiled"
+    compiled.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(compiled))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_disable_most_optimizations", True)
 
