@@ -80,8 +80,13 @@ def _through(problem: Locate, channel_map: ChannelMap, paper: bool = False) -> A
 
 
 def _network(problem: Locate, loss: str) -> Any:
-    """Learn the network of [wu-ckm], which the paper trains by squared error."""
-    square = isinstance(problem.heard, PairedEchoes)
+    """Learn the network of [wu-ckm], which the paper trains by squared error.
+
+    Args:
+        problem: The problem.
+        loss: "squared", "likelihood", or "set" for paths without an order.
+    """
+    square = isinstance(problem.heard, PairedEchoes) and loss != "set"
     model = Network.model_validate({"loss": loss, "planar": square})
     return _by_map(problem, model, paper=loss == "squared")
 
@@ -270,6 +275,7 @@ BASELINES: dict[str, dict[str, Callable]] = {
         "spread": _part(_spread_of_tracks, bounces=True),
     },
     "network": {"locate": _part(_network, loss="likelihood")},
+    "network-set": {"locate": _part(_network, loss="set")},
     "nearest": {"locate": _part(_by_map, model=NearestReports()), "spread": _copied},
     "geometry": {
         "locate": _shortest, "image": _part(_image, solver=IgnoreOcclusion()),

@@ -82,7 +82,17 @@ def _baseline(name: str) -> Entry:
         function = kinds[problem.kind]
         return function(problem, truth) if informed else function(problem)
 
-    return Entry(name, _file_hash(Path(baselines.__file__)), solve, informed, tuple(kinds))
+    return Entry(name, _baseline_hash(kinds), solve, informed, tuple(kinds))
+
+
+def _baseline_hash(kinds: dict[str, Callable]) -> str:
+    """Name a baseline by its own functions and settings; what they call, the version names."""
+    digest = hashlib.sha256()
+    for kind, function in kinds.items():
+        settings = getattr(function, "keywords", {})
+        source = inspect.getsource(getattr(function, "func", function))
+        digest.update(f"{kind} {settings!r} {source}".encode())
+    return digest.hexdigest()[:16]
 
 
 def _program(name: str, words: list[str], limit: float) -> Entry:
