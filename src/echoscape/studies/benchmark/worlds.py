@@ -239,9 +239,10 @@ def field(sizes: Sizes, **what: Any) -> tuple[Image, Voxels]:
     return problem, Voxels(world.truth, world.place, world.in_range, not bodies)
 
 
-def _observed(route: Route, instants: int, missed: float, false: float):
+def _observed(route: Route, sizes: Sizes, missed: float, false: float):
+    part = slice(sizes.get("begin", 0), sizes.get("begin", 0) + sizes["instants"])
     names = ("time", "position", "velocity", "path", "power")
-    cut = {name: getattr(route, name)[:instants] for name in names}
+    cut = {name: getattr(route, name)[part] for name in names}
     route = Route(station=route.station, **cut)
     rng = np.random.default_rng(_SEED)
     return route, observe_route(route, rng, missed=missed, false=false)
@@ -251,15 +252,15 @@ def walk(sizes: Sizes, scene: str, motion: str = "pedestrian") -> tuple[Track, W
     """Make a walk, a drive or a flight whose paths are images in walls.
 
     Args:
-        sizes: ``instants``, at 10 a second.
+        sizes: ``instants``, at 10 a second, and the one to ``begin`` with, 0 if not given.
         scene: "city", the packaged one, or one of `isac_channel.walks.SCENES`.
         motion: How the user moves.
     """
-    count = sizes["instants"]
     if scene == "city":
-        route, seen = _observed(sample_route(count / 10)[0], count, 0.1, 0.05)
+        whole = sample_route((sizes.get("begin", 0) + sizes["instants"]) / 10)[0]
+        route, seen = _observed(whole, sizes, 0.1, 0.05)
     else:
-        route, seen = _observed(scene_route(scene), count, 0.05, 0.02)
+        route, seen = _observed(scene_route(scene), sizes, 0.05, 0.02)
     problem = Track(seen, route.station, route.position[0], route.velocity[0], motion)
     return problem, Walk(route.time, route.position, route.path, route.power)
 
@@ -270,8 +271,7 @@ def statistics(sizes: Sizes) -> tuple[Spread, Any]:
     Args:
         sizes: ``instants``, at 10 a second.
     """
-    count = sizes["instants"]
-    route, seen = _observed(sample_route(count / 10)[0], count, 0.1, 0.05)
+    route, seen = _observed(sample_route(sizes["instants"] / 10)[0], sizes, 0.1, 0.05)
     direct = np.linalg.norm(route.position - route.station, axis=1)
     sight = np.abs(route.path[:, :, 0] - direct[:, None]).min(axis=1) < 0.01
     problem = Spread(seen, route.station, route.position, route.velocity[0], sight, CARRIER)
