@@ -202,7 +202,7 @@ def _known_images(problem: Track, truth: Walk) -> np.ndarray:
     off[..., [1, 3]] = wrap_angle(off[..., [1, 3]])
     scaled = np.abs(off) / np.where(std > 0, std, np.inf)
     mine = (truth.power > 0) & np.asarray(paths.valid)[:, :width] & (scaled.max(axis=-1) < 5.0)
-    across, up = np.sin(truth.path[..., 2]), np.cos(truth.path[..., 2])
+    across, up = np.maximum(np.sin(truth.path[..., 2]), 1e-9), np.cos(truth.path[..., 2])
     east, north = np.cos(truth.path[..., 1]), np.sin(truth.path[..., 1])
     length = np.maximum(truth.path[..., 0], 1.0)
     # how length, azimuth and zenith of the arrival change with the user's place
