@@ -7,7 +7,9 @@ import time
 
 import pytest
 
+from echoscape.checks import InputError
 from echoscape.cli import application, console
+from echoscape.cli.settings import make_method
 
 _EVIL = "\x1b[2J\u202eevil\r\n[red]x[/red]"
 _SHOWN = r"\x1b[2J\u202eevil\r\n[red]x[/red]"
@@ -159,3 +161,10 @@ def test_a_seed_that_no_generator_takes_is_refused_before_the_work(command, seed
     words = [*command.split(), "nothing.csv", "--out", "new", f"--seed={seed}", *further]
     assert application.main(words) == 2
     assert "--seed" in capsys.readouterr().err
+
+
+def test_a_setting_beyond_what_arrays_hold_is_refused():
+    from echoscape.estimation import METHODS
+
+    with pytest.raises(InputError, match=r"--set most must be below .* in size; got 9999"):
+        make_method(METHODS, "greedy", ["most=" + 40 * "9"])

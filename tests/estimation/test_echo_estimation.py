@@ -148,5 +148,6 @@ def test_what_cannot_be_estimated_is_refused():
         estimate(snapshots(wide, wide, angles, angles, [1e-7], [1.0], 0.1))
     row = PlanarArray(columns=4)
     made = snapshots(row, row, angles, angles, [1e-7], [1.0], 0.1)
-    with pytest.raises(InputError, match="at least 1 echo; got 0"):
-        estimate(made, method=Greedy(most=0))
+    for most in (0, 1001, 2**63):
+        with pytest.raises(InputError, match=f"at least 1 echo and at most 1000,.*; got {most}"):
+            estimate(made, method=Greedy(most=most))

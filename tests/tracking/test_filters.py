@@ -35,9 +35,9 @@ def test_a_profile_of_ones_own_is_read(tmp_path):
 def test_settings_out_of_range_are_refused():
     with pytest.raises(InputError, match="may name clock, heading, station-heading"):
         JointFilter().with_unknown("time")
-    with pytest.raises(ValueError, match="slots must be a multiple of chunk, 8; got 20 slots"):
+    with pytest.raises(InputError, match="slots must be a multiple of chunk, 8; got 20 slots"):
         JointFilter(slots=20)
-    with pytest.raises(ValueError, match="gate must be finite and not below zero; got -1"):
+    with pytest.raises(InputError, match="gate must be finite and not below zero; got -1"):
         JointFilter(gate=-1.0)
 
 

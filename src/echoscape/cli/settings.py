@@ -20,6 +20,8 @@ from typing import Any
 
 from echoscape.checks import InputError
 
+_LARGEST = 2**62  # arrays hold no larger integers
+
 
 def option_name(method: type) -> str:
     """Write a class's name with hyphens: ``VisibilityGamp`` is ``visibility-gamp``."""
@@ -110,8 +112,11 @@ def _read(text: str, hint: Any, option: str) -> Any:
             return text.lower() in ("true", "yes")
         if part in (int, float, str):
             try:
-                return part(text)
+                value = part(text)
             except ValueError:
                 continue
+            if part is int and abs(value) >= _LARGEST:
+                raise InputError(f"{option} must be below {_LARGEST} in size; got {text}")
+            return value
     names = [getattr(part, "__name__", str(part)) for part in parts if part is not type(None)]
     raise InputError(f"{option} needs {' or '.join(names)}; got {text!r}")

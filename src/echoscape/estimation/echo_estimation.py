@@ -26,6 +26,9 @@ from echoscape.progress import Progress
 from echoscape.propagation.path import Paths
 from echoscape.signals import EchoSnapshots
 
+LARGEST_MOST = 1000
+"""So many echoes of a snapshot are never resolved."""
+
 
 class EchoMethod(eqx.Module):
     """A way to find tones in a sample tensor; its fields are its settings."""
@@ -125,8 +128,11 @@ def estimate(
             cannot resolve as many sources.
     """
     method = Greedy() if method is None else method
-    if method.most < 1:
-        raise InputError(f"a snapshot must be allowed at least 1 echo; got {method.most}")
+    if not 1 <= method.most <= LARGEST_MOST:
+        raise InputError(
+            f"a snapshot must be allowed at least 1 echo and at most {LARGEST_MOST}, which each "
+            f"take memory of all its samples; got {method.most}"
+        )
     tensor, noise = tensor_of(snapshots), snapshots.noise()
     rows, count = [], len(snapshots.received)
     for number, samples in enumerate(snapshots.echoes):

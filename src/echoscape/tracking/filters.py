@@ -136,7 +136,7 @@ class JointFilter(TrackingFilter):
 
     def __check_init__(self):
         if isinstance(self.slots, int) and self.slots % self.chunk:
-            raise ValueError(
+            raise InputError(
                 f"slots must be a multiple of chunk, {self.chunk}; got {self.slots} slots"
             )
         for field in dataclasses.fields(self):
@@ -144,7 +144,7 @@ class JointFilter(TrackingFilter):
             number = isinstance(value, int | float) and not isinstance(value, bool)
             signed = field.name == "refuted"
             if number and not (np.isfinite(value) and (signed or value >= 0)):
-                raise ValueError(f"{field.name} must be finite and not below zero; got {value}")
+                raise InputError(f"{field.name} must be finite and not below zero; got {value}")
 
     def with_unknown(self, *names: str) -> "JointFilter":
         """Estimate what deployments may not know, each of `UNKNOWN` by its name.
