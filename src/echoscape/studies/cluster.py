@@ -136,7 +136,7 @@ def _client(scheduler: str) -> Any:
 
     try:
         client = Client(scheduler, timeout=_PATIENCE)
-        versions = client.run(_version_here)
+        versions: Any = client.run(_version_here)
     except (OSError, ValueError, ImportError) as error:
         raise InputError(
             f"the scheduler {scheduler!r} cannot be used: {str(error).splitlines()[0]}; start one "
