@@ -57,9 +57,15 @@ class Asker:
         return time.perf_counter() - start, content
 
 
+def started_by(pid):
+    """Name the processes that any thread of a process started."""
+    tasks = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
+    return [child for task in tasks for child in task.read_text().split()]
+
+
 def memory(pid):
     """Add up what the service and its workers hold [MB]."""
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    children = started_by(pid)
     held = 0.0
     for each in (str(pid), *children):
         found = re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{each}/status").read_text())
@@ -69,7 +75,7 @@ def memory(pid):
 
 def processor(pid):
     """Add up the processor time of the service and its workers [s]."""
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    children = started_by(pid)
     ticks = 0
     for each in (str(pid), *children):
         fields = pathlib.Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
