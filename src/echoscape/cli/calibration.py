@@ -76,3 +76,20 @@ def _print_users(station: str, users: Mapping[str, Any]) -> None:
                 f"the clocks of {count - len(std)} users are not observable: too few of their "
                 "paths are seen again by users in sight or next to them; their places are unmapped"
             )
+
+
+def warn_of_larger_errors(station: str, channel_map: Any) -> None:
+    """Say whether the errors of reports turned out larger than stated.
+
+    Args:
+        station: Its name.
+        channel_map: Its map.
+    """
+    scale = getattr(getattr(channel_map, "state", None), "error_scale", None)
+    if scale is None or max(scale) <= 1.0:
+        return
+    angle, length = scale
+    print_warning(
+        f"the errors of the reports of {station!r} are larger than stated: those of departures "
+        f"{angle:.1f} times, those of delays {length:.1f} times; the map counts with that"
+    )

@@ -228,13 +228,30 @@ def _refuse_given(reason: str, **options: object) -> None:
 
 
 def _causes(fix: Any) -> list[str]:
-    """Name what biases fixes of status biased, and the option that estimates it."""
+    """Name errors larger than stated; what biases fixes, and the option that estimates it."""
     from echoscape.localization import FixStatus
 
+    learnt = fix.learnt or {}
+    larger = [
+        f"{name}s {learnt[key]:.1f} times"
+        for name in ("angle", "delay")
+        if learnt.get(key := f"{name}_error_scale", 1.0) > 1.0
+    ]
+    said = []
+    if larger:
+        said.append(
+            f"the errors of the echoes are larger than stated, of {' and of '.join(larger)}, as "
+            "echoes along the same two paths differ; fixes count with that"
+        )
+    if learnt.get("tail_scale", 1.0) > 1.0:
+        said.append(
+            "the errors of the echoes have heavier tails than Gaussian ones of the stated "
+            f"deviations; fixes claim {learnt['tail_scale']:.1f} times the deviations"
+        )
     if not (fix.status == FixStatus.BIASED).any():
-        return []
-    rows = _bias_rows(fix.learnt or {})
-    return [
+        return said
+    rows = _bias_rows(learnt)
+    return said + [
         f"the residuals of these targets share a sign: a common {name} of {value} explains them; "
         f"estimate it with --unknown {name.split()[0]}, or correct the echoes"
         for name, value in rows.items()

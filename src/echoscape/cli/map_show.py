@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echoscape.cli.calibration import print_calibration
+from echoscape.cli.calibration import print_calibration, warn_of_larger_errors
 from echoscape.cli.console import (
     Json,
     Quiet,
@@ -67,6 +67,7 @@ def show(
         print_table(f"{folder}, station {name}", _rows(each, scores.get(name)))
         if name in calibration:
             print_calibration(name, calibration[name])
+        warn_of_larger_errors(name, maps[name])
     for picture in pictures:
         print_line(picture)
 

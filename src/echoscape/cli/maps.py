@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from echoscape.cli.calibration import print_calibration, print_quality
+from echoscape.cli.calibration import (
+    print_calibration,
+    print_quality,
+    warn_of_larger_errors,
+)
 from echoscape.cli.console import (
     Json,
     Quiet,
@@ -156,6 +160,8 @@ def fit(
         print_quality(name, item)
     for name, each in calibration.items():
         print_calibration(name, each)
+    for name, each in maps.items():
+        warn_of_larger_errors(name, each)
     for name, found in scores.items():
         print_line(f"held-out fifth of {name}: {found['explained']:.1%} of the paths explained")
     if not scores and not quiet:

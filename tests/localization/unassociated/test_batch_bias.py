@@ -99,6 +99,20 @@ def test_a_declared_heading_is_estimated(echoes, clean):
     assert np.sqrt(np.mean(error(fix) ** 2)) < 1.2 * np.sqrt(np.mean(error(clean) ** 2))
 
 
+@pytest.mark.slow
+def test_errors_stated_too_small_locate_as_well_as_true_ones(echoes, clean):
+    paths = echoes.estimates
+    names = ["length_std", *(f"{way}_{angle}_std" for way in ("departure", "arrival")
+                             for angle in ("azimuth", "zenith"))]  # fmt: skip
+    stds = {name: 0.25 * getattr(paths, name) for name in names}
+    fix = localize(dataclasses.replace(echoes, estimates=dataclasses.replace(paths, **stds)), MAP)
+    for name in ("angle_error_scale", "delay_error_scale"):
+        assert clean.learnt[name] == 1.0
+        assert 3.0 < fix.learnt[name] < 5.0
+    assert clean.learnt["tail_scale"] == fix.learnt["tail_scale"] == 1.0
+    assert np.sqrt(np.mean(error(fix) ** 2)) < 1.2 * np.sqrt(np.mean(error(clean) ** 2))
+
+
 def test_fixes_at_the_edge_say_nothing_of_a_bias_and_keep_their_status():
     gradient, information = synthetic([1.5, 0.0])
     count = len(gradient)

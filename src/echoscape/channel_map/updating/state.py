@@ -60,6 +60,8 @@ class MapState(eqx.Module):
     since: Int[np.ndarray, " point"] | None = None
     """First report that counts for the visibility of each point: a point that appeared was not
     there before.  None where every report counts."""
+    error_scale: Float[np.ndarray, "2"] | None = None
+    """Errors of angles and of lengths over those stated; None in maps of earlier versions: 1."""
 
     def __check_init__(self):
         if not all(isinstance(leaf, np.ndarray) for leaf in (self.report, self.point, self.rank)):

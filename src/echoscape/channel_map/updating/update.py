@@ -27,6 +27,7 @@ from echoscape.channel_map.updating.growing import GrownPoints, fitted_points
 from echoscape.channel_map.updating.state import MapState, digests, select_paths
 from echoscape.channel_map.updating.station_moved import station_change
 from echoscape.channel_map.updating.visibility import sources, with_visibility
+from echoscape.channel_map.virtual_anchors.error_scale import ErrorScale
 from echoscape.channel_map.virtual_anchors.height_visibility import learn_heights
 from echoscape.channel_map.virtual_anchors.map import VirtualAnchorMap
 from echoscape.channel_map.virtual_anchors.relocation import RELOCATED, relocate, wrong_reports
@@ -144,6 +145,8 @@ def _accept(channel_map: ChannelMap, reports: Reports):
             f"{name!r} has seen ({state.time.max():.3f} s); add batches in the order of time, or "
             "fit again"
         )
+    if state.error_scale is not None:
+        batch = ErrorScale(*state.error_scale).widen(batch)
     return channel_map, state, batch, seen
 
 

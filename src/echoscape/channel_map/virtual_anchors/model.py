@@ -16,6 +16,7 @@ import pydantic
 from echoscape.channel_map.model import MapModel, numpy_generator
 from echoscape.channel_map.updating.state import MapState, digests, held_points, select_paths
 from echoscape.channel_map.updating.statistics import gather_statistics
+from echoscape.channel_map.virtual_anchors.error_scale import ErrorScale, learn_error_scale
 from echoscape.channel_map.virtual_anchors.height_visibility import learn_heights
 from echoscape.channel_map.virtual_anchors.map import VirtualAnchorMap
 from echoscape.channel_map.virtual_anchors.relocation import RELOCATED, relocate, wrong_reports
@@ -38,6 +39,9 @@ points jitter does an edge fall apart into many."""
 _WORTH = 0.1
 """Share of the paths that each larger model error must explain in addition, where none of them
 explains enough: it explains more of anything by chance."""
+
+_SCALINGS = 2
+"""Times that errors are widened at most: the first time, many paths are unexplained yet."""
 
 
 class VirtualAnchors(MapModel):
@@ -72,7 +76,9 @@ class VirtualAnchors(MapModel):
         origin = np.asarray(reports.station_position[0], dtype=float)
         place = np.asarray(reports.position - origin, dtype=float)
         known = None if start is None else translate(start, origin)
-        paths, anchors, free = self._search(reports, place, key, known, progress)
+        scale, reports, paths, anchors, free = self._search_and_scale(
+            reports, place, key, known, progress
+        )
         if np.median(reports.position_std) > 0 and anchors:
             # The points place the users better than they were reported: search again from there.
             place = relocate(reports, place, paths, anchors)
@@ -109,14 +115,18 @@ class VirtualAnchors(MapModel):
             station_position=origin,
             station=reports.station[0],
             step=raster.step,
-            state=self._state(reports, paths, anchors, free, place, rank, trusted, visibility),
+            state=self._state(
+                reports, paths, anchors, free, place, rank, trusted, visibility, scale
+            ),
             heights=learn_heights(
                 translate(points, origin), place[trusted], rank[trusted],
                 roof_height=self.roof_height, reported_paths=self.reported_paths,
             ),
         )  # fmt: skip
 
-    def _state(self, reports, paths, anchors, free, place, rank, trusted, visibility) -> MapState:
+    def _state(
+        self, reports, paths, anchors, free, place, rank, trusted, visibility, scale
+    ) -> MapState:
         """Keep what an update needs; reports that are not trusted only by their digests."""
         report, point, order = held_points(rank[trusted])
         number = np.cumsum(trusted) - 1
@@ -130,7 +140,26 @@ class VirtualAnchors(MapModel):
             silence=none, missed=none, pool=tuple(pool), visibility=tuple(visibility),
             min_paths=self.min_paths, reported_paths=self.reported_paths,
             neighbours=self.neighbours, slots=self.slots, margin=self.margin,
+            error_scale=np.array(scale),
         )  # fmt: skip
+
+    def _search_and_scale(self, reports, place, key, known, progress: Progress):
+        """Search; where errors turn out larger than stated, again with larger ones, which must
+        shorten the description as a larger model error must.
+        """
+        found, scale = self._search(reports, place, key, known, progress), ErrorScale()
+        for _ in range(_SCALINGS):
+            paths, anchors, _ = found
+            std = reports.position_std[paths.report]
+            more = learn_error_scale(paths, anchors, std, self.model_errors[0])
+            if more == ErrorScale():
+                break
+            wider = more.widen(reports)
+            again = self._search(wider, place, key, known, within(progress, "errors widened"))
+            if description_length(*again) > description_length(*found) - _SHORTER:
+                break
+            found, reports, scale = again, wider, scale.times(more)
+        return scale, reports, *found
 
     def _search(self, reports, place, key, known: StaticPoints | None, progress: Progress):
         """Search with the smallest model error that explains enough, or with larger ones that say

@@ -9,6 +9,7 @@ Takes `Echoes` and a `ChannelMap` for each station.
 Gives a `Batch` for `run`.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -47,6 +48,10 @@ from echoscape.localization.unassociated.echo_sets import (
     learn_detection,
     learn_power_fluctuation,
     sets_of_targets,
+)
+from echoscape.localization.unassociated.error_scale import (
+    ErrorScale,
+    learn_error_scale,
 )
 from echoscape.localization.unassociated.grid import Cells, grid_peaks, make_cells
 from echoscape.localization.unassociated.grid_features import features_of_cells
@@ -88,6 +93,14 @@ class Unassociated(GridLocalizer):
     log_power_std: float | None = pydantic.Field(default=None, gt=0)
     """Fluctuation of the natural logarithm of an echo's power; learnt from all targets together if
     not given."""
+    angle_error_scale: float | None = pydantic.Field(default=None, ge=1)
+    """Errors of the echoes' angles over those stated; learnt from all targets together if not
+    given."""
+    delay_error_scale: float | None = pydantic.Field(default=None, ge=1)
+    """Errors of their delays over those stated, likewise."""
+    tail_scale: float | None = pydantic.Field(default=None, ge=1)
+    """Deviations of fixes over those of Gaussian errors, where errors have heavy tails,
+    likewise."""
     use_power: bool = True
     """Whether the echoes' relative powers count."""
     unknown: tuple[Literal["clock", "heading"], ...] = ()
@@ -136,6 +149,8 @@ class Unassociated(GridLocalizer):
         paths = measurements.estimates
         powers = self.use_power and bool(np.all(paths.power[paths.valid] > 0))
         own = [out == back for out, back in pairs]
+        scale = self._error_scale([s for s, one in zip(sets, own) if one])
+        sets = [scale.widen(each) for each in sets]
         model, grouped = self._learn([s for s, one in zip(sets, own) if one], powers)
         rest = iter(grouped)
         observed = [next(rest) if one else each for each, one in zip(sets, own)]
@@ -167,8 +182,9 @@ class Unassociated(GridLocalizer):
             learnt = {"detection": model.detection, "false_share": model.false_share}
             if powers:
                 learnt["log_power_std"] = model.log_power_std
-            learnt = {name: float(value) for name, value in learnt.items()}
+            learnt = {name: float(value) for name, value in learnt.items()} | scale.stated()
             fix = self.judge(number, found, prepared.maps.values(), free == 3, learnt)
+            fix = dataclasses.replace(fix, covariance=scale.tail**2 * fix.covariance)
             outside = self.outside(fix.best, prepared.maps.values())
             fix = state_bias(fix, found, normal, bias, free, outside)
             return self.claim(fix, prepared.maps.values())
@@ -199,6 +215,12 @@ class Unassociated(GridLocalizer):
             return judge(numbers[order], both, bias)
 
         return Batch(len(targets), inputs, search, conclude)
+
+    def _error_scale(self, own) -> ErrorScale:
+        """Learn how large errors are beside those stated, where it is not given."""
+        given = (self.angle_error_scale, self.delay_error_scale, self.tail_scale)
+        learnt = learn_error_scale(own) if None in given else ErrorScale()
+        return ErrorScale(*(o if g is None else g for g, o in zip(given, learnt)))
 
     def _learn(self, own, powers: bool) -> tuple[EchoModel, list[OneWayPaths]]:
         """Learn what is not given from all targets, and estimate their one-way paths with it."""
