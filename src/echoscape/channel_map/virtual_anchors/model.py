@@ -21,13 +21,15 @@ from echoscape.channel_map.virtual_anchors.height_visibility import learn_height
 from echoscape.channel_map.virtual_anchors.map import VirtualAnchorMap
 from echoscape.channel_map.virtual_anchors.relocation import RELOCATED, relocate, wrong_reports
 from echoscape.channel_map.virtual_anchors.search import (
+    FittedPoint,
     description_length,
     find_points,
 )
 from echoscape.channel_map.virtual_anchors.table import tabulate
-from echoscape.channel_map.virtual_anchors.unfolded import unfold
+from echoscape.channel_map.virtual_anchors.unfolded import UnfoldedPaths, unfold
 from echoscape.channel_map.visibility import learn_visibility, visibility_raster
 from echoscape.progress import Progress, silent, within
+from echoscape.reports import Reports
 from echoscape.scene import StaticPoints, image_of_station, translate
 
 _SHORTER = 0.1
@@ -143,7 +145,9 @@ class VirtualAnchors(MapModel):
             error_scale=np.array(scale),
         )  # fmt: skip
 
-    def _search_and_scale(self, reports, place, key, known, progress: Progress):
+    def _search_and_scale(
+        self, reports: Reports, place, key, known, progress: Progress
+    ) -> tuple[ErrorScale, Reports, UnfoldedPaths, list[FittedPoint], np.ndarray]:
         """Search; where errors turn out larger than stated, again with larger ones, which must
         shorten the description as a larger model error must.
         """
@@ -161,7 +165,9 @@ class VirtualAnchors(MapModel):
             found, reports, scale = again, wider, scale.times(more)
         return scale, reports, *found
 
-    def _search(self, reports, place, key, known: StaticPoints | None, progress: Progress):
+    def _search(
+        self, reports, place, key, known: StaticPoints | None, progress: Progress
+    ) -> tuple[UnfoldedPaths, list[FittedPoint], np.ndarray]:
         """Search with the smallest model error that explains enough, or with larger ones that say
         the same much shorter: where edges jitter by more, each falls apart into many.
         """

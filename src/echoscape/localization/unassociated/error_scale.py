@@ -95,7 +95,7 @@ def learn_error_scale(echo: list[EchoSet]) -> ErrorScale:
         return ErrorScale()
     core = [min(each, _LARGEST) if each > _MATTERS else 1.0 for each in _core(pairs, *found[2:])]
     tail = max(float(whole) / each for whole, each in zip(found[2:], core))
-    return ErrorScale(*core, tail if tail > _HEAVY else 1.0)
+    return ErrorScale(core[0], core[1], tail if tail > _HEAVY else 1.0)
 
 
 def _pairs(echo: EchoSet, first: int) -> _Pairs:
@@ -109,13 +109,14 @@ def _pairs(echo: EchoSet, first: int) -> _Pairs:
     ]
     angle, angles = np.zeros(len(one)), np.zeros(len(one))
     variance = echo.length_std[one] ** 2 + echo.length_std[other] ** 2
-    length = (echo.length[one] - echo.length[other]) ** 2 / variance
+    length = np.asarray((echo.length[one] - echo.length[other]) ** 2 / variance)
     density = np.log(_ROOM["length"]) - 0.5 * np.log(2 * np.pi * variance)
     for turn, (gap, name) in enumerate(gaps):
         ways = ("departure", "arrival") if turn % 2 == 0 else ("arrival", "departure")
         stds = (getattr(echo, f"{way}_{name}_std") for way in ways)
         a, b = (std[index] for std, index in zip(stds, (one, other)))
         measured, variance = (a < _MEASURED) & (b < _MEASURED), a**2 + b**2
+        gap = np.asarray(gap)
         angle += np.where(measured, gap**2 / variance, 0.0)
         angles += measured
         log = np.log(_ROOM[name]) - 0.5 * np.log(2 * np.pi * variance)
