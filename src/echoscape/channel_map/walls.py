@@ -28,6 +28,7 @@ _REPORTED = 0.5  # probability above which a report is taken to hold a point
 _FEWEST = 4  # reports that make a wall
 _GLIDE = 3.0  # deviations of the glide of a single wall
 _SAME_ANGLE, _SAME_DISTANCE = 0.03, 1.0  # of points of one plane [rad, m]
+_CROSSED = 2.0  # walls that cross so far from all their ends contradict each other [m]
 
 
 class Walls(eqx.Module):
@@ -113,6 +114,30 @@ def find_walls(channel_map: ChannelMap) -> Walls:
         )
     start, end, low, high, count = (np.array(column) for column in zip(*rows))
     return Walls(start, end, low, high, count)
+
+
+def contradictions(walls: Walls) -> Int[np.ndarray, "pair 2"]:
+    """List the walls that cross in their middles, as no two walls do, the better known one first.
+
+    One of the two is no wall: a sequence of several that looks like one, or a wall of a time when
+    the other did not stand.
+    """
+    order = np.argsort(-walls.reports, kind="stable")
+    first, second = (order[k] for k in np.nonzero(np.triu(np.ones((len(order),) * 2), 1)))
+    along = walls.end - walls.start
+    extent = np.maximum(np.linalg.norm(along, axis=1), 1e-9)
+    one, other = along[first], along[second]
+    crossing = one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
+    parallel = np.abs(crossing) < np.sin(_SAME_ANGLE) * extent[first] * extent[second]
+    crossing = np.where(parallel, np.inf, crossing)
+    away = walls.start[second] - walls.start[first]
+    inside = ~parallel
+    for share, k in (
+        ((away[:, 0] * other[:, 1] - away[:, 1] * other[:, 0]) / crossing, first),
+        ((away[:, 0] * one[:, 1] - away[:, 1] * one[:, 0]) / crossing, second),
+    ):
+        inside &= np.minimum(share, 1 - share) * extent[k] > _CROSSED
+    return np.stack([first[inside], second[inside]], 1)
 
 
 def reported_points(

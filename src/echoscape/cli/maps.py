@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from echoscape.channel_map import ChannelMap, MapModel
     from echoscape.channel_map.evaluation import Evaluation
     from echoscape.reports import Reports
+    from echoscape.scene import Site
 
 app = cyclopts.App(name="map", help="Learn channel maps from users' reports, and score them.")
 
@@ -92,13 +93,14 @@ def models(*, json: Json = False) -> None:
 
 @app.command
 def fit(
-    reports: Path,
+    reports: Path | None = None,
     /,
     *,
     out: Path,
     model: str = "virtual-anchors",
     set_: Settings = (),
     site: Path | None = None,
+    walls: Path | None = None,
     delays: Literal["absolute", "excess"] = "absolute",
     unknown: str | None = None,
     score: Annotated[bool, cyclopts.Parameter(negative="")] = False,
@@ -107,12 +109,16 @@ def fit(
 ) -> None:
     """Learn a channel map for each station that the reports are of.
 
+    With the maps of other stations (--walls) the fit begins with the walls that they show, which
+    few reports confirm; a station of the site without any report gets a map from the walls alone.
+
     Args:
-        reports: Reports as .parquet or .csv.
+        reports: Reports as .parquet or .csv; may be left out with --walls and --site.
         out: Folder to write, or to replace the maps in.
         model: Kind of map; `echoscape map models` describes each and its settings.
         set_: A setting of the model as name=value; may be given several times.
         site: TOML file that places the stations where the reports do not.
+        walls: Folder of maps of virtual anchors of other stations in the same site.
         delays: Whether delays are absolute, or in excess of the line of sight, which is then added.
         unknown: What is estimated of each station or user and taken off the reports, with commas
             between: station-clock, station-heading (yaw, pitch and roll of the array), user-clock,
@@ -124,14 +130,21 @@ def fit(
     use_double_precision()
     import jax
 
-    from echoscape.channel_map import data_hash, fit_maps, save_maps
+    from echoscape.channel_map import data_hash, fit_maps, load_maps, save_maps
     from echoscape.channel_map.calibration import calibrate
     from echoscape.channel_map.fitting import held_out_scores, model_settings
+    from echoscape.channel_map.shared_walls import shared_points
     from echoscape.reports.table import load_reports
 
     check_map_folder(out)
     chosen = _read_model(model, set_)
     names = _names(unknown)
+    others = {} if walls is None else load_maps(walls)
+    if reports is None:
+        new = _from_walls(others, read_site(site), ())
+        save_maps(new, out, settings=model_settings(chosen), seed=seed)
+        print_line(f"{out}: map of {', '.join(new)} from the walls of {', '.join(others)} alone")
+        return
     with progress("reading", quiet) as report:
         learnt = load_reports(reports, read_site(site))
         report(1, 3, "calibrating" if names else "checking")
@@ -140,10 +153,14 @@ def fit(
         learnt = _checked(learnt, delays)
     key = jax.random.key(seed)
     with progress("fitting, compiling", quiet) as report:
-        maps = fit_maps(learnt, chosen, key=key, progress=report)
+        start = shared_points(others) if others else None
+        maps = fit_maps(learnt, chosen, key=key, start=start, progress=report)
         scores = {}
         if score:
             scores = held_out_scores(learnt, chosen, seed=seed, key=key, progress=report)
+    place = read_site(site)
+    if others and place is not None:
+        maps |= _from_walls(others, place, tuple(maps))
     save_maps(
         maps,
         out,
@@ -156,6 +173,8 @@ def fit(
     for name in sorted(set(learnt.station) - set(maps)):
         print_warning(f"station {name!r} has no map: its reports hold no path")
     print_line(f"{out}: {chosen.name} map of {', '.join(_learnt_from(learnt, maps))}")
+    if alone := [name for name in maps if name not in learnt.station]:
+        print_line(f"{out}: map of {', '.join(alone)} from the walls of {', '.join(others)} alone")
     for name, item in maps.items():
         print_quality(name, item)
     for name, each in calibration.items():
@@ -166,6 +185,28 @@ def fit(
         print_line(f"held-out fifth of {name}: {found['explained']:.1%} of the paths explained")
     if not scores and not quiet:
         print_line("how much of other users' paths it explains: map evaluate, or map fit --score")
+
+
+def _from_walls(
+    others: "Mapping[str, ChannelMap]", site: "Site | None", known: tuple[str, ...]
+) -> "dict[str, ChannelMap]":
+    """Make maps of the stations of a site that have none, from the walls of others."""
+    from echoscape.channel_map.shared_walls import map_of_walls
+    from echoscape.checks import InputError
+
+    if not others or site is None:
+        raise InputError(
+            "a map is fitted to reports, or made of the walls that other stations' maps show: give "
+            "reports, or --walls FOLDER and --site FILE with the new station"
+        )
+    new = [name for name in site.station if name not in others and name not in known]
+    if not new and not known:
+        raise InputError(
+            f"every station of the site has a map already ({', '.join(others)}); add the new one "
+            "to the site file"
+        )
+    positions = site.station_position.tolist()
+    return {name: map_of_walls(others, name, positions[site.station.index(name)]) for name in new}
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -194,6 +235,8 @@ def _checked(reports: "Reports", delays: str) -> "Reports":
 def _learnt_from(reports: "Reports", maps: "Mapping[str, ChannelMap]") -> "Iterator[str]":
     """Say of each station how many of its reports its map rests on."""
     for name, item in maps.items():
+        if name not in reports.station:
+            continue
         have = int((reports.station_index == reports.station.index(name)).sum())
         used = len(item.report_position)
         others = "" if used == have else f" of {have}, the others contradict them"
@@ -241,6 +284,33 @@ def evaluate(
         return
     for name, each in found.items():
         print_table(f"{folder}, station {name}", _rows(each))
+
+
+@app.command
+def walls(folder: Path, /, *, out: Path) -> None:
+    """Write the walls that single reflections of a map show, with extents.
+
+    Heights are those of reflections that were reported: a wall is at least so high.
+
+    Args:
+        folder: Folder of maps of virtual anchors.
+        out: File to write: lines with heights as .geojson, rectangles as .ply.
+    """
+    use_double_precision()
+    from echoscape.channel_map import load_maps
+    from echoscape.channel_map.walls import contradictions, find_walls, write_walls
+
+    found = {name: find_walls(each) for name, each in load_maps(folder).items()}
+    write_walls(found, out)
+    for name, each in found.items():
+        print_line(f"{out}: {len(each.low)} walls of {name}")
+        for better, other in contradictions(each):
+            print_warning(
+                f"walls {better + 1} and {other + 1} of {name} cross in their middles, which no "
+                f"two walls do: {each.reports[better]} reflections speak for the first, "
+                f"{each.reports[other]} for the second; leave the second out, or fit the map to "
+                "later reports if walls were rebuilt"
+            )
 
 
 app.command(walls)
