@@ -6,7 +6,7 @@ Gives a file of lines or rectangles.
 
 from pathlib import Path
 
-from echoscape.cli.console import Quiet, print_line, progress, use_double_precision
+from echoscape.cli.console import Quiet, print_line, print_warning, progress, use_double_precision
 
 
 def walls(folder: Path, /, *, out: Path, quiet: Quiet = False) -> None:
@@ -21,7 +21,7 @@ def walls(folder: Path, /, *, out: Path, quiet: Quiet = False) -> None:
     """
     use_double_precision()
     from echoscape.channel_map import load_maps
-    from echoscape.channel_map.walls import find_walls, write_walls
+    from echoscape.channel_map.walls import contradictions, find_walls, write_walls
 
     with progress("reading", quiet) as tell:
         maps, found = load_maps(folder), {}
@@ -31,3 +31,10 @@ def walls(folder: Path, /, *, out: Path, quiet: Quiet = False) -> None:
         write_walls(found, out)
     for name, each in found.items():
         print_line(f"{out}: {len(each.low)} walls of {name}")
+        for better, other in contradictions(each):
+            print_warning(
+                f"walls {better + 1} and {other + 1} of {name} cross in their middles, which no "
+                f"two walls do: {each.reports[better]} reflections speak for the first, "
+                f"{each.reports[other]} for the second; leave the second out, or fit the map to "
+                "later reports if walls were rebuilt"
+            )

@@ -286,33 +286,6 @@ def evaluate(
         print_table(f"{folder}, station {name}", _rows(each))
 
 
-@app.command
-def walls(folder: Path, /, *, out: Path) -> None:
-    """Write the walls that single reflections of a map show, with extents.
-
-    Heights are those of reflections that were reported: a wall is at least so high.
-
-    Args:
-        folder: Folder of maps of virtual anchors.
-        out: File to write: lines with heights as .geojson, rectangles as .ply.
-    """
-    use_double_precision()
-    from echoscape.channel_map import load_maps
-    from echoscape.channel_map.walls import contradictions, find_walls, write_walls
-
-    found = {name: find_walls(each) for name, each in load_maps(folder).items()}
-    write_walls(found, out)
-    for name, each in found.items():
-        print_line(f"{out}: {len(each.low)} walls of {name}")
-        for better, other in contradictions(each):
-            print_warning(
-                f"walls {better + 1} and {other + 1} of {name} cross in their middles, which no "
-                f"two walls do: {each.reports[better]} reflections speak for the first, "
-                f"{each.reports[other]} for the second; leave the second out, or fit the map to "
-                "later reports if walls were rebuilt"
-            )
-
-
 app.command(walls)
 app.command(show)
 app.command(update)
