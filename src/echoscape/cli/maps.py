@@ -28,8 +28,9 @@ from echoscape.cli.console import (
 )
 from echoscape.cli.left_out import left_out_rows
 from echoscape.cli.map_show import show
+from echoscape.cli.map_signal_strength import signal_strength
 from echoscape.cli.map_update import update
-from echoscape.cli.map_walls import walls
+from echoscape.cli.map_walls import maps_from_walls, walls
 from echoscape.cli.options import check_map_folder, check_stations, check_table
 from echoscape.cli.reports import read_site
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from echoscape.channel_map import ChannelMap, MapModel
     from echoscape.channel_map.evaluation import Evaluation
     from echoscape.reports import Reports
-    from echoscape.scene import Site
 
 app = cyclopts.App(name="map", help="Learn channel maps from users' reports, and score them.")
 
@@ -141,7 +141,7 @@ def fit(
     names = _names(unknown)
     others = {} if walls is None else load_maps(walls)
     if reports is None:
-        new = _from_walls(others, read_site(site), ())
+        new = maps_from_walls(others, read_site(site), ())
         save_maps(new, out, settings=model_settings(chosen), seed=seed)
         print_line(f"{out}: map of {', '.join(new)} from the walls of {', '.join(others)} alone")
         return
@@ -160,7 +160,7 @@ def fit(
             scores = held_out_scores(learnt, chosen, seed=seed, key=key, progress=report)
     place = read_site(site)
     if others and place is not None:
-        maps |= _from_walls(others, place, tuple(maps))
+        maps |= maps_from_walls(others, place, tuple(maps))
     save_maps(
         maps,
         out,
@@ -185,28 +185,6 @@ def fit(
         print_line(f"held-out fifth of {name}: {found['explained']:.1%} of the paths explained")
     if not scores and not quiet:
         print_line("how much of other users' paths it explains: map evaluate, or map fit --score")
-
-
-def _from_walls(
-    others: "Mapping[str, ChannelMap]", site: "Site | None", known: tuple[str, ...]
-) -> "dict[str, ChannelMap]":
-    """Make maps of the stations of a site that have none, from the walls of others."""
-    from echoscape.channel_map.shared_walls import map_of_walls
-    from echoscape.checks import InputError
-
-    if not others or site is None:
-        raise InputError(
-            "a map is fitted to reports, or made of the walls that other stations' maps show: give "
-            "reports, or --walls FOLDER and --site FILE with the new station"
-        )
-    new = [name for name in site.station if name not in others and name not in known]
-    if not new and not known:
-        raise InputError(
-            f"every station of the site has a map already ({', '.join(others)}); add the new one "
-            "to the site file"
-        )
-    positions = site.station_position.tolist()
-    return {name: map_of_walls(others, name, positions[site.station.index(name)]) for name in new}
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -286,6 +264,7 @@ def evaluate(
         print_table(f"{folder}, station {name}", _rows(each))
 
 
+app.command(signal_strength, name="signal-strength")
 app.command(walls)
 app.command(show)
 app.command(update)
@@ -355,62 +334,6 @@ def leave_one_out(
         for path in save_figure(drawing, out):
             if not json:
                 print_line(path)
-
-
-@app.command(name="signal-strength")
-def signal_strength(
-    readings: Path,
-    /,
-    *,
-    transmitters: Path,
-    out: Path,
-    block: float = 1.0,
-    seed: Seed = 0,
-    quiet: Quiet = False,
-    json: Json = False,
-) -> None:
-    """Map received power alone, and locate every reading by a map fitted without its square.
-
-    Beside the map stand the readings whose levels match best.
-
-    Args:
-        readings: Columns x, y [m] and rssi_1, rssi_2 ... [dBm] as .csv or .parquet.
-        transmitters: Columns id, x, y, z [m] as .csv or .parquet.
-        out: File of fixes to write, .parquet or .csv.
-        block: Side of the squares left out together [m].
-        seed: Seed of everything random.
-        quiet: Show no progress.
-        json: Print JSON for programs.
-    """
-    check_table(out, "fixes")
-    from echoscape.localization import fix_columns
-    from echoscape.localization.user.by_received_power import leave_blocks_out, summarize_blocks
-    from echoscape.reports import write_fixes
-    from echoscape.reports.strength_file import read_strength
-
-    campaign = read_strength(readings, transmitters)
-    with progress("leaving squares out", quiet) as report:
-        found = leave_blocks_out(
-            campaign.position, campaign.level, campaign.transmitter, block=block, seed=seed,
-            progress=report,
-        )  # fmt: skip
-    write_fixes(fix_columns(found.fix, ["all"], "signal-strength"), out)
-    summary = summarize_blocks(found)
-    if json:
-        print_json(summary)
-        return
-    rows = {
-        "readings": str(summary["readings"]),
-        "level": f"{summary['level_rms']:.2f} dB rms off",
-        "inside 90 %": f"{summary['inside_90']:.1%}",
-    }
-    for name in found.distances():
-        error = summary[name]
-        rows[name] = (
-            f"{error['median']:.2f} m median, {error['p90']:.2f} m at 90 %, "
-            f"{error['rms']:.2f} m rms"
-        )
-    print_table(str(out), rows)
 
 
 def _rows(found: "Evaluation") -> dict[str, str]:
