@@ -157,8 +157,86 @@ def test_noise_and_prior_are_learnt(key):
     assert float(found.noise) == pytest.approx(4e-3, rel=0.25)
 
 
+class Twin:
+    """The published recursion with loops over samples and coefficients, nothing shared."""
+
+    def __init__(self, y, a, noise, step, damping, scalar):
+        self.y, self.a, self.noise, self.step = y, a, noise, step
+        self.matlab, self.scalar = damping == "gampmatlab", scalar
+        self.power = 1.0 if np.iscomplexobj(a) else 0.5
+
+    def estimate(self, value, noise):
+        """Mean and variance of zero, or with probability .1 a Gaussian of variance one."""
+        total = noise + 1
+        here = 0.1 * total**-self.power * np.exp(-self.power * abs(value) ** 2 / total)
+        away = 0.9 * noise**-self.power * np.exp(-self.power * abs(value) ** 2 / noise)
+        present, mean = here / (here + away), value / total
+        second = present * (noise / total + abs(mean) ** 2)
+        return present * mean, second - abs(present * mean) ** 2
+
+    def run(self, iterations):
+        a, y, step = self.a, self.y, 1.0
+        samples, count = a.shape
+        w = abs(a) ** 2
+        if self.scalar:
+            w = np.full(w.shape, np.sum(w) / w.size)
+        x, varies = np.zeros(count, a.dtype), np.full(count, 0.1)
+        s, certain, spread, damped = np.zeros(samples, a.dtype), 0.0, 0.0, x
+        trace = []
+        for _ in range(iterations):
+            now = np.array([sum(w[q, n] * varies[n] for n in range(count)) for q in range(samples)])
+            spread = (1 - step) * spread + step * now
+            predicted = np.array([sum(a[q] * x) for q in range(samples)]) - spread * s
+            s = (1 - step) * s + step * (y - predicted) / (spread + self.noise)
+            certain = (1 - step) * certain + step / (spread + self.noise)
+            damped = (1 - step) * damped + step * x if self.matlab else x
+            new = []
+            for n in range(count):
+                noise = 1 / sum(w[:, n] * certain)
+                new.append(self.estimate(damped[n] + noise * sum(np.conj(a[:, n]) * s), noise))
+            fresh, spreads = np.array([v[0] for v in new]), np.array([v[1] for v in new])
+            part = 1.0 if self.matlab else step
+            x, varies = (1 - part) * x + part * fresh, (1 - part) * varies + part * spreads
+            trace.append((x, varies, np.mean(abs(y - a @ x) ** 2)))
+            step = self.step
+        return trace
+
+
+@pytest.mark.parametrize(
+    ("kind", "damping", "scalar"),
+    [
+        (jnp.float64, "gampmatlab", False),
+        (jnp.complex128, "gampmatlab", True),
+        pytest.param(jnp.complex128, "coefficients", False, marks=pytest.mark.slow),
+        pytest.param(jnp.float64, "coefficients", True, marks=pytest.mark.slow),
+    ],
+)
+def test_every_iteration_is_that_of_the_published_recursion(kind, damping, scalar):
+    """Damped by .6, in double precision: to 1e-9, by the misfit of every iterate."""
+    prior = BernoulliGaussian(jnp.array(0.1), jnp.array(0.0, kind), jnp.array(1.0))
+    rng = np.random.default_rng(6)
+    a = rng.standard_normal((14, 25)) / np.sqrt(14) + 0.1
+    x = rng.standard_normal(25) * (rng.uniform(size=25) < 0.15)
+    if kind == jnp.complex128:
+        a = a * np.exp(2j * np.pi * rng.uniform(size=a.shape))
+    y = a @ x + 0.1 * rng.standard_normal(14)
+    settings = MessageSettings(
+        iterations=15, step=0.6, adaptive=False, tolerance=0.0, damping=damping,
+        scalar_variance=scalar,
+    )  # fmt: skip
+    found = gamp(jnp.asarray(y, kind), jnp.asarray(a), prior, jnp.array(0.02), settings)
+    twin = Twin(y, a, 0.02, 0.6, damping, scalar).run(15)
+    misfit = np.array([each[2] for each in twin])
+    assert np.allclose(found.misfit, misfit, rtol=1e-9, atol=0)
+    best = int(np.argmin(misfit))
+    assert np.allclose(found.posterior.mean, twin[best][0], rtol=0, atol=1e-9)
+    assert np.allclose(found.posterior.variance, twin[best][1], rtol=1e-9, atol=0)
+
+
 def test_settings_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="step must be above zero and at most one; got 0"):
         MessageSettings(step=0.0)
     with pytest.raises(ValueError, match="iterations must be at least one; got 0"):
         MessageSettings(iterations=0)
+    with pytest.raises(ValueError, match="damping must be coefficients or gampmatlab; got 'all'"):
+        MessageSettings(damping="all")

@@ -2,7 +2,7 @@
 
 `gamp` takes any matrix.  It learns prior and noise if asked to, keeps the iterate of lowest
 misfit, and says how it ended.  Its messages are damped, by a fixed step or by one that shrinks
-when the misfit rises.
+when the misfit rises, in this package's convention or in that of GAMPmatlab.
 
 Takes samples, a matrix, a `Denoiser` and the noise.
 Gives a `Recovery`: means, variances, the learnt prior and noise, and how it came about.
@@ -43,6 +43,13 @@ class MessageSettings(eqx.Module):
     """Whether the prior is learnt by expectation-maximisation."""
     learn_noise: bool = eqx.field(default=False, static=True)
     """Whether the noise is learnt."""
+    scalar_variance: bool = eqx.field(default=False, static=True)
+    """Whether one variance stands for those of all samples, and one for those of all coefficients:
+    for matrices whose columns are alike."""
+    damping: str = eqx.field(default="coefficients", static=True)
+    """What is damped besides the messages from samples: ``coefficients``, whose means and variances
+    predict the samples; or, as ``gampmatlab`` and [parker-big-amp] have it, only the means that
+    residuals are added to, while undamped ones predict."""
     step: float = 0.9
     """Part of each new message that is taken, at first if adaptive."""
     tolerance: float = 1e-6
@@ -53,6 +60,8 @@ class MessageSettings(eqx.Module):
             raise ValueError(f"iterations must be at least one; got {self.iterations}")
         if not isinstance(self.step, jax.Array) and not 0 < self.step <= 1:
             raise ValueError(f"step must be above zero and at most one; got {self.step:g}")
+        if self.damping not in ("coefficients", "gampmatlab"):
+            raise ValueError(f"damping must be coefficients or gampmatlab; got {self.damping!r}")
 
 
 class Recovery(NamedTuple):
@@ -122,6 +131,8 @@ def output_step(
 class _State(NamedTuple):
     mean: Array
     variance: Array
+    averaged: Array
+    """Damped means; the same as `mean` where these are damped."""
     residual: Array
     """Scaled residual ``s``."""
     precision: Array
@@ -150,17 +161,32 @@ def gamp(
     """
     weight = jnp.abs(matrix) ** 2
     real = weight.dtype
-    count = matrix.shape[1]
+    samples, count = matrix.shape
+    level = jnp.mean(weight)
     mean, variance = denoiser.moments()
     mean = jnp.full(count, mean, matrix.dtype)
     variance = jnp.full(count, variance, real)
     nothing = Posterior(mean, variance, jnp.zeros(count, real), mean, variance)
     floor = 1e-12 * jnp.mean(jnp.abs(received) ** 2)
     start = _State(
-        mean, variance, jnp.zeros_like(received), jnp.zeros(len(received), real),
+        mean, variance, mean, jnp.zeros_like(received), jnp.zeros(len(received), real),
         jnp.zeros(len(received), real), nothing, denoiser, jnp.maximum(noise, floor),
         jnp.asarray(jnp.inf, real), jnp.asarray(settings.step, real), jnp.asarray(jnp.inf, real),
     )  # fmt: skip
+
+    def spread_of(variance):
+        """Variance of the predictions."""
+        if settings.scalar_variance:
+            return jnp.full(samples, level * jnp.sum(variance))
+        return weight @ variance
+
+    def certainty_of(precision):
+        """Precision of what the coefficients are seen in."""
+        if settings.scalar_variance:
+            return jnp.full(count, level * jnp.sum(precision))
+        return precision @ weight
+
+    outside = settings.damping == "gampmatlab"
 
     def advance(state: _State, first: Array) -> _State:
         step = jnp.where(first, 1.0, state.step)
@@ -170,14 +196,17 @@ def gamp(
 
         old = OutputMessages(state.residual, state.precision, state.spread)
         (residual, precision, spread), learnt = output_step(
-            received, matrix @ state.mean, weight @ state.variance, old, state.noise, step
+            received, matrix @ state.mean, spread_of(state.variance), old, state.noise, step
         )
-        certain = precision @ weight
+        certain = certainty_of(precision)
         blind = certain <= 0
         seen = 1 / jnp.where(blind, 1.0, certain)
-        value = state.mean + seen * (jnp.conj(matrix).T @ residual)
+        averaged = damped(state.mean, state.averaged) if outside else state.mean
+        value = averaged + seen * (jnp.conj(matrix).T @ residual)
         posterior = state.denoiser(value, seen)
-        mean = damped(posterior.mean, state.mean)
+        mean, variance = posterior.mean, posterior.variance
+        if not outside:
+            mean, variance = damped(mean, state.mean), damped(variance, state.variance)
         misfit = jnp.mean(jnp.abs(received - matrix @ mean) ** 2)
         fresh, noise = state.denoiser, state.noise
         if settings.learn_prior:
@@ -185,7 +214,7 @@ def gamp(
         if settings.learn_noise:
             noise = jnp.maximum(learnt, floor)
         return _State(
-            mean, damped(posterior.variance, state.variance), residual, precision, spread,
+            mean, variance, averaged if outside else mean, residual, precision, spread,
             posterior, fresh, noise, misfit, state.step,
             jnp.linalg.norm(mean - state.mean) / jnp.maximum(jnp.linalg.norm(mean), 1e-30),
         )  # fmt: skip
