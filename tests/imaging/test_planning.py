@@ -99,6 +99,31 @@ def test_users_are_averaged_over_the_bounds(site):
     assert np.mean(np.abs(found.user_hidden - closed.mean(0))) < 0.03
 
 
+def test_a_mesh_hides_what_stands_behind_and_inside_it(tmp_path):
+    """Walls of a closed box are occupied; what stands behind is hidden as by the pair rule."""
+    low, high = np.array([2.6, 2.6, 0.1]), np.array([4.4, 4.4, 1.9])
+    corner = [low + (high - low) * each for each in itertools.product((0, 1), repeat=3)]
+    sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    lines = ["v {:g} {:g} {:g}".format(*place) for place in corner]
+    lines += ["f " + " ".join(str(i + 1) for i in side) for side in sides]
+    (tmp_path / "box.obj").write_text("\n".join(lines))
+    text = TEXT.split("[[scatterer]]")[0].replace("bandwidth", 'mesh = "box.obj"\nbandwidth')
+    (tmp_path / "site.toml").write_text(text.replace("upper = [6, 5, 2]", "upper = [6, 6, 3]"))
+    found = plan_coverage(Site.from_toml(tmp_path / "site.toml"), edge=1.0, share=0.0, places=16)
+    centre, touched = found.grid.centres(), found.occupied
+    # Whatever a wall passes through, and nothing that none comes near.
+    from_wall = np.max(np.maximum(low - centre, centre - high), axis=1)
+    assert np.all(touched[np.abs(from_wall) < 0.3])
+    assert not np.any(touched[np.abs(from_wall) > 1.0])
+    views = np.asarray(Site.from_toml(tmp_path / "site.toml").station_position)
+    blockers = centre[touched]
+    wanted = [
+        [hidden(view, each, blockers, 0.0, 0.5, low, high) for each in centre] for view in views
+    ]
+    assert np.allclose(found.station_hidden, wanted)
+    assert 0 < np.mean(found.station_hidden) < 1
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

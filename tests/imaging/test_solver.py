@@ -9,7 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from echoscape.imaging import OcclusionAwareGamp, VisibilityGamp, image, make_problem
+from echoscape.imaging import (
+    NoncoherentPoints,
+    OcclusionAwareGamp,
+    VisibilityGamp,
+    image,
+    make_problem,
+)
 from echoscape.imaging.solver import degrees_of_freedom, limit_of
 from echoscape.scene.voxel_grid import VoxelGrid
 from tests.worlds.voxel_scenes import GRID, scene
@@ -61,6 +67,33 @@ def test_a_grid_elsewhere_in_other_noise_with_other_settings_compiles_nothing():
             solver=OcclusionAwareGamp(iterations=9, threshold=0.25),
             radius=0.47 * GRID.edge,
         )
+    assert found == []
+
+
+@pytest.mark.slow
+def test_the_default_solver_compiles_nothing_for_another_place_edge_or_settings():
+    """One image compiles for all of its sizes, the noise stated or learnt."""
+    first = VoxelGrid((-1.5, 2.0, 0.5), (5, 4, 3), 0.9)
+    second = VoxelGrid((40.0, -7.0, 1.0), (5, 4, 3), 1.3)
+    image(scene(3, grid=first, occupied=3)[0], first, solver=VisibilityGamp())
+    other, _ = scene(3, grid=second, occupied=3)
+    settings = VisibilityGamp(iterations=77, starts=3)
+    with compilations() as found:
+        image(other, second, solver=settings, radius=0.55)
+    assert found == []
+    with compilations() as found:
+        image(dataclasses.replace(other, noise_variance=None), second, solver=settings)
+    # Another start may go out, whose small steps are new; the large programs are not.
+    large = ("_go_on", "search", "evaluate_candidates")
+    assert not [line for line in found if any(name in line for name in large)]
+
+
+def test_the_field_solver_compiles_nothing_at_all():
+    grid = VoxelGrid((-1.5, 2.0, 0.5), (4, 3, 2), 0.9)
+    band = 28e9 + np.linspace(-1.5e8, 1.5e8, 4)
+    snapshots, _ = scene(3, grid=grid, users=4, occupied=2, station_count=2, frequency=band)
+    with compilations() as found:
+        image(snapshots, grid, solver=NoncoherentPoints(restarts=0))
     assert found == []
 
 

@@ -138,6 +138,6 @@ def plan_coverage(
     return Coverage(grid, occupied, hidden[len(user) :], hidden[: len(user)].mean(0), users)
 
 
-@jax.jit(static_argnames=("grid", "share", "radius"))
-def _hidden(place, centre, grid: VoxelGrid, share: float, radius: float):
+@jax.jit(static_argnames=("grid",))
+def _hidden(place, centre, grid: VoxelGrid, share, radius):
     return segment_hidden(length_inside(grid, place, centre), grid, share, radius)

@@ -148,7 +148,10 @@ def make_problem(
         view=jnp.asarray(
             np.concatenate([snapshots.user_position, snapshots.antenna_position.mean(1)])
         ),
-        noise=jnp.asarray(noise / (energy.mean() * scale**2), cascade.real_type),
+        # Committed like the factors: a learnt noise is, and jit compiles again where that differs.
+        noise=jax.device_put(
+            np.asarray(noise / (energy.mean() * scale**2), cascade.real_type), here
+        ),
         active=ActiveVoxels(grid.traced()),
         radius=jnp.asarray(radius, float),
         unit=np.asarray(float(energy.mean()) * scale**2),
@@ -167,7 +170,7 @@ def explained(problem: Problem, left: float, noise: float) -> float:
         left: Mean squared residual of a sample, in the problem's units.
         noise: Mean squared noise of a sample, likewise.
     """
-    power = float(jnp.mean(jnp.abs(problem.received) ** 2))
+    power = float(np.mean(np.abs(np.asarray(problem.received)) ** 2))
     beyond = power - noise
     if beyond < 2 * power / math.sqrt(problem.received.size):
         return 1.0

@@ -78,8 +78,7 @@ def step(
         jnp.where(first, 1.0, settings.step).astype(noise.dtype),
         moments.reaction,
     )
-    if settings.learn_noise:
-        noise = jnp.where(state.iteration < 2, noise, learnt_noise)
+    noise = jnp.where(settings.learn_noise & (state.iteration >= 2), learnt_noise, noise)
 
     posterior, reached, evidence = _estimate(state, cascade, residual, precision, settings)
     reached = jnp.reshape(reached, -1)[: active.voxels]

@@ -101,7 +101,7 @@ def gamp_settings(problem: Problem, *, iterations: int, **changes) -> GampSettin
     real = problem.cascade.real_type
     settings = GampSettings(
         radius=problem.radius,
-        learn_noise=not problem.noise_known,
+        learn_noise=jnp.asarray(not problem.noise_known),
         iterations=jnp.asarray(iterations, jnp.int32),
         capacity=-(-iterations // 256) * 256,
         **changes,

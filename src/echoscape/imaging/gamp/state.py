@@ -47,7 +47,7 @@ class GampSettings(eqx.Module):
     """Room for the trace of the misfit, at least as long as there are iterations."""
     iterations: Int[Array, ""] | int = 150
     """The most iterations."""
-    learn_noise: bool = eqx.field(default=False, static=True)
+    learn_noise: Bool[Array, ""] | bool = False
     """Whether the noise is learnt too."""
     radius: Float[Array, ""] | float = 0.5
     """A voxel hides what lies within this distance behind it [m]."""

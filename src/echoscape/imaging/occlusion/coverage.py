@@ -35,7 +35,10 @@ def length_inside(
 
 
 def segment_hidden(
-    length: Float[Array, "*batch"], grid: VoxelGrid, rate: float, radius: float
+    length: Float[Array, "*batch"],
+    grid: VoxelGrid,
+    rate: Float[Array, ""] | float,
+    radius: Float[Array, ""] | float,
 ) -> Float[Array, "*batch"]:
     """Give the probability that a segment is hidden, ``1 - (1 - rate)^(pi radius^2 d / edge^3)``.
 

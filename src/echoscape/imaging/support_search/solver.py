@@ -175,7 +175,8 @@ def _scene(problem: Problem, outcome: Outcome) -> support.Scene:
 
 
 def _slots(problem: Problem, outcome: Outcome) -> int:
-    found = int(jnp.sum(problem.flat(outcome.best.present) > 0.5))
+    present = np.asarray(outcome.best.present).reshape(-1)[: problem.active.voxels]
+    found = int(np.sum(present > 0.5))
     return slots_for(found, problem.active.voxels)
 
 
@@ -215,19 +216,17 @@ def _continue_gamp(problem, settings, scene, best, progress: Progress | None) ->
 def _doubtful(problem, scene, best, in_vain: int) -> bool:
     """Ask whether another start might find better: too much is left, or a voxel hardly pays."""
     evaluation = search.evaluate_candidates(scene, best)
-    least = float(jnp.min(evaluation.log_odds))
+    least = float(np.min(np.asarray(evaluation.log_odds)))
     misfit = _reduced_misfit(problem, scene, best)
     if misfit > _limit(problem, 1.5) or least < 8.0:
         return True
-    return (misfit > _limit(problem, 1.0) or bool(evaluation.unexplained > 0)) and in_vain < 1
+    return (misfit > _limit(problem, 1.0) or int(evaluation.unexplained) > 0) and in_vain < 1
 
 
 def _is_another_place(problem, scene, best) -> bool:
     """Ask whether what was received can hardly come from this grid, however it is occupied."""
     noise = float(scene.noise)
-    return (
-        explained(problem, float(support.misfit_of(scene, best)) * noise, noise) < LEAST_EXPLAINED
-    )
+    return explained(problem, _misfit_of(scene, best) * noise, noise) < LEAST_EXPLAINED
 
 
 def _resize(found: support.Support, slots: int) -> support.Support:
@@ -242,8 +241,13 @@ def _resize(found: support.Support, slots: int) -> support.Support:
 
 
 def _reduced_misfit(problem: Problem, scene: support.Scene, found: support.Support) -> float:
-    left = degrees_of_freedom(problem, float(jnp.sum(found.valid)))
-    return float(support.misfit_of(scene, found)) * problem.received.size / left
+    left = degrees_of_freedom(problem, float(np.sum(np.asarray(found.valid))))
+    return _misfit_of(scene, found) * problem.received.size / left
+
+
+def _misfit_of(scene: support.Scene, found: support.Support) -> float:
+    """Do `support.misfit_of` on the host, where eager steps would be compiled one by one."""
+    return float(np.mean(np.abs(np.asarray(found.residual)) ** 2)) / float(scene.noise)
 
 
 def _from_support(problem, scene, found, iterations: int, outcome) -> Solution:

@@ -168,9 +168,15 @@ def settle(scene: Scene, support: Support, sweeps: int = 12) -> Support:
 
     def sweep(carry):
         support, _, count = carry
-        support, moved = _flip_visibility(scene, support, odds)
-        support, again = _flip_visibility(scene, support, odds)
-        return refit(scene, support), moved | again, count + 1
+
+        def flip(_, carry):
+            support, moved = carry
+            support, again = _flip_visibility(scene, support, odds)
+            return support, moved | again
+
+        # Twice by a loop: written out, the flip would be compiled twice.
+        support, moved = jax.lax.fori_loop(0, 2, flip, (support, jnp.array(False)))
+        return refit(scene, support), moved, count + 1
 
     def from_segments(segments):
         user, station = segments[: support.user.shape[0]], segments[support.user.shape[0] :]
