@@ -25,6 +25,7 @@ from echoscape.cli import (
     examples,
     follow,
     image,
+    links,
     maps,
     methods,
     pilots,
@@ -81,6 +82,7 @@ app.command(
     help="Follow static points and, where it is not known, the user; write tracks and the user.",
 )
 app.command(channel.channel)
+app.command(links.links)
 app.command(sense.sense)
 app.command(reproduce.app)
 app.command(bench.app)

@@ -44,6 +44,7 @@ EXAMPLES = {
     "track": "echoscape track observations.parquet --station 120.4,222.4,10 --start 96,52,1.2 "
     "--start-velocity 0.19,0.98,0 --out tracks",
     "channel": "echoscape channel tracks --carrier 28e9 --station 120.4,222.4,10 --out channel.npz",
+    "links": "echoscape links site.toml --drops 5 --radius 20 --model tr38901-umi --out links.npz",
     "sense": "echoscape sense site.toml --targets walk_truth.csv --type human --times 0,4 "
     "--echoes sensed.parquet",
     "reproduce occlusion-imaging": "echoscape reproduce occlusion-imaging --quick --out imaging",

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from echoscape.channel_model.urban_micro import spread_table as table
 from echoscape.cli import main
-from echoscape.studies.isac_channel.stochastic import draw_spreads, table
+from echoscape.studies.isac_channel.stochastic import draw_spreads
 from echoscape.studies.isac_channel.world import observe_route, read_route, sample_route
 
 

@@ -5,53 +5,15 @@ Gives spreads along the route, as the tables have them.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 
+from echoscape.channel_model.urban_micro import spread_table
 from echoscape.units import length_of
 
 ANGLES = ("departure_azimuth", "departure_zenith", "arrival_azimuth", "arrival_zenith")
 DECORRELATION = 10.0
 """Distance over which drawn spreads change, close to TR 38.901 table 7.5-6 for all of them [m]."""
-
-
-class LogNormal(NamedTuple):
-    """Mean and standard deviation of a decimal logarithm."""
-
-    mean: float
-    std: float
-
-
-def table(frequency: float, line_of_sight: bool, distance: float) -> dict[str, LogNormal]:
-    """Look up TR 38.901 V17, tables 7.5-6 and 7.5-8, urban micro street canyon.
-
-    Args:
-        frequency: Carrier [GHz].
-        line_of_sight: Which column.
-        distance: Level distance from station to user, for departure zenith [m].
-
-    Returns:
-        For each spread the logarithm of seconds or degrees.
-    """
-    f = np.log10(1 + frequency)
-    if line_of_sight:
-        zenith = max(-0.21, -14.8 * distance / 1000 + 0.83)
-        return {
-            "delay": LogNormal(-0.24 * f - 7.14, 0.38),
-            "departure_azimuth": LogNormal(-0.05 * f + 1.21, 0.41),
-            "departure_zenith": LogNormal(zenith, 0.35),
-            "arrival_azimuth": LogNormal(-0.08 * f + 1.73, 0.014 * f + 0.28),
-            "arrival_zenith": LogNormal(-0.1 * f + 0.73, -0.04 * f + 0.34),
-        }
-    zenith = max(-0.5, -3.1 * distance / 1000 + 0.2)
-    return {
-        "delay": LogNormal(-0.24 * f - 6.83, 0.16 * f + 0.28),
-        "departure_azimuth": LogNormal(-0.23 * f + 1.53, 0.11 * f + 0.33),
-        "departure_zenith": LogNormal(zenith, 0.35),
-        "arrival_azimuth": LogNormal(-0.08 * f + 1.81, 0.05 * f + 0.3),
-        "arrival_zenith": LogNormal(-0.04 * f + 0.92, -0.07 * f + 0.41),
-    }
 
 
 def draw_spreads(
@@ -80,7 +42,7 @@ def draw_spreads(
     for i in range(1, len(position)):
         state[i] = keep[i] * state[i - 1] + np.sqrt(1 - keep[i] ** 2) * noise[i]
     distance = np.linalg.norm(position[:, :2] - station[:2], axis=1)
-    rows = [table(frequency, bool(s), d)[name] for s, d in zip(line_of_sight, distance)]
+    rows = [spread_table(frequency, bool(s), d)[name] for s, d in zip(line_of_sight, distance)]
     value = 10.0 ** np.array([row.mean + row.std * s for row, s in zip(rows, state)])
     return value if name == "delay" else np.radians(value)
 
