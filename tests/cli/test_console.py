@@ -168,3 +168,18 @@ def test_a_setting_beyond_what_arrays_hold_is_refused():
 
     with pytest.raises(InputError, match=r"--set most must be below .* in size; got 9999"):
         make_method(METHODS, "greedy", ["most=" + 40 * "9"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["init", "a.db", "--jitter", "inf"], "'jitter_std' should be a finite number; got inf"),
+        (["prune", "b.db", "--before", "nan"], "'before' should be a finite number; got nan"),
+        (["prune", "b.db", "--keep-per-cell", "1" + 40 * "0"], "Must be <"),
+    ],
+)
+def test_a_store_refuses_numbers_that_are_none(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert application.main(["store", "init", "b.db"]) == 0
+    assert application.main(["store", *words]) == 2
+    assert said in capsys.readouterr().err

@@ -58,9 +58,11 @@ def init(
         jitter: Shift users at random with this standard deviation, with that in the stated
             deviation [m].
     """
+    from echoscape.checks import make_settings
     from echoscape.store import Privacy, Store
 
-    asked = Privacy(anonymous=anonymous, round_to=round_to, jitter_std=jitter)
+    given = {"anonymous": anonymous, "round_to": round_to, "jitter_std": jitter}
+    asked = make_settings(Privacy, given)
     store = Store.create(url, asked if asked != Privacy() else None)
     print_line(f"{store}: {store.privacy}")
 
@@ -262,7 +264,7 @@ def prune(
     *,
     before: Annotated[float | None, cyclopts.Parameter(allow_leading_hyphen=True)] = None,
     keep_per_cell: Annotated[
-        int | None, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1))
+        int | None, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1, lt=2**62))
     ] = None,
 ) -> None:
     """Delete what is old, or more than is needed of one place.
@@ -272,13 +274,14 @@ def prune(
         before: Reports, echoes, observations and fixes of earlier times go [s].
         keep_per_cell: Of each station and each square of 32 m, keep so many of the newest reports.
     """
-    from echoscape.checks import InputError
+    from echoscape.checks import InputError, make_settings
     from echoscape.store import Retention, Store
     from echoscape.store import prune as let_go
 
     if before is None and keep_per_cell is None:
         raise InputError("state what may go: --before SECONDS, --keep-per-cell COUNT, or both")
-    gone = let_go(Store.open(url), Retention(before=before, keep_per_cell=keep_per_cell))
+    kept = make_settings(Retention, {"before": before, "keep_per_cell": keep_per_cell})
+    gone = let_go(Store.open(url), kept)
     print_line(", ".join(f"{name}: {count:,} deleted" for name, count in gone.items()))
 
 

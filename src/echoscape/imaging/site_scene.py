@@ -34,7 +34,7 @@ class ScenePlan(pydantic.BaseModel):
     """Voxels occupied at random where the site holds nothing."""
     edge: float = pydantic.Field(default=1.0, gt=0)
     """Edge of a voxel [m]."""
-    subcarriers: int = pydantic.Field(default=1, ge=1)
+    subcarriers: int = pydantic.Field(default=1, ge=1, le=100_000)
     """Spread over the site's bandwidth."""
     snr_db: float = pydantic.Field(default=20.0, ge=-30, le=100)
     """Mean power of the estimated channels over their noise [dB]."""
