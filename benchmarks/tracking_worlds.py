@@ -9,7 +9,7 @@ standard deviations; *unflagged* is the RMSE of the instants called tracked, and
     PYTHONPATH=src:. python benchmarks/tracking_worlds.py --seeds 3 --cities FOLDER --route FILE
 
 With `--rows FILE` every walk is a row of a JSON file, those of other cases and seeds kept; a table
-is printed of all that is stored.
+is printed of all that is stored.  `--page` writes that of `docs/tracking_rows.json` into the page.
 """
 
 import argparse
@@ -32,6 +32,10 @@ jax.config.update("jax_enable_x64", True)
 
 TUNED = ("munich_a", "etoile_a")
 CLAIMED = ("munich_b", "etoile_b")
+WIDTH = 32
+ROOT = Path(__file__).resolve().parents[1]
+PAGE, ROWS = ROOT / "docs/papers/isac-gbsm.md", ROOT / "docs/tracking_rows.json"
+BEGIN, END = "<!-- table of docs/tracking_rows.json -->", "<!-- end of the table -->"
 CLOCK, HEADING = 10e-9 * SPEED_OF_LIGHT, np.radians(3.0)
 
 
@@ -108,6 +112,10 @@ def follow(route, case, seed, settings):
         length=paths.length + np.where(paths.valid, case.clock, 0.0),
         arrival_azimuth=(azimuth + np.pi) % (2 * np.pi) - np.pi,
     )
+    more = ((0, 0), (0, max(0, WIDTH - paths.valid.shape[1])))  # one compilation for all walks
+    paths = jax.tree.map(lambda leaf: np.pad(leaf, more), paths)
+    row = np.pad(seen.row, more, constant_values=-1)
+    seen = eqx.tree_at(lambda s: s.row, seen, row)
     known = np.zeros(len(route.time), bool)
     seen = eqx.tree_at(lambda s: (s.estimates, s.user_known), seen, (paths, known))
     angle = 2.4 * seed + 0.7
@@ -199,6 +207,35 @@ def tell(rows, title):
     )
 
 
+def markdown(rows):
+    """Lay stored rows out as the table of the page: a line for each case."""
+    lines = [
+        "| case | walks, seeds | level error [m] | NEES | bad | not flagged [m] | tracked |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in [*SCENE_CASES, *CITY_CASES, "shared route"]:
+        found = [each for each in rows if each["case"] == name]
+        if not found:
+            continue
+        table = {key: np.array([each[key] for each in found]) for key in found[0]}
+        worlds, seeds = (len(set(table[key])) for key in ("world", "seed"))
+        level, clear = table["rmse"], table["unflagged"]
+        lines.append(
+            f"| {name} | {worlds}, {seeds} | {np.median(level):.2f} [{level.max():.2f}] | "
+            f"{table['nees'].mean():.1f} [{table['nees'].max():.1f}] | {table['bad'].mean():.1%} "
+            f"[{table['bad'].max():.1%}] | {np.nanmedian(clear):.2f} [{np.nanmax(clear):.2f}] | "
+            f"{table['tracked'].mean():.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def write_page():
+    """Put the table of the stored rows into the page."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n{markdown(json.loads(ROWS.read_text()))}\n{END}{after}")
+
+
 def store(path, rows):
     """Put rows beside those of other cases, worlds and seeds."""
     kept = json.loads(path.read_text()) if path.exists() else []
@@ -218,7 +255,10 @@ def main():
     parser.add_argument("--only", default="", help="words that a row's name must have one of")
     parser.add_argument("--tuned", action="store_true", help="walks used for tuning, not others")
     parser.add_argument("--set", action="append", default=[], help="setting=value of the filter")
+    parser.add_argument("--page", action="store_true", help="only write the table into the page")
     given = parser.parse_args()
+    if given.page:
+        return write_page()
     changes = dict(each.split("=") for each in given.set)
     kinds = {name: type(getattr(JointFilter(), name)) for name in changes}
     settings = dataclasses.replace(
