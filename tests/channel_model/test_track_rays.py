@@ -1,9 +1,10 @@
 """Rays of tables of tracks: who takes part, and from when on."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from echoscape.channel_model import rays_from_tracks
+from echoscape.channel_model import Motion, bounce_rays_from_tracks, rays_from_tracks
 from echoscape.checks import InputError
 
 TIME = np.arange(30) / 10
@@ -67,3 +68,35 @@ def test_the_gain_is_what_brings_the_measured_power_back(tmp_path, kind, law):
     first = np.linalg.norm(np.array([-20.0, 35, 8]) - [3, 4, 10])
     law = length**2 if law else (first * (length - first)) ** 2
     assert 10 ** (np.asarray(rays.gain_db)[:, 1] / 10) == pytest.approx(4e-9 * law, rel=1e-9)
+
+
+def test_bounces_of_a_track_have_its_delay_with_what_lies_between(tmp_path):
+    station, user = np.array([3.0, 4.0, 10.0]), np.array([30.0, -12.0, 1.5])
+    velocity = np.array([1.0, 0.5, 0.0])
+    first, last, slide = np.array([-20.0, 35, 8]), np.array([25.0, 14, 3]), np.array([0.2, -0.4, 0])
+    names = "first_x,first_y,first_z,last_x,last_y,last_z"
+    lines = [f"time,track,kind,x,y,z,delay,power,status,{names}"]
+    delays = []
+    for time in TIME:
+        lines.append(f"{time},0,anchor,3,4,10,1e-7,1e-9,tracked,,,,,,")
+        ends = np.stack([first, last]) + time * slide
+        legs = np.linalg.norm(ends[0] - station) + np.linalg.norm(ends[1] - user - time * velocity)
+        delays.append((legs + 6.0 + 2.0 * time) / 299_792_458.0)
+        places = ",".join(map(str, ends.ravel()))
+        lines.append(f"{time},1,anchor,-20,35,8,{delays[-1]},4e-9,tracked,{places}")
+        lines.append(f"{time},2,anchor,-2,3,8,2e-7,4e-9,tracked,,,,,,")
+    path = tmp_path / "tracks.csv"
+    path.write_text("\n".join(lines) + "\n")
+    place = user + TIME[:, None] * velocity
+    motion = Motion(*map(jnp.asarray, (TIME, place, np.tile(velocity, (len(TIME), 1)))))
+    rays = bounce_rays_from_tracks(path, motion)
+    np.testing.assert_array_equal(rays.line_of_sight, [True, False])  # track 2 has no bounces
+    np.testing.assert_allclose(rays.first[:, 1], first + TIME[:, None] * slide, rtol=1e-9)
+    np.testing.assert_allclose(rays.last[:, 1], last + TIME[:, None] * slide, rtol=1e-9)
+    np.testing.assert_allclose(rays.beyond[:, 1], 6.0 + 2.0 * TIME, atol=1e-6)
+    power = 10 ** (np.asarray(rays.gain_db)[:, 1] / 10) / (299_792_458.0 * np.array(delays)) ** 2
+    assert np.median(power) == pytest.approx(4e-9, rel=0.01)
+    bare = tmp_path / "bare.csv"
+    bare.write_text("\n".join(line.rsplit(",", 6)[0] for line in lines) + "\n")
+    with pytest.raises(InputError, match="has no columns of bounces"):
+        bounce_rays_from_tracks(bare, motion)

@@ -256,6 +256,12 @@ def test_what_is_no_store_is_refused(tmp_path, postgres_server):
         Store.create("/proc/none/site.db")
 
 
+@pytest.mark.parametrize("address", ["si\udcffte.db", "sqlite:///si\udcffte.db"])
+def test_an_address_that_is_no_text_is_refused(address):
+    with pytest.raises(InputError, match=r"must be text in UTF-8; got .*\\udcff"):
+        Store.open(address)
+
+
 def test_privacy_forgets_and_says_how_much(url):
     store = Store.create(url, Privacy(anonymous=True, round_to=12.0, jitter_std=3.0))
     given = reports(400, seed=6)

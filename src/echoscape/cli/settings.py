@@ -115,7 +115,7 @@ def _read(text: str, hint: Any, option: str) -> Any:
                 value = part(text)
             except ValueError:
                 continue
-            if part is int and abs(value) >= _LARGEST:
+            if isinstance(value, int) and abs(value) >= _LARGEST:
                 raise InputError(f"{option} must be below {_LARGEST} in size; got {text}")
             return value
     names = [getattr(part, "__name__", str(part)) for part in parts if part is not type(None)]

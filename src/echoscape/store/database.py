@@ -30,6 +30,7 @@ from echoscape.checks import InputError
 from echoscape.extras import need
 from echoscape.store.privacy import Privacy
 from echoscape.store.tables import METADATA, SETTINGS
+from echoscape.text import printable
 
 _WAIT = 60.0  # [s] that one writer waits for another
 _CACHE = 256 * 1024  # [KiB] of pages that SQLite keeps: keys come in no order
@@ -52,6 +53,13 @@ def engine_of(url: str) -> sa.Engine:
     Args:
         url: Address, such as ``sqlite:///site.db``; a plain path is a file of SQLite.
     """
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"the address of a store must be text in UTF-8; got {printable(_hidden(url))}: give "
+            "the file another name"
+        ) from None
     if "://" not in url:
         url = f"sqlite:///{url}"
     try:

@@ -138,8 +138,9 @@ def _client(scheduler: str) -> Any:
         client = Client(scheduler, timeout=_PATIENCE)
         versions: Any = client.run(_version_here)
     except (OSError, ValueError, ImportError) as error:
+        cause = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(
-            f"the scheduler {scheduler!r} cannot be used: {str(error).splitlines()[0]}; start one "
+            f"the scheduler {scheduler!r} cannot be used: {cause}; start one "
             "by `dask scheduler` and name its address, such as tcp://host:8786"
         ) from error
     others = sorted({version for version in versions.values() if version != __version__})
