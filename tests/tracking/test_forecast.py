@@ -52,6 +52,7 @@ def exact_tracks():
         share=jnp.ones(2),
         pending=jnp.zeros(2, int),
         relocated=jnp.zeros(2, bool),
+        recalled=jnp.zeros(2, bool),
         nuisance=jnp.zeros((2, 4)),
         nuisance_std=jnp.zeros((2, 4)),
         **whole,

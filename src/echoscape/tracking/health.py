@@ -109,7 +109,7 @@ def user_status(
         lambda k: f"established points explain {share[k]:.0%} of the strong detections",
     )
     flag(std > settings.lost_std, UserStatus.LOST, lambda k: f"the claimed error is {std[k]:.2g} m")
-    recalled = np.asarray(record.recalled) & np.ones(len(status), bool)
+    recalled = np.asarray(record.recalled)
     by_sight = np.asarray(record.relocated) & ~recalled
     moved = UserStatus.RELOCATED
     flag(by_sight, moved, lambda k: "line of sight contradicted the position and moved it")

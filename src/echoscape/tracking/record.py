@@ -49,5 +49,5 @@ class Record(eqx.Module):
     """Detections of line of sight within seconds that contradict the user's position."""
     relocated: Bool[Array, "*time"]
     """Where the user was moved to what line of sight, or an arrangement of points, says."""
-    recalled: Bool[Array, "*time"] | bool = False
+    recalled: Bool[Array, "*time"]
     """Where it was an arrangement of points of before."""
