@@ -162,8 +162,8 @@ def test_an_array_without_extent_is_refused_in_the_file(folder, tmp_path, capsys
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--method", "music", "--sources", "5000", "--most", "5000"],
-         "sources; got 5000"),
+        (["--method", "music", "--sources", "1000", "--most", "1000"],
+         "sources; got 1000"),
         (["--method", "music", "--sources", "41"], "--sources 41 is more than the 40 echoes"),
         (["--method", "fft", "--sources", "3"], "--sources is for music and esprit"),
         (["--method", "esprit", "--order", "bic"], "--order is for greedy"),

@@ -49,7 +49,8 @@ def send(
     batches = replay(recorded, source or file.stem, speed=speed, together=together)
     if to is None:
         for batch in batches:
-            print(to_line(batch), flush=True)
+            sys.stdout.write(f"{to_line(batch)}\n")  # JSON in ASCII, for another program
+            sys.stdout.flush()
         return
     with Sender(to) as sender, progress("sending", quiet) as tell:
         for batch in batches:

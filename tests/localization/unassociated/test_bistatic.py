@@ -159,7 +159,7 @@ def test_senders_survive_a_file(world, tmp_path):
     write_echoes(echoes, tmp_path / "e.parquet")
     again = read_echoes(tmp_path / "e.parquet")
     assert sorted(again.ways()) == [("bs-0", "bs-1"), ("bs-1", "bs-1")]
-    assert len(again.target) == 24
+    assert len(again.target) == 16
     names = np.array(again.station)
     mine = (again.target == 3) & (names[again.sender] == "bs-0")
     assert np.sum(again.estimates.valid[mine]) == 25
