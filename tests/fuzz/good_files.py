@@ -211,6 +211,10 @@ def write_more_inputs(place):
             f"{azimuth},{zenith},1.5\n" for azimuth in (-3, -1, 1, 3) for zenith in (0.5, 1.5, 2.5)
         )
     )
+    (place / "horn.csv").write_text(
+        "azimuth,zenith,theta_re,phi_im\n"
+        + "".join(f"{a},{z},1.5,0.2\n" for z in (0.5, 1.5, 2.5) for a in (-3, -1, 1, 3))
+    )
     (place / "types.toml").write_text(
         '[[type]]\nname = "car"\n[[type.point]]\nposition = [1.0, 0.0, 0.5]\n'
         'table = "sections.csv"\n'

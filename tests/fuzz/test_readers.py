@@ -114,6 +114,7 @@ READERS = {
     "routes.csv": read_by("channel_model.target_file", "read_routes", "vehicle", {}),
     "sections.csv": read_by("channel_model.target_file", "read_sections"),
     "types.toml": read_types,
+    "horn.csv": read_by("channel_model.antenna_file", "read_pattern"),
     "bounces.npz": read_by(
         "tracking.joint_start_file", "read_station_echoes", np.zeros(3), 0.01, 1e-9
     ),
@@ -251,6 +252,9 @@ NOT_OF_FILES = {
     "load_manifest": "what load_maps reads first",
     "read_rows": "rows of the demo that it wrote itself, before it draws them",
     "read_points": "load_maps, and which of them",
+    "read_stations": "Site.from_toml and load_maps by name",
+    "read_users": "read_routes",
+    "read_recorded": "read_reports, read_echoes and read_samples by kind",
     "read_tree": "read_mesh, and a tree of it",
     "read_rays": "read_motion, tracks and traced routes by name",
     "read_scene": "sites, maps and tracks by name",

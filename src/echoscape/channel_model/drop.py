@@ -28,7 +28,7 @@ from echoscape.channel_model.urban_micro import (
     spread_table,
 )
 from echoscape.checks import InputError
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import length_of
 
 RAYS = 20
 """Of each cluster."""
@@ -183,7 +183,7 @@ def _bounces(station, user, whole, rays, late, each, direct, small, rng) -> Boun
     count = 1 + each.size
     arrival, up, departure, down = (np.radians(part.ravel()) for part in rays)
     up, down = (np.abs(np.mod(z + np.pi, 2 * np.pi) - np.pi) for z in (up, down))
-    length = whole + SPEED_OF_LIGHT * late.ravel()
+    length = whole + length_of(late.ravel())
     first, last = np.zeros((most, 3)), np.zeros((most, 3))
     first[:], last[:] = user, station
     first[1:count] = station + _LEG * length[:, None] * _unit(departure, down)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from echoscape.units import SPEED_OF_LIGHT
+from echoscape.units import wavelength_of
 
 
 class LogNormal(NamedTuple):
@@ -121,7 +121,7 @@ def path_loss(frequency: float, sight: bool, distance: float, station: float, us
         user: Height of the user [m].
     """
     whole = float(np.hypot(distance, station - user))
-    beyond = 4 * max(station - 1, 0.1) * max(user - 1, 0.1) * 1e9 * frequency / SPEED_OF_LIGHT
+    beyond = 4 * max(station - 1, 0.1) * max(user - 1, 0.1) / wavelength_of(1e9 * frequency)
     loss = 32.4 + 21 * np.log10(whole) + 20 * np.log10(frequency)
     if distance > beyond:
         loss = 32.4 + 40 * np.log10(whole) + 20 * np.log10(frequency)
