@@ -40,6 +40,7 @@ def found(case):
     return image(snapshots, GRID)
 
 
+@pytest.mark.slow
 def test_occupied_voxels_come_back_with_their_coefficients(case, found):
     _, truth = case
     assert error_db(found, truth) < -25  # genie's least squares: -31 dB at this noise
@@ -50,6 +51,7 @@ def test_occupied_voxels_come_back_with_their_coefficients(case, found):
     assert found.status is ImageStatus.CONVERGED
 
 
+@pytest.mark.slow
 def test_what_nobody_sees_is_said(case, found):
     _, truth = case
     assert np.mean(found.unseen.ravel() == ~truth.in_range) > 0.99
@@ -59,6 +61,7 @@ def test_what_nobody_sees_is_said(case, found):
     assert agree.mean() > 0.97
 
 
+@pytest.mark.slow
 def test_an_image_survives_its_file(found, tmp_path):
     write_image(found, tmp_path / "image.npz")
     again = read_image(tmp_path / "image.npz")

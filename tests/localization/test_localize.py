@@ -106,7 +106,8 @@ def test_the_order_of_echoes_and_targets_does_not_matter(echoes, fix):
 
 @pytest.mark.slow
 def test_a_subset_with_what_was_learnt_gets_the_same_fixes(echoes, fix):
-    assert set(fix.learnt) == {"detection", "false_share", "log_power_std"}
+    scales = {"angle_error_scale", "delay_error_scale", "tail_scale"}
+    assert set(fix.learnt) == {"detection", "false_share", "log_power_std"} | scales
     given = Unassociated(**fix.learnt)
     for row in (0, 3):
         alone = localize(some_targets(echoes, np.array([row])), MAP, method=given, height=0.0)
@@ -115,6 +116,7 @@ def test_a_subset_with_what_was_learnt_gets_the_same_fixes(echoes, fix):
         assert alone.learnt == pytest.approx(fix.learnt)
 
 
+@pytest.mark.slow
 def test_what_was_learnt_matters(echoes, fix):
     """A given probability of detection is used: otherwise the test above could not fail."""
     other = localize(
@@ -149,6 +151,7 @@ def test_nothing_compiles_anew_for_another_origin_height_or_noise():
         jax.monitoring.clear_event_listeners()
 
 
+@pytest.mark.slow
 def test_old_names_warn_and_work(echoes, fix):
     with pytest.warns(DeprecationWarning, match=r"SearchSettings is deprecated.*Unassociated"):
         settings = localization.SearchSettings(level=4.0, vague_above=3.0)

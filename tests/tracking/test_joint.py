@@ -178,6 +178,7 @@ def test_the_first_block_is_of_the_types_of_the_others():
     assert not weak  # or the filter compiles twice
 
 
+@pytest.mark.slow
 def test_a_start_is_needed(walk):
     with pytest.raises(InputError, match="needs to know where the user starts, in m; give --start"):
         track(walk[0], STATION)

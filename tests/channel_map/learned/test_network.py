@@ -182,6 +182,7 @@ def learnt():
     )
 
 
+@pytest.mark.slow
 def test_the_network_learns_paths_round_the_cut_of_azimuth(learnt):
     place = users(200, seed=11, corner=(-36.0, -16.0), size=(52.0, 47.0))
     prior = jax.tree.map(np.asarray, asked(learnt, jnp.asarray(place)))
@@ -196,6 +197,7 @@ def test_the_network_learns_paths_round_the_cut_of_azimuth(learnt):
     assert 3.5 < prior.probability.sum(axis=1).mean() < 5.5  # five paths are listed
 
 
+@pytest.mark.slow
 def test_slots_fall_in_probability_and_far_places_stay_finite(learnt):
     place = np.concatenate([users(20), [[5000.0, -3000.0, 1.5]], [[31.0, 12.0, 9.0]]])
     prior = asked(learnt, jnp.asarray(place))
