@@ -51,7 +51,7 @@ gc.set_threshold(100_000, 50, 100)
 
 MUCH_TO_RUN = (
     "channel_map/learned", "imaging", "numerics", "studies/occlusion_imaging",
-    "studies/test_first_map.py",
+    "studies/test_first_map.py", "test_readme.py",
 )  # fmt: skip
 """Folders and modules whose slow tests take more time to run than to compile."""
 LONGEST = ("test_readme.py", "studies", "tracking", "localization")
