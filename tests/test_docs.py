@@ -104,7 +104,8 @@ def test_blocks_of_python_run(name, block, tmp_path, monkeypatch):
     if name == "cluster.md":  # needs a cluster
         return
     monkeypatch.chdir(tmp_path)
-    exec(code, {"reports": read_reports(SOURCE / "sample/files/users.parquet")})
+    reports = read_reports(SOURCE / "sample/files/users.parquet")
+    exec(code, {"reports": reports, "measure": list})  # no testbed: nothing is measured
 
 
 def test_no_command_is_documented_that_does_not_exist():
