@@ -1,4 +1,4 @@
-"""Links of several users and stations: each is its own realisation, padded, told apart."""
+"""Links of several users and stations: each is its own realisation, padded, distinguished."""
 
 import jax
 import jax.numpy as jnp

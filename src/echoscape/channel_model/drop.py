@@ -126,8 +126,8 @@ def draw_link(
     each = each / each.sum() * (1 - direct) * total / RAYS
     made = _bounces(station, user, whole, rays, late, np.repeat(each[:, None], RAYS, axis=1),
                     direct * total, small, rng)  # fmt: skip
-    told = {"line_of_sight": sight, "path_loss": loss, "rician": rician if sight else None}
-    return made, told | spread
+    drawn = {"line_of_sight": sight, "path_loss": loss, "rician": rician if sight else None}
+    return made, drawn | spread
 
 
 def _large_scale(frequency, sight, distance, height, rng):

@@ -63,7 +63,7 @@ def realize_links(
         polarisation: What reflections do to polarisation.
         antennas: Elements of the transmitting and of the receiving arrays.
         key: Of what is drawn, another part for each link.
-        progress: Told how many links are done, of how many.
+        progress: Called with how many links are done, of how many.
 
     Raises:
         InputError: Stations have arrays of different sizes.

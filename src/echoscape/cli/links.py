@@ -131,7 +131,7 @@ def links(
         ]
         rays = [[link for link, _ in row] for row in drawn]
         for name in ("line_of_sight", "path_loss"):
-            more[name] = np.array([[told[name] for _, told in row] for row in drawn])
+            more[name] = np.array([[facts[name] for _, facts in row] for row in drawn])
     paths = max(each.gain_db.shape[1] for row in rays for each in row)
     pairs = 1 if antennas is None else len(antennas[0].slant) * len(antennas[1].slant)
     size = 16 * paths * count * len(motions) * pairs * receiving.elements

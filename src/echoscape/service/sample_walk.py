@@ -39,7 +39,7 @@ class SampleWalk:
         """Prepare the walk.
 
         Args:
-            say: Told what happens, in one line each.
+            say: Called with what happens, in one line each.
             pace: Time between two targets [s].
         """
         self._say, self._pace = say, pace
@@ -65,17 +65,17 @@ class SampleWalk:
         order = nearest_first(np.asarray(users.position)[_FIRST:]) + _FIRST
         if all(version.name != MAP for version in list_maps(service.store)):
             self._begin(service, users[np.arange(_FIRST)])
-        told = max(count_rows(service.store)["reports"] - _FIRST, 0)
+        sent = max(count_rows(service.store)["reports"] - _FIRST, 0)
         targets = sample.targets[nearest_first(np.asarray(sample.targets.position))]
         heard = make_echoes(targets, jax.random.key(0), angle_std=0.02, delay_std=2e-9).echoes
         number = 0
         while not service.wait(self._pace):
-            some = order[told : told + _TOGETHER]
+            some = order[sent : sent + _TOGETHER]
             if len(some):
                 now = np.full(len(some), time.time())
                 add_reports(service.store, dataclasses.replace(users[some], time=now), MAP)
                 service.count("reports_added", len(some))
-                told += len(some)
+                sent += len(some)
             one = heard[np.array([number % len(heard)])]
             fixes = service.locate(stream_of(table_from_echoes(one)), MAP)
             if number == 0:

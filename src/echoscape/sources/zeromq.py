@@ -2,7 +2,7 @@
 
 So a sender knows what is kept, and sends the rest again after a fault; rows stand once in a store
 however often they come.  Nothing is encrypted and nobody is asked who they are: the receiver
-listens to this machine unless told otherwise.
+listens to this machine unless another address is given.
 
 Takes batches.
 Gives answers, `{"new": 30, "repeated": 0}` or `{"problem": SENTENCE}`; needs the extra ``stream``.
@@ -95,7 +95,7 @@ def receive(
 
     Args:
         address: To listen at, such as tcp://127.0.0.1:8790.
-        take: Keeps a batch, or raises an `InputError` that the sender is told.
+        take: Keeps a batch, or raises an `InputError` that is sent back.
         is_ending: Whether to end; asked twice a second.
     """
     import zmq

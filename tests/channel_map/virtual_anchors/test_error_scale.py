@@ -1,4 +1,4 @@
-"""Errors of reports that are larger than stated: told by what points leave of their paths."""
+"""Errors of reports that are larger than stated: learnt from what points leave of their paths."""
 
 import dataclasses
 

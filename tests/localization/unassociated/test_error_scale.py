@@ -1,4 +1,4 @@
-"""Errors of echoes that are larger than stated: told from twins, whatever the map."""
+"""Errors of echoes that are larger than stated: learnt from twins, whatever the map."""
 
 import numpy as np
 import pytest

@@ -78,7 +78,7 @@ print(f"clock: {1e9 * np.abs(left):.2f} ns of 10 are left")
 #
 # - Users without a line of sight tell a heading only through heights, and a clock hardly: a map of
 #   virtual anchors turns with the array, and its anchors move away with the clock.
-# - The clock of the *station* cannot be told from clocks that all *users* have of their own.
+# - The clock of the *station* cannot be separated from clocks that all *users* have of their own.
 # - A map that is fitted to wrong reports explains them perfectly well. Only echoes or users that
 #   were measured otherwise disagree with it; `localize` then says `BIASED`.
 #

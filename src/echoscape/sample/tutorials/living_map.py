@@ -49,7 +49,7 @@ print("beams:", [beam.beam for beam in here.beams])
 # ## Later reports, one reflector gone
 #
 # Forty users report later. In the meantime the scatterer at (11, 11) m was taken away, so we remove
-# its path from their reports; the map is told nothing.
+# its path from their reports; the map is given nothing.
 
 # %%
 later = read_reports("try/held_out.parquet")

@@ -74,7 +74,7 @@ for snr in (10.0, 20.0, 30.0):
 
 # %% [markdown]
 # At 10 dB the echo rarely stands out of the noise: `greedy` and `fft` hold to their rate of false
-# alarms and say nothing, `esprit` was told that there is one echo and gives the noise's. From 20 dB
+# alarms and say nothing, `esprit` assumes one echo and gives the noise's. From 20 dB
 # on `greedy`, whose echoes move together to the top of the likelihood, reaches the bound (twelve
 # snapshots tell a scatter to a fifth); the others claim the same and keep less.
 #
