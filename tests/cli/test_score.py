@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from echoscape.cli import main
+from echoscape.files.archive import write_arrays
 from echoscape.imaging import Certificate, ImageStatus, VoxelImage, write_image
 from echoscape.reports import write_fixes
-from echoscape.reports.archive import write_arrays
 from echoscape.scene.voxel_grid import VoxelGrid
 
 

@@ -75,12 +75,12 @@ def image(
     use_double_precision()
     from echoscape.checks import InputError
     from echoscape.cli.settings import make_method, option_name
+    from echoscape.files.archive import check_archive
     from echoscape.imaging import SOLVERS, read_snapshots, write_image
     from echoscape.imaging import image as make_image
     from echoscape.imaging.choice import NEIGHBOUR, choose_solver, with_unknowns
     from echoscape.imaging.surface import check_surface_name, surface_of, write_surface
     from echoscape.imaging.voxel_image import LEAST_EXPLAINED
-    from echoscape.reports.archive import check_archive
     from echoscape.scene.voxel_grid import VoxelGrid
 
     check_archive(out)

@@ -50,9 +50,9 @@ def make(
     """
     use_double_precision()
     from echoscape.checks import make_settings
+    from echoscape.files.archive import check_archive
     from echoscape.imaging import write_snapshots
     from echoscape.imaging.site_scene import ScenePlan, simulate_site, write_truth
-    from echoscape.reports.archive import check_archive
     from echoscape.scene import Site
 
     for path in (out, truth):

@@ -83,7 +83,7 @@ def sample(
     import jax
 
     from echoscape.checks import InputError
-    from echoscape.reports.archive import check_archive
+    from echoscape.files.archive import check_archive
     from echoscape.reports.sample_file import write_samples
     from echoscape.reports.target_table import read_targets
     from echoscape.scene import Site

@@ -55,7 +55,7 @@ def check_outputs(
     """Refuse names that nothing can be written to, before the work and not after it."""
     from echoscape.channel_model.channel_file import HDF5_SUFFIXES, check_suffix, require_hdf5
     from echoscape.checks import InputError
-    from echoscape.reports.archive import check_archive
+    from echoscape.files.archive import check_archive
 
     if out is not None:
         if check_suffix(out) in HDF5_SUFFIXES:

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from echoscape.checks import InputError
+from echoscape.files.archive import open_arrays
 from echoscape.imaging.voxel_image import VoxelImage
-from echoscape.reports.archive import open_arrays
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,9 +11,9 @@ import numpy as np
 import pydantic
 
 from echoscape.checks import InputError
+from echoscape.files.archive import write_arrays
 from echoscape.imaging.simulation import Truth, random_users, simulate
 from echoscape.imaging.snapshots import Snapshots
-from echoscape.reports.archive import write_arrays
 from echoscape.scene import Site
 from echoscape.scene.mesh import read_mesh
 from echoscape.scene.voxel_grid import VoxelGrid

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from echoscape.checks import InputError
+from echoscape.files.archive import open_arrays, write_arrays
 from echoscape.files.npz import Kind
-from echoscape.reports.archive import open_arrays, write_arrays
 from echoscape.units import length_of
 
 

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Complex, Float, Inexact
 
 from echoscape.checks import InputError
 from echoscape.display import Displayed, Status, span
+from echoscape.files.archive import open_arrays, write_arrays
 from echoscape.files.npz import Kind
-from echoscape.reports.archive import open_arrays, write_arrays
 from echoscape.scene.static_points import StaticPoints
 from echoscape.scene.voxel_grid import VoxelGrid
 from echoscape.units import wavelength_of

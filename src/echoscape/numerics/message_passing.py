@@ -9,6 +9,7 @@ Gives a `Recovery`: means, variances, the learnt prior and noise, and how it cam
 """
 
 import enum
+import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -16,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact, Int
-from scipy.stats import norm
 
 from echoscape.numerics.denoisers import BernoulliGaussian, Denoiser, Posterior
 
@@ -275,7 +275,10 @@ def first_prior(
     samples, count = matrix.shape
     ratio = samples / count
     level = np.linspace(0.01, 6, 600)
-    tail = (1 + level**2) * norm.cdf(-level) - level * norm.pdf(level)
+    # SciPy has it, and takes 0.3 s to load.
+    erfc = np.array([math.erfc(each / math.sqrt(2)) for each in level])
+    density = np.exp(-(level**2) / 2) / math.sqrt(2 * math.pi)
+    tail = 0.5 * (1 + level**2) * erfc - level * density
     reach = np.max((1 - 2 * tail / ratio) / (1 + level**2 - 2 * tail))
     real = jnp.real(matrix).dtype
     rate = jnp.asarray(min(max(ratio * reach, 1e-4), 0.95), real)

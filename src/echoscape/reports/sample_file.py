@@ -10,8 +10,8 @@ import os
 import numpy as np
 
 from echoscape.checks import InputError
+from echoscape.files.archive import open_arrays, write_arrays
 from echoscape.propagation import Paths
-from echoscape.reports.archive import open_arrays, write_arrays
 from echoscape.reports.echo import Echoes
 from echoscape.scene import PlanarArray
 from echoscape.signals import EchoSnapshots, Waveform
