@@ -43,6 +43,7 @@ def test_errors_and_shares_are_those_counted_by_hand():
     assert scores.count == 6
     assert scores.lost == pytest.approx(1 / 6)
     assert scores.rmse == pytest.approx(np.sqrt((0.25 + 4 + 16 + 400 + 900) / 5))
+    assert scores.located_rmse == pytest.approx(np.sqrt((0.25 + 4 + 16 + 900) / 4))
     assert (scores.median, scores.p90) == (pytest.approx(20.0), np.inf)
     shares = (scores.within_1, scores.within_3, scores.within_10, scores.beyond_10)
     assert shares == pytest.approx((1 / 6, 2 / 6, 3 / 6, 3 / 6))
@@ -61,6 +62,7 @@ def test_nothing_located_is_a_score_too():
     fix, truth = singles([1.0, 2.0], [1, 1], [FixStatus.NO_ECHO] * 2)
     scores = score(fix, truth)
     assert (scores.rmse, scores.inside_90, scores.flagged_errors) == (None, None, None)
+    assert scores.located_rmse is None
     assert (scores.lost, scores.beyond_10, scores.within_10) == (1.0, 1.0, 0.0)
 
 

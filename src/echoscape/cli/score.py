@@ -81,8 +81,9 @@ def _fix_rows(found: "Scores") -> dict[str, str]:
     rows = {
         "targets": str(found.count),
         "lost": _share(found.lost),
-        "error": f"{_metres(found.median)} median, {_metres(found.p90)} at 90 %, "
-        f"{_metres(found.rmse)} rms of those located",
+        "error": f"{_metres(found.median)} median, {_metres(found.p90)} at 90 %",
+        "rms error": f"{_metres(found.located_rmse)} of those located, "
+        f"{_metres(found.rmse)} with the flagged ones",
         "within": f"{found.within_1:.1%} 1 m, {found.within_3:.1%} 3 m, {found.within_10:.1%} 10 m",
         "beyond 10 m": f"{found.beyond_10:.1%}, of which flagged: {_share(found.flagged_errors)}",
         "flagged": _share(found.flagged),

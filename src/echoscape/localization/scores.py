@@ -1,7 +1,8 @@
 """How good fixes are against the truth, and how honest about it.
 
 Every error is horizontal.  A target without any echo is lost: its error counts as infinite in the
-median and the percentile, beyond every limit, and in no root mean square.  What a fix claims is
+median and the percentile, beyond every limit, and in no root mean square.  The others have a fix;
+those of them that carry no warning are located.  What a fix claims is
 its whole posterior, the mixture of its modes: the truth is inside the 90 % region if no more
 than 90 % of the posterior are more likely than the truth.  For a single mode that region is the
 90 % ellipse.
@@ -40,7 +41,9 @@ class Scores:
     lost: float
     """Share without any echo."""
     rmse: float | None
-    """Root mean square error of those located [m]; None if there are none."""
+    """Root mean square error of all fixes, the flagged ones too [m]; None if there are none."""
+    located_rmse: float | None
+    """The same of those that are located, without any flag."""
     median: float
     """Median error, lost ones counted as infinite [m]."""
     p90: float
@@ -54,15 +57,15 @@ class Scores:
     beyond_10: float
     """Share beyond 10 m, lost ones among them."""
     inside_50: float | None
-    """Share of the located whose truth is inside the 50 % region; None if there are none."""
+    """Share of the fixes whose truth is inside the 50 % region; None if there are none."""
     inside_90: float | None
     """The same for the 90 % region."""
     inside_99: float | None
     """The same for the 99 % region."""
     flagged: float
-    """Share located with a warning: ambiguous, outside, unexplained."""
+    """Share with a fix that warns: ambiguous, outside, unexplained, biased, several."""
     flagged_errors: float | None
-    """Share of the located targets beyond 10 m that were flagged; None if there are none."""
+    """Share of the fixes beyond 10 m that were flagged; None if there are none."""
     kept: "Scores | None" = None
     """Scores of the share of narrowest posterior."""
 
@@ -79,15 +82,15 @@ def score(fix: Fix, truth: Float[np.ndarray, "target 3"], *, keep: float = 0.8) 
         raise ValueError(f"{len(fix.target)} fixes need as many true positions; got {len(truth)}")
     if not 0 < keep <= 1:
         raise ValueError(f"the share to keep must lie above 0 and up to 1; got {keep}")
-    located = fix.status != FixStatus.NO_ECHO
+    fixed = fix.status != FixStatus.NO_ECHO
     error = np.linalg.norm((fix.best - truth)[:, :2], axis=1)
-    error = np.where(located, error, np.inf)
+    error = np.where(fixed, error, np.inf)
     hpd_level = claimed_level(fix, truth)
     flagged = np.isin(fix.status, _FLAGS)
-    order = np.argsort(np.where(located, fix.spread, np.inf), kind="stable")
+    order = np.argsort(np.where(fixed, fix.spread, np.inf), kind="stable")
     narrow = order[: max(1, round(keep * len(order)))]
-    kept = _score(error[narrow], located[narrow], hpd_level[narrow], flagged[narrow])
-    return dataclasses.replace(_score(error, located, hpd_level, flagged), kept=kept)
+    kept = _score(error[narrow], hpd_level[narrow], flagged[narrow])
+    return dataclasses.replace(_score(error, hpd_level, flagged), kept=kept)
 
 
 def score_against(
@@ -180,12 +183,15 @@ def _density(point, fix: Fix, rows, weight, inverse) -> Float[np.ndarray, "targe
     return density
 
 
-def _score(error, located, hpd_level, flagged) -> Scores:
-    any_located = bool(located.any())
-    wrong = located & (error > 10.0)
+def _score(error, hpd_level, flagged) -> Scores:
+    fixed = np.isfinite(error)
+    wrong = fixed & (error > 10.0)
+
+    def rms(chosen) -> float | None:
+        return float(np.sqrt(np.mean(error[chosen] ** 2))) if chosen.any() else None
 
     def inside(share: float) -> float | None:
-        return float(np.mean(hpd_level[located] <= share)) if any_located else None
+        return float(np.mean(hpd_level[fixed] <= share)) if fixed.any() else None
 
     def quantile(share: float) -> float:
         # The next value up, not a mean with an infinite one.
@@ -195,8 +201,9 @@ def _score(error, located, hpd_level, flagged) -> Scores:
 
     return Scores(
         count=len(error),
-        lost=float(np.mean(~located)),
-        rmse=float(np.sqrt(np.mean(error[located] ** 2))) if any_located else None,
+        lost=float(np.mean(~fixed)),
+        rmse=rms(fixed),
+        located_rmse=rms(fixed & ~flagged),
         median=quantile(0.5),
         p90=quantile(0.9),
         within_1=float(np.mean(error <= 1.0)),
