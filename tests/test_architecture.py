@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1] / "src/echoscape"
 ORDER = (
     "units",
     "text",
+    "process",
     "progress",
     "checks",
     "extras",

@@ -22,6 +22,7 @@ __all__ = [
     "LARGEST_DELAY_STD",
     "MapFolder",
     "Numbers",
+    "Port",
     "check_deviations",
     "check_folder",
     "check_map_folder",
@@ -35,6 +36,7 @@ __all__ = [
     "refuse_same",
 ]
 
+Port = Annotated[int, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=0, lte=65535))]
 LARGEST_DELAY_STD = 1e-6
 """A larger deviation of a delay is an error of units, most likely nanoseconds [s]."""
 

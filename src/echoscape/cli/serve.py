@@ -10,13 +10,14 @@ from typing import Annotated
 import cyclopts
 
 from echoscape.cli.console import compile_sooner, compiled_folder, print_line, print_warning
+from echoscape.cli.options import Port
 
 
 def serve(
     *,
     store: str = "sqlite:///site.db",
     host: str = "127.0.0.1",
-    port: int = 8750,
+    port: Port = 8750,
     origin: str = "site",
     update_every: float | None = None,
     refit_every: int = 24,

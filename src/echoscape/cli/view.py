@@ -10,7 +10,7 @@ from typing import Annotated
 import cyclopts
 
 from echoscape.cli.console import Quiet, print_line, print_warning, progress, use_double_precision
-from echoscape.cli.options import refuse_both
+from echoscape.cli.options import Port, refuse_both
 from echoscape.cli.reports import read_site
 
 
@@ -29,7 +29,7 @@ def view(
     title: str | None = None,
     export: Path | None = None,
     host: str = "127.0.0.1",
-    port: int | None = None,
+    port: Port | None = None,
     quiet: Quiet = False,
 ) -> None:
     """Show maps, reports, fixes, tracks, images and bounds in three dimensions, until Ctrl-C.

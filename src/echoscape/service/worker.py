@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from echoscape.checks import InputError
+from echoscape.process import start_apart
 
 
 class WorkerDied(RuntimeError):
@@ -89,7 +90,7 @@ class Worker:
         self._process = self._context.Process(
             target=_serve, args=(theirs, self._url), name="echoscape-worker", daemon=True
         )
-        self._process.start()
+        start_apart(self._process)
         theirs.close()
 
     def _stop(self) -> None:
@@ -100,9 +101,6 @@ class Worker:
 
 def _serve(pipe: Connection, url: str) -> None:
     """Answer requests until the other end is closed."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service decides when to stop
     import jax
 
     from echoscape.service.tasks import TASKS

@@ -23,6 +23,7 @@ import jax
 
 from echoscape import __version__
 from echoscape.checks import InputError
+from echoscape.process import start_apart
 from echoscape.studies.benchmark.answers import score_or_status
 from echoscape.studies.benchmark.baselines import NotApplicable
 from echoscape.studies.benchmark.entries import Entry, Timeout, entry_of
@@ -108,7 +109,7 @@ def _worker(limit: float) -> Iterator[Solve]:
         state["ours"], theirs = context.Pipe()
         compiled = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
         state["process"] = context.Process(target=_serve, args=(theirs, compiled), daemon=True)
-        state["process"].start()
+        start_apart(state["process"])
         theirs.close()
 
     def stop() -> None:
