@@ -48,7 +48,7 @@ EXAMPLES = {
     "sense": "echoscape sense site.toml --targets walk_truth.csv --type human --times 0,4 "
     "--echoes sensed.parquet",
     "reproduce occlusion-imaging": "echoscape reproduce occlusion-imaging --quick --out imaging",
-    "reproduce isac-channel": "echoscape reproduce isac-channel --seconds 10 --out spreads",
+    "reproduce isac-channel": "echoscape reproduce isac-channel --quick --out spreads",
     "reproduce isac-forecast": "echoscape reproduce isac-forecast --seconds 30 --horizon 5 "
     "--out forecast",
     "reproduce isac-targets": "echoscape reproduce isac-targets --requirements T1 --out targets",

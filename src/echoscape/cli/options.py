@@ -31,6 +31,7 @@ __all__ = [
     "check_table",
     "deprecated",
     "deprecated_value",
+    "read_multiples",
     "read_range",
     "refuse_both",
     "refuse_same",
@@ -188,3 +189,24 @@ def refuse_both(**options: Any) -> None:
     given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
     if len(given) > 1:
         raise InputError(f"give either {' or '.join(given)}, not both")
+
+
+def read_multiples(
+    text: str, option: str, least: float = 1e-9, most: float = 100.0
+) -> tuple[float, ...]:
+    """Read different numbers above zero, or from `least` on, with commas between."""
+    from echoscape.checks import InputError
+
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not all(least <= value < most for value in values):
+        above = "above zero" if least > 0 else "from zero on"
+        raise InputError(
+            f"{option} needs different numbers {above} and below {most:g}, such as 5,10; "
+            f"got {text!r}"
+        )
+    if len(set(values)) < len(values):
+        raise InputError(f"{option} names a number twice; got {text!r}")
+    return values

@@ -5,7 +5,7 @@ Gives rows and figures.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import cyclopts
 
@@ -18,102 +18,15 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
-from echoscape.cli.options import check_folder, deprecated
+from echoscape.cli.options import check_folder, deprecated, read_multiples
 from echoscape.cli.reproduce_imaging import occlusion_imaging
-
-if TYPE_CHECKING:
-    from echoscape.studies.isac_channel.study import Found
+from echoscape.cli.reproduce_isac_channel import isac_channel
 
 _UNITS = {"delay": "ns", "reports": "reports", "stations": "stations", "snr_db": "dB"}
 
 app = cyclopts.App(name="reproduce", help="Reproduce the figures of papers.")
 app.command(occlusion_imaging, name="occlusion-imaging")
-
-
-@app.command(name="isac-channel")
-def isac_channel(
-    *,
-    out: Path,
-    route: Path | None = None,
-    mesh: Path | None = None,
-    noise: str = "1",
-    missed: str = "0.1",
-    rate: str = "10",
-    seconds: float | None = None,
-    seed: Seed = 0,
-    quiet: Quiet = False,
-    json: Json = False,
-) -> None:
-    """Compare the spreads of a tracked channel with the truth: about three minutes a case.
-
-    Of several noises, shares and rates the first of each belong together, and the others change
-    one of the three alone.
-
-    Args:
-        out: Folder for rows.json, for sections.json, the cross-sections of TR 38.901 as the sensing
-            channel has them beside what its tables state, and for the figures.
-        route: Ray-traced route as .npz; a walk through the sample city if not given.
-        mesh: Walls of that route, .npz or .obj.
-        noise: Errors as multiples of 0.3 m, 0.5 and 1 degree, such as 0.3,1,3.
-        missed: Shares of paths that are withheld at each instant, such as 0.1,0.3,0.5.
-        rate: Observations per second, such as 10,2,1 [Hz].
-        seconds: Length of the walk; all of it if not given [s].
-        seed: Seed of everything random; same seed, same result.
-        quiet: Show no progress.
-        json: Print JSON for programs.
-    """
-    use_double_precision()
-    from echoscape.checks import InputError
-
-    levels, rates = read_multiples(noise, "--noise"), read_multiples(rate, "--rate")
-    withheld = read_multiples(missed, "--missed", least=0.0)
-    if not all(share < 1 for share in withheld):
-        raise InputError(f"--missed needs shares below 1, such as 0.1,0.5; got {missed!r}")
-    if seconds is not None and not seconds >= 25:
-        raise InputError(f"--seconds must be at least 25, in s; got {seconds:g}")
-    from echoscape.files import atomic_folder
-    from echoscape.plotting.fixes import save_figure
-    from echoscape.plotting.tracks import draw_tracks
-    from echoscape.studies.isac_channel.figures import (
-        draw_cases,
-        draw_distances,
-        draw_distributions,
-        draw_sections,
-        draw_windows,
-    )
-    from echoscape.studies.isac_channel.section_calibration import calibrate_sections
-    from echoscape.studies.isac_channel.study import IsacChannel, run, seen_again
-
-    settings = IsacChannel(
-        route, mesh, noise=levels, missed=withheld, rate=rates, seconds=seconds, seed=seed
-    )
-    with progress("following", quiet) as tell:
-        found = run(settings, tell)
-        tell(0, 1, "cross-sections of TR 38.901")
-        sections = calibrate_sections(seed=seed)
-    figures = {
-        "sections": draw_sections(sections),
-        "tracks": draw_tracks(found.tracks, seen_again(settings, found.route)),
-        "distributions": draw_distributions(found),
-        "distances": draw_distances(found),
-        "windows": draw_windows(found, settings.named, settings.window),
-        "cases": draw_cases(found),
-    }
-    import json as text
-
-    with atomic_folder(out, "rows.json") as folder:
-        for name, figure in figures.items():
-            if figure is not None:
-                save_figure(figure, folder / f"{name}.png")
-        (folder / "rows.json").write_text(text.dumps(found.rows, indent=1))
-        (folder / "sections.json").write_text(text.dumps(sections, indent=1))
-    summary = _summary(found)
-    wrong = max(abs(row["mean"] - row["promised_mean"]) for row in sections)
-    summary["cross-sections, largest error of a mean [dB]"] = round(wrong, 2)
-    if json:
-        print_json(summary)
-    else:
-        print_table(str(out), {name: str(value) for name, value in summary.items()})
+app.command(isac_channel, name="isac-channel")
 
 
 @app.command(name="isac-forecast")
@@ -327,33 +240,3 @@ def _plain_summary(line: dict) -> dict[str, str]:
         if isinstance(value, int | float) and name not in skip
     ]
     return {", ".join([line["part"], *names, *levels]): ", ".join(numbers)}
-
-
-def read_multiples(text: str, option: str, least: float = 1e-9) -> tuple[float, ...]:
-    """Read numbers above zero, or from zero on, with commas between."""
-    from echoscape.checks import InputError
-
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if not values or not all(least <= value < 100 for value in values):
-        raise InputError(
-            f"{option} needs different numbers above zero and below 100, such as 5,10; got {text!r}"
-        )
-    if len(set(values)) < len(values):
-        raise InputError(f"{option} names a number twice; got {text!r}")
-    return values
-
-
-def _summary(found: "Found") -> dict[str, Any]:
-    """Give the pooled distances, a line for each method."""
-    from echoscape.studies.isac_channel.study import POOLED
-
-    summary: dict[str, Any] = {"user error [m]": [round(error, 3) for error in found.user_error]}
-    for row in found.rows:
-        if row["window"] == POOLED:
-            case = f"noise {row['noise']:g}, {row['missed']:g} withheld, {row['rate']:g} Hz"
-            line = summary.setdefault(f"KS, {case}, {row['method']}", {})
-            line[row["spread"]] = round(row["ks"], 3)
-    return summary

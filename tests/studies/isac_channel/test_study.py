@@ -2,13 +2,24 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from echoscape.channel_model.urban_micro import spread_table as table
 from echoscape.cli import main
+from echoscape.studies.isac_channel import study
 from echoscape.studies.isac_channel.stochastic import draw_spreads
-from echoscape.studies.isac_channel.world import observe_route, read_route, sample_route
+from echoscape.studies.isac_channel.study import (
+    METHODS,
+    IsacChannel,
+    bounces_later,
+    cases_of,
+    thin,
+)
+from echoscape.studies.isac_channel.world import Route, observe_route, read_route, sample_route
+from echoscape.tracking.bounce_state import measure_bounces
+from echoscape.tracking.bounce_tracks import BounceStates
 
 
 @pytest.mark.parametrize("sight", [False, True])
@@ -35,26 +46,95 @@ def test_drawn_spreads_have_the_median_and_keep_it_for_ten_metres():
 
 
 @pytest.mark.slow
-def test_the_study_runs_and_ours_is_closest(tmp_path, capsys):
-    code = main(
-        ["reproduce", "isac-channel", "--out", str(tmp_path / "study"), "--seconds", "30", "--json"]
-    )
-    assert code == 0
-    assert json.loads(capsys.readouterr().out)["user error [m]"][0] < 1.5
+def test_the_quick_study_runs_and_ours_is_closest(tmp_path, capsys):
+    words = ["reproduce", "isac-channel", "--quick", "--withheld", "0,3", "--json", "--out"]
+    assert main([*words, str(tmp_path / "study")]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["user error [m]"][0] < 1.5
+    assert said["windows beyond the walk, not drawn"] == "60 s, 180 s"
     rows = json.loads((tmp_path / "study/rows.json").read_text())
-    assert {row["window"] for row in rows} == {-1, 0, 1}  # the named windows lie beyond this walk
+    assert {row["window"] for row in rows} == {-1, 0, 1, 2}
     pooled = {
-        (row["method"], row["spread"]): row["relative_rmse"] for row in rows if row["window"] == -1
+        (row["method"], row["spread"], row["withheld"]): row["relative_rmse"]
+        for row in rows
+        if row["window"] == -1
     }
+    assert {method for method, _, _ in pooled} == set(METHODS)
     for spread in ("delay", "departure_zenith", "arrival_azimuth", "arrival_zenith"):
-        ours = pooled["anchors and user", spread]
-        assert ours < pooled["copy", spread]
-        assert ours < pooled["TR 38.901", spread]
-    assert (tmp_path / "study/distributions.png").exists()
+        ours = pooled["anchors and user", spread, 0.0]
+        assert ours < pooled["copy", spread, 0.0]
+        assert ours < pooled["TR 38.901", spread, 0.0]
+        assert ours < pooled["anchors and user", spread, 3.0]  # what is not seen is known less well
+    assert {row["mean"] for row in rows if row["window"] == -1 and row["withheld"]}.isdisjoint(
+        {row["mean"] for row in rows if row["window"] == -1 and not row["withheld"]}
+    )  # compared where nothing is observed, and there alone
+    for name in ("distributions", "distances", "tracks", "cases", "start", "sections"):
+        assert (tmp_path / f"study/{name}.png").stat().st_size > 10_000
+    assert not (tmp_path / "study/windows.png").exists()
     sections = json.loads((tmp_path / "study/sections.json").read_text())
-    assert len(sections) == 8
-    assert max(abs(row["mean"] - row["promised_mean"]) for row in sections) < 0.5
-    assert (tmp_path / "study/sections.png").stat().st_size > 10_000
+    assert [row["type"] for row in sections] == ["human", "vehicle"]
+    starts = json.loads((tmp_path / "study/start.json").read_text())
+    assert {row["start"] for row in starts} == {"echoes", "mesh"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--parts", "spread"], "there is no part 'spread'; did you mean 'spreads'"),
+        (["--parts", ","], "--parts needs the name of a part, such as spreads; got none"),
+        (["--withheld", "20"], "withheld for less than a window of 20 s; got 20 s"),
+        (["--seconds", "25", "--windows", "60"], "holds less than half of the window of 20 s at 6"),
+        (["--echoes", "heard.npz"], "--echoes goes with --route, whose surroundings it holds"),
+        (["--mesh", "walls.npz"], "--mesh goes with --route, whose surroundings it holds"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(words, message, tmp_path, capsys, monkeypatch):
+    still, path = np.zeros((250, 3)), np.zeros((250, 1, 5))
+    walk = Route(np.arange(250) / 10, still, still, np.zeros(3), path, np.zeros((250, 1)))
+    monkeypatch.setattr(study, "read_world", lambda _: study.World(walk, None, None, None))
+    assert main(["reproduce", "isac-channel", "--out", str(tmp_path / "no"), *words]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "no").exists()
+
+
+def test_cases_change_one_thing_at_a_time():
+    cases = cases_of(IsacChannel(noise=(1.0, 3.0), rate=(10.0, 2.0), withheld=(0.0, 5.0)))
+    assert [(c.noise, c.missed, c.rate, c.withheld) for c in cases] == [
+        (1.0, 0.1, 10.0, 0.0), (3.0, 0.1, 10.0, 0.0), (1.0, 0.1, 2.0, 0.0), (1.0, 0.1, 10.0, 5.0),
+    ]  # fmt: skip
+
+
+def test_withheld_instants_are_left_out_and_point_to_the_last_seen(key):
+    walk = Route(np.arange(60) / 10, *np.ones((2, 60, 3)), np.zeros(3), np.ones((60, 2, 5)),
+                 np.ones((60, 2)))  # fmt: skip
+    seen = observe_route(walk, np.random.default_rng(0), missed=0.0)
+    hidden = (np.arange(60) % 30) >= 20
+    kept, at = thin(seen, 5.0, hidden)
+    assert np.allclose(kept.time, [*np.arange(0, 2.0, 0.2), *np.arange(3.0, 5.0, 0.2)])
+    assert np.all(kept.time[at] <= walk.time + 1e-9)
+    assert kept.time[at[29]] == pytest.approx(1.8)
+    assert at[30] == 10
+
+
+def test_bounces_go_straight_on_as_their_state_measures_them():
+    rng = np.random.default_rng(1)
+    state = rng.normal(size=(1, 3, 18)) * np.tile(np.repeat([40.0, 2.0], 3), 3)
+    station = np.array([1.0, 2.0, 9.0])
+
+    def measure(each):
+        return np.asarray(
+            measure_bounces(jnp.asarray(each), jnp.asarray(station), jnp.asarray(7.0))
+        )
+
+    before = np.array([[measure(each) for each in state[0]]])
+    moved = state.copy()
+    for place in (slice(0, 3), slice(6, 9), slice(12, 15)):
+        moved[..., place] += 1.5 * state[..., place.start + 3 : place.stop + 3]
+    after = np.array([measure(each) for each in moved[0]])
+    states = BounceStates(state, before)
+    found = bounces_later(states, np.zeros(2, int), np.array([0.0, 1.5]), station)
+    assert np.array_equal(found[0], before[0])
+    assert np.allclose(found[1], after, rtol=0, atol=1e-9)
 
 
 @pytest.mark.slow

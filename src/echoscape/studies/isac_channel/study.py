@@ -9,35 +9,55 @@ Gives rows: a Kolmogorov-Smirnov distance and a relative error for each method, 
 """
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from echoscape.channel_model import Spreads, ks_distance, ks_halves
 from echoscape.channel_model.spread import NAMES
-from echoscape.propagation.ray_cast import build_tree
+from echoscape.checks import InputError
+from echoscape.propagation.ray_cast import BoxTree, build_tree
 from echoscape.reports import Observations
-from echoscape.scene.mesh import Mesh, read_mesh
+from echoscape.scene.mesh import read_mesh
+from echoscape.studies.isac_channel.bounce_start import (
+    Starts,
+    hear,
+    place_starts,
+    read_heard,
+    surfaces_around,
+)
 from echoscape.studies.isac_channel.stochastic import draw_spreads, scatter_at_random
+from echoscape.studies.isac_channel.truth import Truth, read_truth, sample_truth
 from echoscape.studies.isac_channel.world import (
     CARRIER,
     Route,
     observe_route,
     read_route,
-    sample_route,
     spreads_over_time,
 )
 from echoscape.tracking import Tracks, paths_of, track
-from echoscape.tracking.bounce_tracks import follow_tracks
+from echoscape.tracking.bounce_tracks import BounceStates, follow_tracks
 from echoscape.tracking.track import detections_of
+from echoscape.units import wrap_angle
 
-METHODS = ("anchors and user", "copy", "frozen", "paper", "TR 38.901", "random scatterers")
-"""Our filter; the observation itself; the window's first one held; the paper's filter; tables; and
-scatterers at random whose spreads are on average the truth's in every window."""
+METHODS = (
+    "anchors and user",
+    "copy",
+    "frozen",
+    "paper",
+    "paper, mesh start",
+    "TR 38.901",
+    "random scatterers",
+)
+"""Our filter; the observation itself; the window's first one held; the paper's filter, which starts
+from the station's echoes, and once more from the mesh; tables; and scatterers at random whose
+spreads are on average the truth's in every window."""
 POOLED = -1
 """Number of the window that pools all of them."""
 
@@ -49,7 +69,10 @@ class IsacChannel:
     route: Path | None = None
     """Ray-traced route (.npz); a walk through the sample city if not given."""
     mesh: Path | None = None
-    """Walls of that route (.npz or .obj), which place first bounces for the paper's filter."""
+    """Walls of that route (.npz or .obj), where the station's echoes come from."""
+    echoes: Path | None = None
+    """What that route's station hears of its own pulse, without error (.npz: point); from the
+    walls if not given."""
     window: float = 20.0
     """Length of a window [s]."""
     noise: tuple[float, ...] = (1.0,)
@@ -58,16 +81,25 @@ class IsacChannel:
     """Shares of paths that are withheld at an instant."""
     rate: tuple[float, ...] = (10.0,)
     """Observations per second; spreads are compared at every instant all the same [Hz]."""
+    withheld: tuple[float, ...] = (0.0,)
+    """How long nothing is observed at the end of every window; if so, spreads are compared there
+    alone [s]."""
     false: float = 0.05
     """False detections for each true one."""
-    named: tuple[float, ...] = (60.0, 264.0)
-    """When the paper's two windows begin, of which a figure is drawn [s]."""
+    named: tuple[float, ...] | None = None
+    """When windows begin of which a figure is drawn [s]; if not given, the paper's two, or on the
+    sample city's walk one before the corner and one in sight of the station."""
     particles: int = 500
     """Particles of the paper's filter."""
     seconds: float | None = None
     """Length of the walk; all of it if not given [s]."""
     seed: int = 0
     """Seed of everything random."""
+
+    @property
+    def windows(self) -> tuple[float, ...]:
+        """When the windows begin of which a figure is drawn [s]."""
+        return self.named or ((60.0, 180.0) if self.route is None else (60.0, 264.0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,16 +112,18 @@ class Case:
     """Share withheld."""
     rate: float
     """Observations per second [Hz]."""
+    withheld: float
+    """How long nothing is observed at the end of every window [s]."""
 
 
 def cases_of(settings: IsacChannel) -> list[Case]:
     """List the cases: the first of everything, then one thing changed at a time."""
-    first = Case(settings.noise[0], settings.missed[0], settings.rate[0])
-    return [
-        first,
-        *(dataclasses.replace(first, noise=value) for value in settings.noise[1:]),
-        *(dataclasses.replace(first, missed=value) for value in settings.missed[1:]),
-        *(dataclasses.replace(first, rate=value) for value in settings.rate[1:]),
+    varied = [field.name for field in dataclasses.fields(Case)]
+    first = Case(*(getattr(settings, name)[0] for name in varied))
+    return [first] + [
+        dataclasses.replace(first, **{name: value})
+        for name in varied
+        for value in getattr(settings, name)[1:]
     ]
 
 
@@ -115,12 +149,25 @@ class Found:
 def run(
     settings: IsacChannel, progress: Callable[[float, float, str], None] | None = None
 ) -> Found:
-    """Run the study."""
-    if settings.route is None:
-        route, mesh = sample_route(settings.seconds)
-    else:
-        route = _cut(read_route(settings.route), settings.seconds)
-        mesh = None if settings.mesh is None else read_mesh(settings.mesh)
+    """Run the study.
+
+    Raises:
+        InputError: A named window lies beyond the walk, or observations are withheld as long as a
+            window is.
+    """
+    if max(settings.withheld) >= settings.window:
+        raise InputError(
+            f"observations must be withheld for less than a window of {settings.window:g} s; got "
+            f"{max(settings.withheld):g} s"
+        )
+    world = read_world(settings)
+    route = world.route
+    for begin in settings.named or ():
+        if not 0 <= begin - route.time[0] <= route.time[-1] - route.time[0] - settings.window / 2:
+            raise InputError(
+                f"the walk, {route.time[0]:g} to {route.time[-1]:g} s, holds less than half of the "
+                f"window of {settings.window:g} s at {begin:g} s; name one within it"
+            )
     truth = spreads_over_time(route.path, route.power)
     rows: list[dict[str, Any]] = []
     errors: list[float] = []
@@ -128,8 +175,8 @@ def run(
     cases = cases_of(settings)
     for number, case in enumerate(cases):
         if progress is not None:
-            progress(number, len(cases), f"noise {case.noise:g}, {case.missed:g} withheld")
-        series, found = _methods(settings, route, mesh, truth, case)
+            progress(number, len(cases), f"following, {words_of(dataclasses.asdict(case))}")
+        series, found = _methods(settings, world, truth, case)
         at = np.searchsorted(route.time, found.time - 1e-6)
         wrong = np.asarray(found.record.user)[:, :2] - route.position[at, :2]
         errors.append(float(np.sqrt(np.mean(np.sum(wrong**2, axis=1)))))
@@ -137,6 +184,66 @@ def run(
         first = first or (series, found)
     assert first is not None
     return Found(rows, route, first[1], {"truth": truth, **first[0]}, errors, cases)
+
+
+class World(NamedTuple):
+    """A walk, and what a station could hear around it."""
+
+    route: Route
+    """The walk."""
+    tree: BoxTree | None
+    """Walls, if they are known."""
+    heard: Float[np.ndarray, "echo 3"] | None
+    """What the station hears back, without error, if that is known [m]."""
+    truth: Truth | None
+    """Bounces of the walk's paths, in the sample city."""
+
+
+@functools.lru_cache(maxsize=1)
+def read_world(settings: IsacChannel) -> World:
+    """Read the walk and its surroundings, or walk through the sample city."""
+    truth = None
+    if settings.route is None:
+        truth, mesh = sample_truth(settings.seconds)
+        route = truth.route
+    else:
+        route = _cut(read_route(settings.route), settings.seconds)
+        mesh = None if settings.mesh is None else read_mesh(settings.mesh)
+    tree = None if mesh is None else build_tree(mesh)
+    heard = None
+    if settings.echoes is not None:
+        heard = read_heard(settings.echoes, route.station)
+    elif tree is not None:
+        heard = surfaces_around(tree, route.station)
+    return World(route, tree, heard, truth)
+
+
+def starts_along(settings: IsacChannel, instants: int = 24) -> Starts:
+    """Place first bounces from the station's echoes at instants of the walk.
+
+    Args:
+        settings: Which walk.
+        instants: How many, evenly over it.
+
+    Raises:
+        InputError: Nothing tells what the station hears, or the route does not hold bounces.
+    """
+    world = read_world(settings)
+    if world.heard is None:
+        raise InputError(
+            "first bounces need what the station hears of its own pulse: give --echoes, or --mesh"
+        )
+    truth = world.truth
+    if truth is None:
+        assert settings.route is not None  # else it is the sample city, whose bounces are known
+        truth = read_truth(settings.route, settings.seconds)
+    return place_starts(truth, world.heard, world.tree, instants, settings.seed)
+
+
+def words_of(case: Mapping[str, Any]) -> str:
+    """Say in words what the observations of a case, or of a row, are like."""
+    words = f"noise {case['noise']:g}, {case['missed']:g} missed, {case['rate']:g} Hz"
+    return words + (f", {case['withheld']:g} s withheld" if case["withheld"] else "")
 
 
 def _cut(route: Route, seconds: float | None) -> Route:
@@ -148,10 +255,12 @@ def _cut(route: Route, seconds: float | None) -> Route:
 
 
 def _methods(
-    settings: IsacChannel, route: Route, mesh: Mesh | None, truth: Spreads, case: Case
+    settings: IsacChannel, world: World, truth: Spreads, case: Case
 ) -> tuple[dict[str, Spreads], Tracks]:
     """Run every method on one set of observations."""
-    seen, at = thin(seen_again(settings, route, case.noise, case.missed), case.rate)
+    route = world.route
+    hidden = _withheld(settings, route, case)
+    seen, at = thin(seen_again(settings, route, case.noise, case.missed), case.rate, hidden)
     rng = np.random.default_rng(settings.seed)
     found = track(seen, route.station, start=route.position[0], start_velocity=route.velocity[0])
     detections = detections_of(seen)
@@ -168,13 +277,21 @@ def _methods(
         "copy": spreads_over_time(observed, power),
         "frozen": spreads_over_time(observed[first], power[first]),
     }
-    tree = None if mesh is None else build_tree(mesh)
-    paths = follow_tracks(
-        found, detections, tree, window[np.searchsorted(at, np.arange(len(seen.time)))],
-        particles=settings.particles, key=jax.random.key(settings.seed),
-    ).measured[at]  # fmt: skip
-    paths = np.where(np.isfinite(paths), paths, predicted)
-    series["paper"] = spreads_over_time(paths, strength)
+    echoes = None
+    if world.heard is not None:
+        echoes = hear(world.heard, np.asarray(route.station, float), rng)
+    starts = {"paper": echoes, "paper, mesh start": None}
+    if echoes is None or world.tree is None:
+        del starts["paper, mesh start"]
+    since = route.time - np.asarray(seen.time)[at]
+    for method, source in starts.items():
+        states = follow_tracks(
+            found, detections, world.tree, window[np.searchsorted(at, np.arange(len(seen.time)))],
+            echoes=source, particles=settings.particles, key=jax.random.key(settings.seed),
+        )  # fmt: skip
+        paths = bounces_later(states, at, since, np.asarray(route.station, float))
+        paths = np.where(np.isfinite(paths), paths, predicted)
+        series[method] = spreads_over_time(paths, strength)
     direct = np.linalg.norm(route.position - route.station, axis=1)
     sight = np.abs(route.path[:, :, 0] - direct[:, None]).min(axis=1) < 0.01
     drawn = {
@@ -191,12 +308,66 @@ def _methods(
     return series, found
 
 
-def thin(seen: Observations, rate: float) -> tuple[Observations, np.ndarray]:
-    """Keep observations at a rate, and tell for every instant which one is the latest."""
+def _withheld(settings: IsacChannel, route: Route, case: Case) -> Bool[np.ndarray, " time"]:
+    """Tell which instants are not observed: the last of every window."""
+    into = (route.time - route.time[0]) % settings.window
+    return into >= settings.window - case.withheld + 1e-6
+
+
+def thin(
+    seen: Observations, rate: float, hidden: Bool[np.ndarray, " time"] | None = None
+) -> tuple[Observations, np.ndarray]:
+    """Keep observations at a rate, and tell for every instant which one is the latest.
+
+    Args:
+        seen: Observations.
+        rate: How many a second are kept [Hz].
+        hidden: Instants that are left out; not the first.
+    """
     usual = 1 / float(np.median(np.diff(seen.time)))
-    step = max(1, round(usual / rate))
-    kept = jax.tree.map(lambda leaf: leaf[::step], seen)
-    return kept, np.arange(len(seen.time)) // step
+    kept = np.arange(len(seen.time)) % max(1, round(usual / rate)) == 0
+    if hidden is not None:
+        kept &= ~hidden
+    return jax.tree.map(lambda leaf: leaf[kept], seen), np.cumsum(kept) - 1
+
+
+def bounces_later(
+    states: BounceStates,
+    at: Int[np.ndarray, " time"],
+    since: Float[np.ndarray, " time"],
+    station: Float[np.ndarray, "3"],
+) -> Float[np.ndarray, "time slot 5"]:
+    """Move user and bounces straight on from the latest observation, and measure them.
+
+    Args:
+        states: Bounces at the observations.
+        at: Which observation is each instant's latest.
+        since: How long ago it was [s].
+        station: Where the station is [m].
+    """
+    state, measured = states.state[at], states.measured[at]
+    later = since > 1e-6
+    if not later.any():
+        return measured
+    before = state[later].reshape(*state[later].shape[:2], 3, 2, 3)  # places, velocities
+    after = before[..., 0, :] + since[later, None, None, None] * before[..., 1, :]
+    measured = measured.copy()
+    change = _outer_legs(after, station) - _outer_legs(before[..., 0, :], station)
+    moved = measured[later] + change
+    moved[..., [1, 3]] = wrap_angle(moved[..., [1, 3]])
+    measured[later] = moved
+    return measured
+
+
+def _outer_legs(places: np.ndarray, station: np.ndarray) -> np.ndarray:
+    """Measure length, arrival and departure of user, first and last bounce, Eqs. (14)-(19)."""
+    user, first, last = np.moveaxis(places, -2, 0)
+    legs = []
+    for leg in (last - user, first - station):
+        level, away = np.hypot(leg[..., 0], leg[..., 1]), np.linalg.norm(leg, axis=-1)
+        legs.append((away, np.arctan2(leg[..., 1], leg[..., 0]), np.arctan2(level, leg[..., 2])))
+    (back, *arrival), (out, *departure) = legs
+    return np.stack([back + out, *arrival, *departure], axis=-1)
 
 
 def between(found: Tracks, time: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -250,14 +421,16 @@ def _rows(
     """Compare each method with the truth, window by window, in the named ones, and pooled."""
     window = _windows(route, settings.window)
     time = route.time - 1e-9
-    parts = {POOLED: np.ones(len(window), bool)}
+    compared = _withheld(settings, route, case) if case.withheld else np.ones(len(window), bool)
+    parts = {POOLED: compared}
     parts |= {n: window == n for n in range(int(window.max()) + 1)}
     parts |= {
         -2 - n: (time >= begin - 1e-6) & (time < begin + settings.window)
-        for n, begin in enumerate(settings.named)
+        for n, begin in enumerate(settings.windows)
     }
     rows = []
-    for number, inside in parts.items():
+    for number, part in parts.items():
+        inside = part & compared
         if inside.sum() < 20:
             continue
         for name in NAMES:
