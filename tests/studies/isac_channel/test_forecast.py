@@ -8,7 +8,8 @@ import pytest
 from echoscape.channel_model.spread import NAMES
 from echoscape.cli import main
 from echoscape.scene.mesh import read_mesh
-from echoscape.studies.isac_channel.study import IsacChannel, _cut, seen_again, track_powers
+from echoscape.studies.isac_channel.between_looks import track_powers
+from echoscape.studies.isac_channel.study import IsacChannel, _cut, seen_again
 from echoscape.studies.isac_channel.world import (
     CARRIER,
     read_route,

@@ -9,14 +9,9 @@ import pytest
 from echoscape.channel_model.urban_micro import spread_table as table
 from echoscape.cli import main
 from echoscape.studies.isac_channel import study
+from echoscape.studies.isac_channel.between_looks import bounces_later, thin
 from echoscape.studies.isac_channel.stochastic import draw_spreads
-from echoscape.studies.isac_channel.study import (
-    METHODS,
-    IsacChannel,
-    bounces_later,
-    cases_of,
-    thin,
-)
+from echoscape.studies.isac_channel.study import METHODS, IsacChannel, cases_of
 from echoscape.studies.isac_channel.world import Route, observe_route, read_route, sample_route
 from echoscape.tracking.bounce_state import measure_bounces
 from echoscape.tracking.bounce_tracks import BounceStates
@@ -104,9 +99,10 @@ def test_cases_change_one_thing_at_a_time():
     ]  # fmt: skip
 
 
-def test_withheld_instants_are_left_out_and_point_to_the_last_seen(key):
-    walk = Route(np.arange(60) / 10, *np.ones((2, 60, 3)), np.zeros(3), np.ones((60, 2, 5)),
-                 np.ones((60, 2)))  # fmt: skip
+def test_withheld_instants_are_left_out_and_point_to_the_last_seen():
+    ones = np.ones((60, 3))
+    path, power = np.ones((60, 2, 5)), np.ones((60, 2))
+    walk = Route(np.arange(60) / 10, ones, ones, np.zeros(3), path, power)
     seen = observe_route(walk, np.random.default_rng(0), missed=0.0)
     hidden = (np.arange(60) % 30) >= 20
     kept, at = thin(seen, 5.0, hidden)

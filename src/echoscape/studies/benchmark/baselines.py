@@ -44,8 +44,8 @@ from echoscape.localization.line_of_sight import shortest_echo_direct
 from echoscape.reports import Echoes
 from echoscape.studies.benchmark.answers import Bound, Places, Voxels, Walk
 from echoscape.studies.benchmark.problems import Estimate, Image, Locate, Spread, Track
+from echoscape.studies.isac_channel.between_looks import track_powers
 from echoscape.studies.isac_channel.stochastic import draw_spreads
-from echoscape.studies.isac_channel.study import track_powers
 from echoscape.studies.isac_channel.world import spreads_over_time
 from echoscape.studies.nlos_ckm.square import shortest_as_direct
 from echoscape.tracking import JointFilter, Tracks, paths_of, track

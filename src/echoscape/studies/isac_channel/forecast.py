@@ -21,8 +21,9 @@ from echoscape.channel_model.spread import NAMES
 from echoscape.checks import InputError
 from echoscape.plotting.style import STYLE
 from echoscape.scene.mesh import read_mesh
+from echoscape.studies.isac_channel.between_looks import track_powers
 from echoscape.studies.isac_channel.figures import TITLES
-from echoscape.studies.isac_channel.study import IsacChannel, _cut, seen_again, track_powers
+from echoscape.studies.isac_channel.study import IsacChannel, _cut, seen_again
 from echoscape.studies.isac_channel.world import CARRIER, Route, read_route, sample_route
 from echoscape.studies.isac_channel.world import spreads_over_time as measure_spreads
 from echoscape.studies.sweep import Progress, Row, Setting, Spread, sweep

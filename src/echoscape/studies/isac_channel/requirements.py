@@ -24,9 +24,9 @@ from echoscape.checks import InputError
 from echoscape.propagation.ray_cast import build_tree
 from echoscape.reports import Observations
 from echoscape.scene.mesh import read_mesh
+from echoscape.studies.isac_channel.between_looks import track_powers
 from echoscape.studies.isac_channel.forecast import measure_forecast
 from echoscape.studies.isac_channel.particle_limit import WALKS, difference_from_kalman
-from echoscape.studies.isac_channel.study import track_powers
 from echoscape.studies.isac_channel.truth import Truth, kept_assignments, read_truth, sample_truth
 from echoscape.studies.isac_channel.world import CARRIER, observe_route, spreads_over_time
 from echoscape.studies.sweep import Progress, Row, Setting, Spread, sweep
