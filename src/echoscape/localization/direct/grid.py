@@ -21,7 +21,8 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 
 from echoscape.localization.direct.forward import DirectView
 from echoscape.localization.unassociated.grid import find_peaks
-from echoscape.numerics.harmonics import gram
+from echoscape.numerics.harmonics import centred, gram
+from echoscape.scene.array_axes import phase_advance
 from echoscape.signals.echo_channel import steering
 from echoscape.units import delay_of
 
@@ -40,7 +41,7 @@ class CellPaths(eqx.Module):
     """Delay of every echo in whole steps of the compressed delay."""
     present: Bool[Array, "*cell echo"]
     """Which echoes take part."""
-    whiten: Complex[Array, "*cell gain gain"]
+    whiten: Float[Array, "*cell gain gain"]
     """Inverse root of the Gram matrix of the echoes with equal gains, ridge included."""
     log_volume: Float[Array, "*cell"]
     """What so many free gains explain of noise alone."""
@@ -57,18 +58,26 @@ def cell_paths(view: DirectView, cells: Float[np.ndarray, "cell 3"]) -> CellPath
 @eqx.filter_jit
 def _paths_at(view: DirectView, cells) -> CellPaths:
     tensor, mix = view.tensor, view.mix
-    steps = tensor.waveform.spacing * FINER * tensor.waveform.subcarriers
+    tones = tensor.waveform.subcarriers
+    steps = tensor.waveform.spacing * FINER * tones
+    # Echoes overlap by the product over the axes, real for phases that count from the middle: those
+    # of an array depend on one path alone, and that of the delay on whole steps (of an even number
+    # of tones with the sign of the turn).
+    turns = jnp.arange(2 * FINER * tones) * (2 * math.pi / (FINER * tones))
+    delay_overlap = jnp.mean(jnp.cos(turns[:, None] * centred(tones)), axis=1)
 
     def one(cell):
         select = view.select(cell)
         predicted = [end.predict(cell, jnp.zeros((view.paths, 3))) for end in select.end]
-        mask = jnp.where(select.present, 1.0, 0.0)
-        frequency = select.frequencies(cell, jnp.zeros(view.errors))
         # The overlap at the delays looked up, not at the true ones a fraction of a step away.
         length = predicted[0][2][:, None] + predicted[-1][2][None]
-        step = jnp.round(delay_of(length) * steps).ravel()
-        frequency = frequency.at[:, -1].set(-2 * math.pi * tensor.waveform.spacing * step / steps)
-        matrix = mix.T @ (gram(frequency, tensor.shape) * mask[:, None] * mask[None]) @ mix
+        step = jnp.round(delay_of(length) * steps).ravel().astype(jnp.int32)
+        overlap = jnp.kron(
+            gram(phase_advance(tensor.transmit, *predicted[0][:2]), tensor.whole[2:4]),
+            gram(phase_advance(tensor.receive, *predicted[-1][:2]), tensor.whole[:2]),
+        ).real * delay_overlap[(step[:, None] - step[None]) % len(delay_overlap)]
+        mask = jnp.where(select.present, 1.0, 0.0)
+        matrix = mix.T @ (overlap * mask[:, None] * mask[None]) @ mix
         factor = jnp.linalg.cholesky(matrix + _RIDGE * jnp.eye(mix.shape[1]))
         whiten = solve_triangular(factor, jnp.eye(mix.shape[1], dtype=factor.dtype), lower=True)
         log_volume = 2 * jnp.sum(jnp.log(jnp.real(jnp.diagonal(factor)))) - len(factor) * math.log(
@@ -78,9 +87,9 @@ def _paths_at(view: DirectView, cells) -> CellPaths:
         return CellPaths(
             [jnp.conj(steering(array, each[0], each[1])).astype(jnp.complex64)
              for each, array in pairs],
-            step.astype(jnp.int32),
+            step,
             select.present,
-            whiten.astype(jnp.complex64),
+            whiten.astype(jnp.float32),
             log_volume.astype(jnp.float32),
         )  # fmt: skip
 
