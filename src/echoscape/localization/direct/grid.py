@@ -72,10 +72,13 @@ def _paths_at(view: DirectView, cells) -> CellPaths:
         # The overlap at the delays looked up, not at the true ones a fraction of a step away.
         length = predicted[0][2][:, None] + predicted[-1][2][None]
         step = jnp.round(delay_of(length) * steps).ravel().astype(jnp.int32)
-        overlap = jnp.kron(
-            gram(phase_advance(tensor.transmit, *predicted[0][:2]), tensor.whole[2:4]),
-            gram(phase_advance(tensor.receive, *predicted[-1][:2]), tensor.whole[:2]),
-        ).real * delay_overlap[(step[:, None] - step[None]) % len(delay_overlap)]
+        overlap = (
+            jnp.kron(
+                gram(phase_advance(tensor.transmit, *predicted[0][:2]), tensor.whole[2:4]),
+                gram(phase_advance(tensor.receive, *predicted[-1][:2]), tensor.whole[:2]),
+            ).real
+            * delay_overlap[(step[:, None] - step[None]) % len(delay_overlap)]
+        )
         mask = jnp.where(select.present, 1.0, 0.0)
         matrix = mix.T @ (overlap * mask[:, None] * mask[None]) @ mix
         factor = jnp.linalg.cholesky(matrix + _RIDGE * jnp.eye(mix.shape[1]))
