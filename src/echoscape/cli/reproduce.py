@@ -21,12 +21,14 @@ from echoscape.cli.console import (
 from echoscape.cli.options import check_folder, deprecated, read_multiples
 from echoscape.cli.reproduce_imaging import occlusion_imaging
 from echoscape.cli.reproduce_isac_channel import isac_channel
+from echoscape.cli.reproduce_loop import closed_loop
 
 _UNITS = {"delay": "ns", "reports": "reports", "stations": "stations", "snr_db": "dB"}
 
 app = cyclopts.App(name="reproduce", help="Reproduce the figures of papers.")
 app.command(occlusion_imaging, name="occlusion-imaging")
 app.command(isac_channel, name="isac-channel")
+app.command(closed_loop, name="closed-loop")
 
 
 @app.command(name="isac-forecast")

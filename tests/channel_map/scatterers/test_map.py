@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from echoscape.channel_map import ScattererMap, Scatterers, fit_map, load_maps, save_maps
+from echoscape.channel_map.scatterers.map import map_of_points
 from echoscape.channel_map.scatterers.search import arrange_paths, name_paths
 from echoscape.checks import InputError
 from echoscape.estimation import PathEstimates
@@ -207,3 +208,15 @@ def test_paths_without_any_agreement_are_refused():
     )  # fmt: skip
     with pytest.raises(InputError, match="single bounces; fit the model 'virtual-anchors'"):
         fit_map(shuffled, Scatterers())
+
+
+def test_a_map_of_points_states_what_the_points_do_not():
+    place = np.array([[3.0, 1.0, 2.0], [5.0, -4.0, 1.0]])
+    made = map_of_points(StaticPoints.scatterers(place), "west", np.zeros(3), place)
+    prior = jax.jit(lambda place: made(place))(jnp.array([2.0, 6.0, 1.5]))
+    length = np.linalg.norm(place, axis=1) + np.linalg.norm(place - [2.0, 6.0, 1.5], axis=1)
+    assert np.allclose(prior.length, length, atol=1e-6)
+    assert np.allclose(prior.probability, 0.9)
+    walls = StaticPoints.from_walls(np.array([[1.0, 0.0, 0.0]]), np.array([4.0]))
+    with pytest.raises(InputError, match=r"needs scatterers.*got 0 scatterers and 2 places"):
+        map_of_points(walls, "west", np.zeros(3), place)

@@ -20,11 +20,13 @@ from jaxtyping import Array, Float
 
 from echoscape.channel_map.prior import ChannelMap, PathPrior
 from echoscape.channel_map.storage import storable, upgraded
+from echoscape.checks import InputError
 from echoscape.estimation import AnyArray
-from echoscape.scene import StaticPoints, concatenate, scatterer_position
+from echoscape.scene import PointKind, StaticPoints, concatenate, scatterer_position
 
 _TOGETHER = 8  # scatterers that a compiled program has at least, and in steps
 _NEAR = 1e-3  # nearer to a scatterer nothing has a direction [m]
+_VISIBILITY, _GAIN_STD = 0.9, 1.0  # of points whose maker states neither
 
 
 @storable("scatterers")
@@ -106,6 +108,50 @@ class ScattererMap(ChannelMap):
         origin = np.zeros(len(self.points), dtype=int)
         provenance = (f"reports of {self.station}",)
         return dataclasses.replace(self.points, origin=origin, provenance=provenance)
+
+
+def map_of_points(
+    points: StaticPoints,
+    station: str,
+    position: Float[np.ndarray, "3"],
+    users: Float[np.ndarray, "user 3"],
+    reported_paths: int = 5,
+) -> ScattererMap:
+    """Make the map of a station without reports from points that an image or tracks show.
+
+    Args:
+        points: Scatterers in the site's frame; points of other kinds are left out.
+        station: Name of the station.
+        position: Where it is [m].
+        users: Places about which targets are searched, such as those of the image's users [m].
+        reported_paths: Strongest paths that a receiver reports.
+
+    Raises:
+        InputError: None of the points is a scatterer, or there is no place.
+    """
+    points = points[np.isin(points.kind, (PointKind.SCATTERER, PointKind.EDGE))]
+    if not len(points) or not len(users):
+        raise InputError(
+            "a map of points needs scatterers, and places [m] about which to search; got "
+            f"{len(points)} scatterers and {len(users)} places"
+        )
+    given = lambda name, default: np.where(  # noqa: E731
+        np.isfinite(value := np.asarray(getattr(points, name, None), float)), value, default
+    )
+    return ScattererMap(
+        points=StaticPoints.scatterers(
+            np.asarray(scatterer_position(points), float),
+            np.broadcast_to(given("covariance", 0.0), (len(points), 4, 4))[:, :3, :3],
+            log_gain=given("log_gain", 0.0) * np.ones(len(points)),
+            log_gain_std=given("log_gain_std", _GAIN_STD) * np.ones(len(points)),
+            visibility=given("visibility", _VISIBILITY) * np.ones(len(points)),
+        ),
+        report_position=np.asarray(users, float),
+        station_position=np.asarray(position, float),
+        station=station,
+        reported_paths=reported_paths,
+        planar=False,
+    )
 
 
 @upgraded("scatterers")
