@@ -183,3 +183,27 @@ def test_a_store_refuses_numbers_that_are_none(words, said, tmp_path, monkeypatc
     assert application.main(["store", "init", "b.db"]) == 0
     assert application.main(["store", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (SystemExit(143), 143)])
+def test_a_stopped_command_ends_before_the_interpreter_is_taken_down(stop, code, monkeypatch):
+    ended = []
+    monkeypatch.setattr(application.signal, "signal", lambda *words: None)
+    monkeypatch.setattr(application.atexit, "_run_exitfuncs", lambda: ended.append("registered"))
+    monkeypatch.setattr(application.os, "_exit", ended.append)
+    monkeypatch.setattr(application.sys, "argv", ["echoscape", "doctor"])
+
+    def interrupted(*words):
+        raise stop
+
+    monkeypatch.setattr(application, "current_words", interrupted)
+    assert application.main() == code
+    assert ended == ["registered", code]
+
+
+def test_another_exit_is_passed_on(monkeypatch):
+    monkeypatch.setattr(application.signal, "signal", lambda *words: None)
+    monkeypatch.setattr(application.os, "_exit", lambda code: pytest.fail("left at once"))
+    monkeypatch.setattr(application, "_run", lambda words: sys.exit(3))
+    with pytest.raises(SystemExit, match="3"):
+        application.main()

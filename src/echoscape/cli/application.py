@@ -4,8 +4,10 @@ Takes the words after ``echoscape``.
 Gives an exit code.
 """
 
+import atexit
 import contextlib
 import math
+import os
 import signal
 import sys
 import warnings
@@ -47,6 +49,8 @@ from echoscape.extras import need
 
 _DRAWING = ("demo", "reproduce", "track")  # always
 _FIGURES = ("--figure", "--slices", "--animate")
+_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+"""Exit codes of a command that was stopped."""
 
 app = cyclopts.App(
     name="echoscape",
@@ -104,9 +108,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: The words of the command; those of the process by default.
     """
-    if arguments is None:
-        stop_cleanly()
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is not None:
+        return _run(list(arguments))
+    stop_cleanly()
+    try:
+        code = _run(sys.argv[1:])
+    except SystemExit as stopped:
+        if stopped.code != _TERMINATED:
+            raise
+        code = _TERMINATED
+    if code in (_INTERRUPTED, _TERMINATED):
+        _leave(code)
+    return code
+
+
+def _run(words: list[str]) -> int:
+    """Run one command and say what became of it."""
     debug, words = _without(words, "--debug")
     force, words = _without(words, "--force")
     try:
@@ -133,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
         print_problem("interrupted; nothing was left half-written")
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         sys.stderr.close()
         return 0
@@ -197,6 +214,18 @@ def _largest_input(words: list[str]) -> tuple[float | None, list[str]]:
 def stop_cleanly() -> None:
     """Let a request to terminate unwind like an exception, so that nothing stays half-written."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
+def _leave(code: int) -> None:
+    """End the process after what is registered for its end, without taking the interpreter down.
+
+    JAX that was stopped while it traced or compiled crashes then, one time in three.
+    """
+    atexit._run_exitfuncs()
+    for output in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            output.flush()
+    os._exit(code)
 
 
 def _explain(error: Exception) -> int:
