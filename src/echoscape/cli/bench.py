@@ -17,6 +17,7 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
+from echoscape.cli.options import check_place
 
 app = cyclopts.App(name="bench", help="Measure any method on frozen tasks, beside baselines.")
 
@@ -102,6 +103,7 @@ def run(
     from echoscape.studies.benchmark.running import run as measure
     from echoscape.studies.benchmark.tasks import TASKS
 
+    check_place(out)
     names = [each.strip() for each in methods.split(",")] if methods else []
     chosen = [*names, *entry] or list(MAIN)
     wanted = [each.strip() for each in tasks.split(",")] if tasks else list(TASKS)

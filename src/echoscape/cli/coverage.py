@@ -17,6 +17,7 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
+from echoscape.cli.options import check_place
 
 
 def coverage(
@@ -65,6 +66,8 @@ def coverage(
         check_table_output(out, "coverage")
     if figure is not None and figure.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise InputError(f"{figure} must end in .png, .pdf or .svg, which tells the format")
+    for path in filter(None, (out, figure)):
+        check_place(path)
     if height is not None and figure is None:
         raise InputError("--height says which level --figure draws; give both")
     plan = Site.from_toml(site)

@@ -18,7 +18,7 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
-from echoscape.cli.options import Numbers, deprecated_value
+from echoscape.cli.options import Numbers, check_place, deprecated_value
 
 for _old, _new in {
     "bits": "visibility-gamp",
@@ -89,6 +89,8 @@ def image(
             raise InputError(f"{path} must end in .png, .pdf or .svg, which tells the format")
     if mesh is not None:
         check_surface_name(mesh)
+    for path in filter(None, (out, figure, slices, mesh)):
+        check_place(path)
     if prior == "surface" and solver != "auto":
         raise InputError(
             "--prior surface chooses the solver; leave out --solver, or use --solver "

@@ -10,6 +10,7 @@ from typing import Annotated
 import cyclopts
 
 from echoscape.cli.console import Quiet, Seed, print_table, progress, use_double_precision
+from echoscape.cli.options import check_place
 
 app = cyclopts.App(name="pilots", help="Simulate users' pilots among voxels that hide each other.")
 
@@ -58,6 +59,7 @@ def make(
     for path in (out, truth):
         if path is not None:
             check_archive(path)
+            check_place(path)
     plan = make_settings(
         ScenePlan,
         {

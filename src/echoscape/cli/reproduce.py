@@ -68,6 +68,7 @@ def isac_forecast(
     use_double_precision()
     from echoscape.checks import InputError
 
+    check_folder(out)
     levels, ahead = read_multiples(noise, "--noise"), read_multiples(horizon, "--horizon")
     if (route is None) != (mesh is None):
         raise InputError("--route and --mesh go together: a forecast needs the walls of the route")
@@ -136,6 +137,7 @@ def isac_targets(
     use_double_precision()
     from echoscape.checks import InputError
 
+    check_folder(out)
     if seconds is not None and not seconds >= 25:
         raise InputError(f"--seconds must be at least 25, in s; got {seconds:g}")
     from echoscape.studies.cluster import spread_over

@@ -17,6 +17,7 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
+from echoscape.cli.options import check_folder
 
 
 def occlusion_imaging(
@@ -47,8 +48,7 @@ def occlusion_imaging(
 
     if seeds < 1:
         raise InputError(f"--seeds must be at least 1; got {seeds}")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; --out needs a folder")
+    check_folder(out)
     import json as text
 
     from echoscape.files import atomic_path

@@ -19,7 +19,7 @@ from echoscape.cli.console import (
     progress,
     use_double_precision,
 )
-from echoscape.cli.options import check_table
+from echoscape.cli.options import check_place, check_table
 
 _Count = Annotated[int, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1))]
 _Flag = Annotated[bool, cyclopts.Parameter(negative="")]
@@ -91,6 +91,7 @@ def sample(
     from echoscape.signals.scene_echoes import fitting_spacing
 
     check_archive(out)
+    check_place(out)
     if snr is not None and (power is not None or noise_figure is not None):
         raise InputError("give either --snr or --power and --noise-figure, not both")
     if not 0 < cross_section < float("inf"):
