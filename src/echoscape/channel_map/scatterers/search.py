@@ -25,6 +25,7 @@ from echoscape.channel_map.scatterers.bundle_adjustment import (
     linearise,
     square_misses,
 )
+from echoscape.channel_map.scatterers.known_points import Scattering, join_known, known_before
 from echoscape.channel_map.scatterers.map import ScattererMap
 from echoscape.channel_map.station_reports import reports_of_station
 from echoscape.checks import InputError
@@ -68,9 +69,10 @@ class Scatterers(MapModel):
         progress = progress or silent
         origin = np.asarray(reports.station_position[0], dtype=float)
         paths, planar = read_bounces(reports, origin)
-        known = np.zeros((0, 3))
+        known, before = np.zeros((0, 3)), None
         if start is not None:
             standing = start[np.isin(start.kind, (PointKind.SCATTERER, PointKind.EDGE))]
+            before = known_before(standing, origin)
             known = (scatterer_position(standing) - origin) * [1.0, 1.0, 0.0 if planar else 1.0]
         points = _consensus(paths, self, planar, numpy_generator(key), known, progress)
         if not len(points):
@@ -90,15 +92,23 @@ class Scatterers(MapModel):
             fitted = adjust(paths, fitted.point[real], place, self.position_jitter, **how)
         axes = np.eye(3) * [1.0, 1.0, 0.0 if planar else 1.0]
         owned = fitted.owner >= 0
-        confirmed = np.full(len(fitted.point), -np.inf)
+        count = np.bincount(fitted.owner[owned], minlength=len(fitted.point))
+        found = Scattering(
+            fitted.point, fitted.covariance, fitted.jitter, gain, fluctuation, visibility, count
+        )
+        if before is not None:
+            some = np.unique(paths.report[owned])
+            strong = max(1, self.reported_paths // 2)
+            found = join_known(found, before, fitted.place[some], strong, planar)
+        confirmed = np.full(len(found.place), -np.inf)
         np.maximum.at(confirmed, fitted.owner[owned], reports.time[paths.report[owned]])
         return ScattererMap(
             points=StaticPoints.scatterers(
-                fitted.point + origin,
-                fitted.jitter[:, None, None] ** 2 * axes + fitted.covariance,
-                log_gain=gain,
-                log_gain_std=fluctuation,
-                visibility=visibility,
+                found.place + origin,
+                found.jitter[:, None, None] ** 2 * axes + found.covariance,
+                log_gain=found.gain,
+                log_gain_std=found.gain_std,
+                visibility=found.visibility,
                 confirmed=confirmed,
             ),
             report_position=np.asarray(reports.position, dtype=float),
