@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from echoscape.channel_map import NearestReports, fit_map, save_maps
-from echoscape.channel_map.walls import find_walls, write_walls
+from echoscape.channel_map.walls import Walls, find_walls, write_walls
 from echoscape.checks import InputError
 from echoscape.cli import main
 from tests.worlds.direct_paths import make_reports, noisy
@@ -87,7 +87,7 @@ def test_files_hold_every_wall(fitted, tmp_path, capsys):
         write_walls({"a": walls}, tmp_path / "w.obj")
 
 
-def test_maps_without_walls_are_refused():
+def test_maps_without_walls_are_refused(tmp_path, capsys):
     reports = make_reports(SEED, 20, 1.0, 1)
     with pytest.raises(InputError, match="is of another kind"):
         find_walls(fit_map(reports, NearestReports()))
@@ -95,5 +95,21 @@ def test_maps_without_walls_are_refused():
     direct = dataclasses.replace(
         reports, estimates=dataclasses.replace(reports.estimates, valid=alone)
     )
+    without = fit_map(direct)
     with pytest.raises(InputError, match="no single reflection"):
-        find_walls(fit_map(direct))
+        find_walls(without)
+    save_maps(without, tmp_path / "m")
+    assert main(["map", "walls", str(tmp_path / "m"), "--out", str(tmp_path / "w.ply")]) == 2
+    assert "they show no wall" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "w.ply").exists()
+
+
+def test_the_command_says_which_walls_contradict_each_other(fitted, tmp_path, capsys, monkeypatch):
+    column = np.array([[-20.0, 30.0], [0.0, 0.0]]), np.array([[20.0, 30.0], [0.0, 60.0]])
+    crossed = Walls(*column, np.zeros(2), np.full(2, 9.0), np.array([9, 50]))
+    monkeypatch.setattr("echoscape.channel_map.walls.find_walls", lambda _: crossed)
+    save_maps(fitted, tmp_path / "m")
+    assert main(["map", "walls", str(tmp_path / "m"), "--out", str(tmp_path / "w.ply")]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "walls 2 and 1 of" in said
+    assert "50 reflections speak for the first, 9 for the second" in said

@@ -63,7 +63,7 @@ def points(quick: bool, seed: int = 0) -> list[Setting]:
     counts = (0, 10) if quick else (0, 1, 3, 10, 30, 100)
     return [
         {"part": "imaging", "reports": count, "targets": 8 if quick else 60, "seed": seed + world}
-        for world in range(1 if quick else 5)
+        for world in range(1 if quick else 3)
         for count in counts
     ]
 
