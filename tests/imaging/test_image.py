@@ -24,7 +24,7 @@ from echoscape.imaging import (
     write_snapshots,
 )
 from echoscape.imaging.gamp.iteration import step
-from echoscape.imaging.gamp.state import GampSettings, MaskModel, init
+from echoscape.imaging.gamp.state import Counts, GampSettings, MaskModel, init
 from echoscape.imaging.simulation import simulate
 from tests.worlds.voxel_scenes import GRID, error_db, scene
 
@@ -169,10 +169,12 @@ def test_nothing_is_learnt_from_coefficients_that_explain_less_than_nothing(case
     problem = make_problem(case[0], GRID)
     settings = GampSettings(mask_model=MaskModel.GEOMETRIC)
     mask = problem.fully_visible()
-    start = init(problem.received, problem.cascade, mask, problem.noise, settings, problem.active)
+    counts = Counts(problem.received.size, problem.active.voxels)
+    start = init(problem.received, problem.cascade, mask, problem.noise, settings, counts)
     start = start._replace(mean=jnp.full_like(start.mean, 3.0), iteration=jnp.array(9, "int32"))
-    made = (problem.received, problem.cascade, problem.active, problem.view, settings)
-    after = eqx.filter_jit(step)(start, *made)
+    made = (problem.received, problem.cascade, counts, settings)
+    after, _, changes = eqx.filter_jit(step)(start, *made)
+    assert int(changes.count) == 0
     assert float(after.misfit) > float(jnp.mean(jnp.abs(problem.received) ** 2))
     assert float(after.prior.rate) == float(start.prior.rate)
     assert not np.any(after.cast)
@@ -186,11 +188,10 @@ def test_where_samples_are_few_the_first_guess_is_sparse_and_the_first_step_damp
     mask, means = problem.fully_visible(), []
     for share in (0.3, 1.0):
         settings = GampSettings(mask_model=MaskModel.GEOMETRIC, step=jnp.float32(share))
-        start = init(
-            problem.received, problem.cascade, mask, problem.noise, settings, problem.active
-        )
-        made = (problem.received, problem.cascade, problem.active, problem.view, settings)
-        means.append(eqx.filter_jit(step)(start, *made).mean)
+        counts = Counts(problem.received.size, problem.active.voxels)
+        start = init(problem.received, problem.cascade, mask, problem.noise, settings, counts)
+        made = (problem.received, problem.cascade, counts, settings)
+        means.append(eqx.filter_jit(step)(start, *made)[0].mean)
     few = users == 2
     assert np.isclose(float(start.prior.rate), 0.2 * 48 / 280 if few else 0.05, rtol=1e-6)
     assert jnp.abs(means[1]).max() > 0

@@ -8,8 +8,6 @@ Takes a `Problem`, a support and a mask.
 Gives a `Solution`.
 """
 
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -18,16 +16,11 @@ from echoscape.imaging.simulation import Truth, open_segments
 from echoscape.imaging.solver import GridSolver, Solution, degrees_of_freedom
 from echoscape.imaging.support_search import support
 from echoscape.imaging.voxel_image import ImageStatus
-from echoscape.numerics.denoisers import BernoulliGaussian
 from echoscape.progress import Progress, silent
 from echoscape.scene.voxel_grid import VoxelGrid
 
 _WIDE = 100.0
 """Prior variance of a coefficient: hardly pulls, keeps unseen voxels regular."""
-_SLOTS = 64
-"""Lists are padded to a multiple of this, so that few lengths are compiled."""
-
-_refit, _misfit = eqx.filter_jit(support.refit), eqx.filter_jit(support.misfit_of)
 
 
 class KnownSupport(GridSolver):
@@ -43,38 +36,17 @@ class KnownSupport(GridSolver):
     def solve(self, problem: Problem, progress: Progress | None = None) -> Solution:
         """Solve a problem."""
         progress = progress or silent
-        progress(0, 1, "least squares, compiling")
-        voxels, listed = problem.grid.voxels, self.occupied
-        real = problem.cascade.real_type
-        kind = problem.cascade.complex_type if problem.is_complex else real
-        wide = jnp.asarray(_WIDE, real)
-        scene = support.Scene(
-            received=problem.received,
-            cascade=problem.cascade,
-            active=problem.active,
-            view=problem.view,
-            noise=problem.noise,
-            prior=BernoulliGaussian(jnp.asarray(0.5, real), jnp.zeros((), kind), wide),
-            radius=problem.radius,
-            false_occlusion=0.05,
+        progress(0, 1, "least squares")
+        voxels, listed = problem.grid.voxels, np.asarray(self.occupied, int)
+        prior = support.CoefficientPrior(0.5, 0.0, _WIDE)
+        scene = support.Scene(problem, prior, float(problem.noise))
+        user, station = (np.asarray(part)[:, listed] for part in (self.user, self.station))
+        empty = np.zeros(len(listed))
+        found = support.refit(
+            scene, support.Support(listed, empty, user, station, empty, scene.received)
         )
-        count = len(listed)
-        slots = -(-count // _SLOTS) * _SLOTS
-        padded = np.pad(listed, (0, slots - count))
-        first = support.Support(
-            index=jnp.asarray(padded),
-            valid=jnp.arange(slots) < count,
-            value=jnp.zeros(slots, kind),
-            user=jnp.asarray(self.user[:, padded]),
-            station=jnp.asarray(self.station[:, padded]),
-            variance=jnp.zeros(slots, real),
-            residual=problem.received,
-            score=jnp.zeros((), real),
-        )
-        found = _refit(scene, first)
-        mean, variance = np.zeros(voxels, np.asarray(found.value).dtype), np.zeros(voxels)
-        mean[listed] = np.asarray(found.value)[:count]
-        variance[listed] = np.asarray(found.variance)[:count]
+        mean, variance = np.zeros(voxels, found.value.dtype), np.zeros(voxels)
+        mean[listed], variance[listed] = found.value, found.variance
         occupancy = np.zeros(voxels)
         occupancy[listed] = 1.0
         size = problem.received.size
@@ -85,7 +57,9 @@ class KnownSupport(GridSolver):
             occupancy=occupancy,
             visibility=np.concatenate([self.user, self.station]),
             noise=float(problem.noise),
-            misfit=float(_misfit(scene, found)) * size / degrees_of_freedom(problem, float(count)),
+            misfit=support.misfit_of(scene, found)
+            * size
+            / degrees_of_freedom(problem, float(len(listed))),
             iterations=0,
             status=ImageStatus.CONVERGED,
         )

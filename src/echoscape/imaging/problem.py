@@ -11,6 +11,7 @@ Gives a `Problem` in units of one: noise of the samples relative to a unit colum
 
 import math
 import os
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -63,21 +64,22 @@ class Problem(eqx.Module):
         _, user, station, _ = (1, 1, 1, 1) if alike else self.cascade.samples
         return Mask(jnp.ones((chunks, user, size), real), jnp.ones((chunks, station, size), real))
 
-    def mask_of(self, user: Array, station: Array) -> Mask:
-        """Cut masks [view, voxel] into chunks."""
+    def mask_of(self, user: np.ndarray | Array, station: np.ndarray | Array) -> Mask:
+        """Cut masks [view, voxel] into chunks; on the host where they come from there."""
+        xp: Any = np if isinstance(user, np.ndarray) else jnp
         real = self.cascade.real_type
+        chunks, size = self.cascade.padded
 
         def cut(mask):
-            chunks, size = self.cascade.padded
-            mask = jnp.asarray(mask, real)
-            mask = jnp.pad(mask, ((0, 0), (0, chunks * size - mask.shape[1])))
-            return jnp.moveaxis(mask.reshape(-1, chunks, size), 0, 1)
+            mask = xp.asarray(mask, real)
+            mask = xp.pad(mask, ((0, 0), (0, chunks * size - mask.shape[1])))
+            return jnp.asarray(xp.moveaxis(mask.reshape(-1, chunks, size), 0, 1))
 
         return Mask(cut(user), cut(station))
 
-    def flat(self, vector: Array) -> Array:
+    def flat(self, vector: np.ndarray | Array) -> Any:
         """Undo the cutting into chunks of a vector [chunk, voxel]."""
-        return jnp.reshape(vector, -1)[: self.active.voxels]
+        return vector.reshape(-1)[: self.active.voxels]
 
 
 def make_problem(
@@ -143,7 +145,7 @@ def make_problem(
         *(jax.device_put(jnp.from_dlpack(segment), here) for segment in (user, antenna))
     )
     return Problem(
-        received=jnp.asarray(turned, dtype),
+        received=jnp.asarray(turned.astype(dtype)),
         cascade=cascade,
         view=jnp.asarray(
             np.concatenate([snapshots.user_position, snapshots.antenna_position.mean(1)])

@@ -8,13 +8,12 @@ import pytest
 from echoscape.imaging.occlusion.segments import (
     hidden_by_pairs,
     hides,
-    messages_to_all_voxels,
     occupancy_message,
 )
+from echoscape.imaging.occlusion.shadow_lists import ShadowLists, shadow_lists
 from echoscape.imaging.occlusion.shadows import (
     cast_by_cones,
     cast_shadows,
-    messages_by_tubes,
     occupancy_messages,
 )
 from echoscape.imaging.simulation import open_segments
@@ -52,7 +51,9 @@ def test_shadows_add_up_to_the_pair_rule(seed, radius):
         nothing, GRID, VIEWS, jnp.asarray(occupied), jnp.ones(12), jnp.array(12), radius
     )
     pairs = hidden_by_pairs(GRID, VIEWS, jnp.asarray(occupied), radius)
-    assert np.array_equal(cast, pairs)  # bit by bit: one arithmetic serves both
+    lists = ShadowLists(GRID, np.asarray(VIEWS), radius)
+    assert np.array_equal(cast, pairs)  # bit by bit: one arithmetic serves all three
+    assert np.array_equal(lists.cast(occupied, np.ones(12)), pairs)
     assert 0 < int((pairs > 0).sum()) < pairs.size
 
 
@@ -103,8 +104,10 @@ def test_tubes_hold_all_that_can_hide_a_voxel(seed, monkeypatch):
     between = hides(VIEWS[:, None, None], centre[seen][None, :, None], centre[None, None], radius)
     message = occupancy_message(evidence, present[None], shadow, known[3][None, None], 0.05, 5.0)
     plain = jnp.sum(jnp.where(between, message, 0.0)[:, :count], (0, 1))
-    by_tubes = messages_by_tubes(GRID, VIEWS, seen, jnp.array(count), known, radius)
-    asked = messages_to_all_voxels(GRID, VIEWS, seen, jnp.array(count), known, radius)
+    by_tubes = occupancy_messages(GRID, VIEWS, seen, jnp.array(count), *known, radius)
+    few = [np.asarray(part)[..., :count] for part in known[:3]]
+    lists = ShadowLists(GRID, np.asarray(VIEWS), radius)
+    asked = lists.messages(np.asarray(seen)[:count], *few, cast, 0.05, 5.0)
     assert np.array_equal(by_tubes != 0, asked != 0)
     assert np.allclose(by_tubes, asked, rtol=0, atol=1e-12)  # sums in another order
     assert np.allclose(by_tubes, plain, rtol=0, atol=1e-12)
@@ -116,6 +119,21 @@ def test_shadows_can_be_taken_back():
     all_ten = cast_shadows(nothing, GRID, VIEWS, occupied, jnp.ones(10), jnp.array(10), radius)
     six = cast_shadows(all_ten, GRID, VIEWS, occupied[6:], -jnp.ones(4), jnp.array(4), radius)
     assert np.array_equal(six, hidden_by_pairs(GRID, VIEWS, occupied[:6], radius))
+
+
+def test_lists_of_a_scene_are_kept_and_of_another_are_not():
+    view, listed = np.asarray(VIEWS), np.array([17, 200])
+    first = shadow_lists(GRID, view, 0.45)
+    assert shadow_lists(GRID.traced(), view.copy(), 0.45) is first
+    before = first.cast(listed, np.ones(2))
+    assert np.array_equal(first.cast(listed[::-1], np.ones(2)), before)
+    other = VoxelGrid((-1.4, 2.0, 0.5), GRID.shape, GRID.edge)
+    for lists in (shadow_lists(GRID, view + 0.3, 0.45), shadow_lists(other, view, 0.45)):
+        assert lists is not first
+        assert not np.array_equal(lists.cast(listed, np.ones(2)), before)
+    wider = shadow_lists(GRID, view, 0.9).cast(listed, np.ones(2))
+    assert np.all(wider >= before)
+    assert wider.sum() > before.sum()
 
 
 def test_the_rule_in_numpy_agrees():

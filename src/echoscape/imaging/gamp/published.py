@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from echoscape.checks import InputError
 from echoscape.imaging.gamp.solvers import least_log_odds_of
-from echoscape.imaging.gamp.state import largest_rate
+from echoscape.imaging.gamp.state import Counts, largest_rate
 from echoscape.imaging.occlusion.shadows import cast_shadows
 from echoscape.imaging.operator.cascade import Mask, forward_moments
 from echoscape.imaging.operator.products import correlate_columns, join, weigh_columns
@@ -174,7 +174,8 @@ def _start(problem: Problem, solver: _Published) -> PublishedState:
     real = problem.cascade.real_type
     kind = problem.cascade.complex_type if problem.is_complex else real
     power, noise = float(np.mean(np.abs(np.asarray(received)) ** 2)), float(problem.noise)
-    rate = min(solver.rate, largest_rate(received, problem.active, problem.is_complex))
+    counts = Counts(received.size, problem.active.voxels)
+    rate = min(solver.rate, largest_rate(counts, problem.is_complex))
     size = max(power - noise, 0.01 * power) * received.size / (rate * voxels)
     users, stations = received.shape[1:3]
     views = received.size if isinstance(solver, BigAmp) else users + stations

@@ -51,7 +51,7 @@ class KnownMask(GridSolver):
     def solve(self, problem: Problem, progress: Progress | None = None) -> Solution:
         """Solve a problem."""
         settings = gamp_settings(problem, mask_model=MaskModel.KNOWN, iterations=self.iterations)
-        mask = problem.mask_of(jnp.asarray(self.user), jnp.asarray(self.station))
+        mask = problem.mask_of(self.user, self.station)
         return _solve_with(problem, settings, mask, progress)
 
 
@@ -103,7 +103,6 @@ def gamp_settings(problem: Problem, *, iterations: int, **changes) -> GampSettin
         radius=problem.radius,
         learn_noise=jnp.asarray(not problem.noise_known),
         iterations=jnp.asarray(iterations, jnp.int32),
-        capacity=-(-iterations // 256) * 256,
         **changes,
     )
     numbers = (
@@ -142,7 +141,6 @@ def run_gamp(
         problem.active,
         problem.view,
         settings,
-        problem.is_complex,
         guess=guess,
         progress=progress,
     )
@@ -150,9 +148,9 @@ def run_gamp(
 
 def status_of(outcome: Outcome, settings_limit: int) -> ImageStatus:
     """Say how message passing ended."""
-    if not bool(outcome.finite):
+    if not outcome.finite:
         return ImageStatus.DIVERGED
-    if int(outcome.iterations) >= settings_limit:
+    if outcome.iterations >= settings_limit:
         return ImageStatus.ITERATION_LIMIT
     return ImageStatus.CONVERGED
 
@@ -171,9 +169,9 @@ def _solve_with(
         visibility=np.concatenate(best.segments(problem.active.voxels)),
         noise=float(best.noise),
         misfit=float(best.misfit / best.noise) * problem.received.size / left,
-        iterations=int(outcome.iterations),
+        iterations=outcome.iterations,
         status=status_of(outcome, int(settings.iterations)),
-        trace=trace_of(outcome),
+        trace=outcome.misfit,
         least_log_odds=least_log_odds_of(present),
     )
 
@@ -183,8 +181,3 @@ def least_log_odds_of(present: np.ndarray) -> float:
     least = float(np.min(present[present > 0.5], initial=1 - 1e-12))
     least = min(least, 1 - 1e-12)
     return math.log(least) - math.log1p(-least)
-
-
-def trace_of(outcome: Outcome) -> np.ndarray:
-    """Give the misfit at every iteration that was made."""
-    return np.asarray(outcome.misfit, float)[: int(outcome.iterations)]

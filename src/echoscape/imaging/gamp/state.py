@@ -5,14 +5,13 @@ Gives the state to start from, and the types of what comes out.
 """
 
 import enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Complex, Float, Inexact, Int, Shaped, UInt8
+from jaxtyping import Array, Bool, Complex, Float, Inexact, Int, UInt8
 
-from echoscape.imaging.operator.active_voxels import ActiveVoxels
 from echoscape.imaging.operator.cascade import Cascade, Mask
 from echoscape.numerics.denoisers import BernoulliGaussian
 
@@ -43,8 +42,6 @@ class GampSettings(eqx.Module):
 
     mask_model: MaskModel = eqx.field(default=MaskModel.LEARNED, static=True)
     """Where the mask comes from."""
-    capacity: int = eqx.field(default=256, static=True)
-    """Room for the trace of the misfit, at least as long as there are iterations."""
     iterations: Int[Array, ""] | int = 150
     """The most iterations."""
     learn_noise: Bool[Array, ""] | bool = False
@@ -85,10 +82,9 @@ class GampState(NamedTuple):
     mask: Mask
     prior: BernoulliGaussian
     noise: Float[Array, ""]
-    shadow: Shaped[Array, "view voxel"]
-    """How many stand in each segment, or the log-probability that none does."""
-    cast: Float[Array, " kept"]
-    occupancy_message: Float[Array, " kept"]
+    cast: Float[Array, " padded"]
+    """What each voxel has contributed to the shadows."""
+    occupancy_message: Float[Array, " padded"]
     misfit: Float[Array, ""]
     iteration: Int[Array, ""]
     moved: Float[Array, ""]
@@ -138,20 +134,27 @@ class Outcome(NamedTuple):
 
     best: BestIterate
     """The iterate whose residual was lowest."""
-    iterations: Int[Array, ""]
+    iterations: int
     """How many were made."""
-    finite: Bool[Array, ""]
+    finite: bool
     """Whether the last misfit was a number."""
-    misfit: Float[Array, " iteration"]
+    misfit: Float[np.ndarray, " iteration"]
     """Mean squared residual over the noise, at each iteration."""
 
 
-def largest_rate(received: Array, active: ActiveVoxels, is_complex: bool) -> float:
+class Counts(NamedTuple):
+    """How much there is, padding apart."""
+
+    samples: Float[Array, ""] | np.ndarray | int
+    voxels: Float[Array, ""] | np.ndarray | int
+
+
+def largest_rate(counts: Counts, is_complex: bool) -> Any:
     """Say how many voxels in one the samples can tell apart at best, about.
 
     Told more, message passing explains the samples by tens of thousands of small coefficients.
     """
-    return CARRIED * received.size * (1 if is_complex else 2) / active.voxels
+    return CARRIED * counts.samples * (1 if is_complex else 2) / counts.voxels
 
 
 def init(
@@ -160,17 +163,16 @@ def init(
     mask: Mask,
     noise: Float[Array, ""],
     settings: GampSettings,
-    active: ActiveVoxels,
+    counts: Counts,
     is_complex: bool = False,
 ) -> GampState:
     """Start from nothing: no coefficient known, everything in sight."""
     real = cascade.real_type
-    power = jnp.mean(jnp.abs(received) ** 2)
-    rate = jnp.minimum(settings.rate, largest_rate(received, active, is_complex)).astype(real)
-    size = jnp.maximum(power - noise, 0.01 * power) * received.size
-    size = (size / (rate * active.voxels * cascade.mean_column_norm())).astype(real)
+    power = jnp.sum(jnp.abs(received) ** 2) / counts.samples
+    rate = jnp.minimum(settings.rate, largest_rate(counts, is_complex)).astype(real)
+    size = jnp.maximum(power - noise, 0.01 * power) * counts.samples
+    size = (size / (rate * counts.voxels * cascade.mean_column_norm())).astype(real)
     shape = cascade.padded
-    views = mask.user.shape[1] + mask.station.shape[1]
     kind = cascade.complex_type if is_complex else real
     return GampState(
         mean=jnp.zeros(shape, kind),
@@ -182,11 +184,8 @@ def init(
         mask=mask,
         prior=BernoulliGaussian(rate, jnp.zeros((), kind), size),
         noise=jnp.asarray(noise, real),
-        shadow=jnp.zeros(
-            (views, active.grid.voxels), jnp.int16 if settings.mask_model in HARD_MASKS else real
-        ),
-        cast=jnp.zeros(active.voxels, real),
-        occupancy_message=jnp.zeros(active.voxels, real),
+        cast=jnp.zeros(shape[0] * shape[1], real),
+        occupancy_message=jnp.zeros(shape[0] * shape[1], real),
         misfit=jnp.asarray(jnp.inf, real),
         iteration=jnp.zeros((), jnp.int32),
         moved=jnp.asarray(jnp.inf, real),

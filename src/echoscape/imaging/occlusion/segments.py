@@ -10,6 +10,7 @@ Gives, for each view and voxel, how much hides it.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from echoscape.imaging.operator.chunk_size import block
@@ -23,14 +24,15 @@ CASTING = 256
 
 
 def hides(
-    view: Float[Array, "*#batch 3"],
-    behind: Float[Array, "*#batch 3"],
-    blocker: Float[Array, "*#batch 3"],
-    radius: Float[Array, ""] | float,
-) -> Bool[Array, "*batch"]:
+    view: Float[Array | np.ndarray, "*#batch 3"],
+    behind: Float[Array | np.ndarray, "*#batch 3"],
+    blocker: Float[Array | np.ndarray, "*#batch 3"],
+    radius: Float[Array | np.ndarray, ""] | float,
+) -> Bool[Array | np.ndarray, "*batch"]:
     """Apply the rule of Eqs. (3)-(5): whether `blocker` hides `behind` from `view`.
 
-    Only products and sums of the coordinates, in one order, so every caller rounds alike.
+    Only products and sums of the coordinates, in one order, so every caller rounds alike, and numpy
+    as compiled code.
     """
     ax, ay, az = (behind[..., i] - view[..., i] for i in range(3))
     bx, by, bz = (blocker[..., i] - view[..., i] for i in range(3))
@@ -86,32 +88,16 @@ def cast_on_all_voxels(
     return jax.lax.fori_loop(0, count, cast, total)
 
 
-def occupancy_message(evidence, present, shadow, cast, false_occlusion, most):
+def occupancy_message(evidence, present, shadow, cast, false_occlusion, most, xp=jnp):
     """Turn the log-odds of a segment being open into those of a voxel on it being occupied.
 
     The segment is open with log-odds `evidence`; a voxel on it that were occupied would close it,
     whatever the others do, which leave it open with probability ``exp(shadow - cast)``.
     """
-    others = jnp.clip(jnp.exp(shadow - cast), 1e-3, 1 - false_occlusion)
-    odds = jnp.clip(evidence, -30.0, 30.0)
-    message = -jnp.log(others * jnp.exp(odds) + 1 - others)
-    return jnp.clip(message, -most, most) * present
-
-
-def messages_to_all_voxels(grid, view, seen, count, known, radius):
-    """Ask all voxels whether they stand in segments shown open, or closed: for small grids."""
-    message = messages_without_shadow(known)
-    centre = centres_of(grid, jnp.arange(grid.voxels))
-    listed = centres_of(grid, seen)
-
-    def one(i, total):
-        between = hides(view[:, None], listed[i], centre[None], radius)
-        return total + jnp.where(between, message[:, i, None], 0.0)
-
-    # Summed over views in the end: that runs faster.
-    total = jnp.zeros((len(view), grid.voxels), message.dtype)
-    total = jnp.sum(jax.lax.fori_loop(0, count, one, total), 0)
-    return correct_casting_voxels(total, grid, view, seen, count, known, radius)
+    others = xp.clip(xp.exp(shadow - cast), 1e-3, 1 - false_occlusion)
+    odds = xp.clip(evidence, -30.0, 30.0)
+    message = -xp.log(others * xp.exp(odds) + 1 - others)
+    return xp.clip(message, -most, most) * present
 
 
 def messages_without_shadow(known) -> Float[Array, "view listed"]:

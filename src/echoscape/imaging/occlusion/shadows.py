@@ -22,7 +22,6 @@ from echoscape.imaging.occlusion.segments import (
     centres_of,
     correct_casting_voxels,
     hides,
-    messages_to_all_voxels,
     messages_without_shadow,
 )
 from echoscape.imaging.operator.chunk_size import block
@@ -116,7 +115,7 @@ def occupancy_messages(
     most: Float[Array, ""] | float,
     radius: Float[Array, ""] | float,
 ) -> Float[Array, " voxel"]:
-    """Ask every voxel whether it stands in segments that the samples show open, or closed.
+    """Ask the voxels in the tubes around segments that the samples show open, or closed.
 
     Args:
         grid: The voxels.
@@ -132,21 +131,7 @@ def occupancy_messages(
         radius: How close to a segment an occupied voxel hides it [m].
     """
     known = (evidence, present, shadow, cast, false_occlusion, most)
-    if grid.voxels <= SMALL_GRID:
-        return messages_to_all_voxels(grid, view, seen, count, known, radius)
-    return messages_by_tubes(grid, view, seen, count, known, radius)
-
-
-def messages_by_tubes(
-    grid: AnyGrid,
-    view: Float[Array, "view 3"],
-    seen: Int[Array, " listed"],
-    count: Int[Array, ""] | int,
-    known: tuple,
-    radius: Float[Array, ""] | float,
-) -> Float[Array, " voxel"]:
-    """Pass messages by asking only inside the tubes around the segments."""
-    message, present = messages_without_shadow(known), known[1]
+    message = messages_without_shadow(known)
     listed = centres_of(grid, seen)
 
     def add(total, at, item, voxel, asked):

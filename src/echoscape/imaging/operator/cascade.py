@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Inexact
 
+from echoscape.imaging.occlusion.shadows import SMALL_GRID
 from echoscape.imaging.operator.chunk_size import block
 from echoscape.imaging.operator.products import (
     correlate_columns,
@@ -113,10 +114,20 @@ def free_space(
     return amplitude * np.exp(np.asarray(-2j * np.pi, dtype) * cycles)
 
 
+def bucket(count: int, voxels: int) -> int:
+    """Round a size up to 1, 2, 3, 4, 6, 8, 12 and so on, unless the grid is large."""
+    if voxels > SMALL_GRID:
+        return count
+    size = 1
+    while size < count:
+        size = size * 4 // 3 if size % 3 == 0 else max(size * 3 // 2, size + 1)
+    return size
+
+
 def chunks_of(voxels: int, chunk: int | None = None) -> tuple[int, int]:
     """Cut voxels into equal chunks: how many, and of how many voxels."""
     count = -(-voxels // (chunk or block(2048, 131_072)))
-    return count, -(-voxels // count)
+    return count, bucket(-(-voxels // count), voxels)
 
 
 def make_factors(

@@ -12,21 +12,18 @@ Gives the same with fewer voxels, and the way back.
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Bool, Int
 
 from echoscape.imaging.operator.active_voxels import ActiveVoxels
 from echoscape.imaging.operator.cascade import Cascade, chunks_of
 from echoscape.imaging.problem import Problem
-from echoscape.imaging.support_search.search import survey
 from echoscape.imaging.support_search.support import Scene, Support
+from echoscape.imaging.support_search.survey import survey
 
 SCREENED = 16_384
 """Voxels on the list; a grid with fewer than four times as many is asked whole."""
-
-_survey = eqx.filter_jit(survey)
 
 
 class Screened(NamedTuple):
@@ -50,39 +47,38 @@ def screen(problem: Problem, scene: Scene, support: Support) -> Screened:
         scene: All voxels as the search sees them.
         support: The image so far, of these.
     """
-    gain = _survey(scene, support).gain
-    place = jnp.where(support.valid, support.index, problem.active.voxels)
-    gain = gain.at[place].set(jnp.inf, mode="drop")
-    listed = jnp.sort(jax.lax.top_k(gain, SCREENED)[1])
+    gain = survey(scene, support).gain.copy()
+    gain[support.index] = np.inf
+    listed = np.sort(np.argpartition(-gain, SCREENED - 1)[:SCREENED])
     cascade = _columns(problem.cascade, listed)
-    active = ActiveVoxels(problem.grid, listed)
-    short = eqx.tree_at(lambda p: (p.cascade, p.active), problem, (cascade, active))
-    index = jnp.minimum(jnp.searchsorted(listed, support.index), SCREENED - 1)
-    scene = scene._replace(cascade=cascade, active=active)
-    return Screened(short, scene, support._replace(index=jnp.where(support.valid, index, 0)))
+    active = ActiveVoxels(problem.grid, jnp.asarray(listed))
+    short = eqx.tree_at(
+        lambda p: (p.cascade, p.active), problem, (cascade, active), is_leaf=lambda x: x is None
+    )
+    index = np.searchsorted(listed, support.index)
+    return Screened(short, scene.over(short), support._replace(index=index))
 
 
 def restore(problem: Problem, scene: Scene, support: Support) -> tuple[Scene, Support]:
     """Put an image of listed voxels among all voxels again."""
-    index = scene.active.on_grid(support.index)
-    whole = scene._replace(cascade=problem.cascade, active=problem.active)
-    return whole, support._replace(index=index)
+    return scene.over(problem), support._replace(index=scene.on_grid(support.index))
 
 
 def was_screened_out(scene: Scene, pays: Bool[np.ndarray, " voxel"]) -> bool:
     """Ask whether one of the voxels that pay is not on the list."""
-    index = scene.active.index
-    return index is not None and not np.all(np.isin(np.flatnonzero(pays), np.asarray(index)))
+    if scene.active.index is None:
+        return False
+    return not np.all(np.isin(np.flatnonzero(pays), np.asarray(scene.active.index)))
 
 
-def _columns(cascade: Cascade, listed: Int[Array, " kept"]) -> Cascade:
+def _columns(cascade: Cascade, listed: Int[np.ndarray, " kept"]) -> Cascade:
     size = cascade.padded[1]
     chunk, place = listed // size, listed % size
     count, each = chunks_of(len(listed))
 
     def cut(segment):
-        some = jnp.moveaxis(segment[chunk, ..., place], 0, -1)
-        some = jnp.pad(some, [(0, 0)] * (some.ndim - 1) + [(0, count * each - len(listed))])
-        return jnp.moveaxis(some.reshape(*some.shape[:-1], count, each), -2, 0)
+        some = np.moveaxis(np.asarray(segment)[chunk, ..., place], 0, -1)
+        some = np.pad(some, [(0, 0)] * (some.ndim - 1) + [(0, count * each - len(listed))])
+        return jnp.asarray(np.moveaxis(some.reshape(*some.shape[:-1], count, each), -2, 0))
 
     return Cascade(cut(cascade.user), cut(cascade.antenna))

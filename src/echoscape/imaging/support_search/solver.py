@@ -11,7 +11,6 @@ Gives a `Solution`.
 import dataclasses
 import math
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -19,7 +18,6 @@ from echoscape.imaging.gamp.solvers import (
     gamp_settings,
     run_gamp,
     status_of,
-    trace_of,
 )
 from echoscape.imaging.gamp.state import Guess, MaskModel, Outcome
 from echoscape.imaging.problem import Problem, explained
@@ -31,10 +29,10 @@ from echoscape.imaging.solver import (
     limit_of,
 )
 from echoscape.imaging.support_search import screening, search, support
+from echoscape.imaging.support_search.survey import hidden_and_accused
 from echoscape.imaging.voxel_image import LEAST_EXPLAINED
+from echoscape.numerics.denoisers import BernoulliGaussian
 from echoscape.progress import Progress, within
-
-_tidy = eqx.filter_jit(support.tidy)
 
 
 class VisibilityGamp(GridSolver):
@@ -80,7 +78,7 @@ class VisibilityGamp(GridSolver):
         first ask a list of voxels.
         """
         best, scene, iterations, outcome, in_vain = None, None, 0, None, 0
-        asked = problem
+        asked, slots = problem, self.slots
         for start in range(self.starts):
             tell = progress and within(progress, f"start {start + 1} of {self.starts} at most")
             changes = dict(_STARTS[start % len(_STARTS)])
@@ -93,15 +91,14 @@ class VisibilityGamp(GridSolver):
             else:
                 outcome = _continue_gamp(asked, settings, scene, best, tell)
             if tell is not None:
-                tell(0, 1, "which voxels" + ("" if start else ", compiling"))
-            iterations += int(outcome.iterations)
+                tell(0, 1, "which voxels")
+            iterations += outcome.iterations
             scene = scene or _scene(asked, outcome)
-            first = _first_support(asked, scene, outcome, self.slots or _slots(asked, outcome))
+            slots = slots or _slots(asked, outcome)
+            first = _first_support(asked, scene, outcome, slots)
             if asked is problem and screening.is_large(problem):
-                asked, scene, first = screening.screen(problem, scene, _tidy(scene, first))
-            if best is not None and len(best.index) != len(first.index):
-                first = _resize(first, len(best.index))
-            found = search.search(scene, first, _limit(problem, 0.5))
+                asked, scene, first = screening.screen(problem, scene, support.tidy(scene, first))
+            found = search.search(scene, first, _limit(problem, 0.5), slots)
             in_vain += 1
             if best is None or found.score > best.score + 0.5:
                 best, in_vain = found, 0
@@ -109,26 +106,29 @@ class VisibilityGamp(GridSolver):
                 break
             if _is_another_place(problem, scene, best):
                 break
-        if best is None or scene is None or outcome is None:  # not reached: there is a start
+        if (
+            best is None or scene is None or outcome is None or slots is None
+        ):  # not reached: there is a start
             raise RuntimeError("no start was made")
         if progress is not None:
             progress(self.starts, self.starts, "weighing voxels")
-        return _from_support(problem, *_among_all(problem, scene, best), iterations, outcome)
+        return _from_support(problem, *_among_all(problem, scene, best, slots), iterations, outcome)
 
 
 _SCREENINGS = 3
 """How often the list of a large grid is made anew."""
 
 
-def _among_all(problem: Problem, scene: support.Scene, best: support.Support):
+def _among_all(problem: Problem, scene: support.Scene, best: support.Support, slots: int):
     """Put the image among all voxels; while one that was not listed pays, list and search again."""
     for _ in range(_SCREENINGS):
         whole, found = screening.restore(problem, scene, best)
-        assemble_image = search.evaluate_candidates(whole, found)
-        if not screening.was_screened_out(scene, np.asarray(assemble_image.pays)):
+        if whole.active is scene.active:
+            break
+        if not screening.was_screened_out(scene, search.evaluate_candidates(whole, found).pays):
             break
         _, scene, first = screening.screen(problem, whole, found)
-        best = search.search(scene, first, _limit(problem, 0.5))
+        best = search.search(scene, first, _limit(problem, 0.5), slots)
     return screening.restore(problem, scene, best)
 
 
@@ -162,16 +162,12 @@ def _limit(problem: Problem, deviations: float) -> float:
 
 def _scene(problem: Problem, outcome: Outcome) -> support.Scene:
     best = outcome.best
-    return support.Scene(
-        received=problem.received,
-        cascade=problem.cascade,
-        active=problem.active,
-        view=problem.view,
-        noise=problem.noise if problem.noise_known else best.noise,
-        prior=best.prior,
-        radius=problem.radius,
-        false_occlusion=0.05,
+    noise = problem.noise if problem.noise_known else best.noise
+    kind = complex if problem.is_complex else float
+    prior = support.CoefficientPrior(
+        float(best.prior.rate), kind(best.prior.mean), float(best.prior.variance)
     )
+    return support.Scene(problem, prior, float(noise))
 
 
 def _slots(problem: Problem, outcome: Outcome) -> int:
@@ -190,89 +186,70 @@ def slots_for(found: int, voxels: int) -> int:
 
 def _first_support(problem, scene, outcome, slots: int) -> support.Support:
     best = outcome.best
-    user, station = best.segments(problem.active.voxels)
-    segments = jnp.asarray(user), jnp.asarray(station)
-    present, mean = problem.flat(best.present), problem.flat(best.mean)
-    return support.support_from(scene, present, mean, *segments, slots)
+    present, mean = (np.asarray(problem.flat(part)) for part in (best.present, best.mean))
+    return support.support_from(scene, present, mean, best.segments(problem.active.voxels), slots)
 
 
 def _continue_gamp(problem, settings, scene, best, progress: Progress | None) -> Outcome:
     """Pass messages from what a search is sure of: its coefficients, its visibility variables."""
-    evaluation = search.evaluate_candidates(scene, best)
-    sure = best.valid & (evaluation.log_odds > 20.0)
+    sure = support.log_odds(scene, best) > 20.0
     chunks, size = problem.cascade.padded
-    place = jnp.where(sure, best.index, chunks * size)
-    mean = jnp.zeros(chunks * size, best.value.dtype).at[place].set(best.value, mode="drop")
-    segments = jnp.concatenate([best.user, best.station])
-    there = jnp.where(sure, best.index, problem.active.voxels)
-    seen = jnp.logical_not(evaluation.hidden).at[:, there].set(segments, mode="drop")
-    seen = jnp.where(seen, 0.95, 0.02)
-    users = best.user.shape[0]
-    guess = Guess(mean.reshape(chunks, size), scene.prior, jnp.array(True))
+    real = problem.cascade.real_type
+    kind = problem.cascade.complex_type if problem.is_complex else real
+    kinds = zip(scene.prior, (real, kind, real), strict=True)
+    prior = BernoulliGaussian(*(jnp.asarray(np.asarray(leaf, each)) for leaf, each in kinds))
+    mean = np.zeros(chunks * size, kind)
+    mean[best.index[sure]] = best.value[sure]
+    hidden, _ = hidden_and_accused(scene, best)
+    seen = np.where(hidden, 0.02, 0.95)
+    segments = np.concatenate([best.user, best.station])[:, sure]
+    seen[:, best.index[sure]] = np.where(segments, 0.95, 0.02)
+    users = len(best.user)
+    guess = Guess(jnp.asarray(mean.reshape(chunks, size)), prior, jnp.array(True))
     mask = problem.mask_of(seen[:users], seen[users:])
     return run_gamp(problem, settings, mask, guess, progress)
 
 
 def _doubtful(problem, scene, best, in_vain: int) -> bool:
     """Ask whether another start might find better: too much is left, or a voxel hardly pays."""
-    evaluation = search.evaluate_candidates(scene, best)
-    least = float(np.min(np.asarray(evaluation.log_odds)))
+    least = float(np.min(support.log_odds(scene, best), initial=math.inf))
     misfit = _reduced_misfit(problem, scene, best)
     if misfit > _limit(problem, 1.5) or least < 8.0:
         return True
-    return (misfit > _limit(problem, 1.0) or int(evaluation.unexplained) > 0) and in_vain < 1
+    return (misfit > _limit(problem, 1.0) or support.unexplained(scene, best) > 0) and in_vain < 1
 
 
 def _is_another_place(problem, scene, best) -> bool:
     """Ask whether what was received can hardly come from this grid, however it is occupied."""
     noise = float(scene.noise)
-    return explained(problem, _misfit_of(scene, best) * noise, noise) < LEAST_EXPLAINED
-
-
-def _resize(found: support.Support, slots: int) -> support.Support:
-    def cut(leaf):
-        if leaf.ndim == 0 or leaf.shape[-1] != len(found.index):
-            return leaf
-        short = max(slots - leaf.shape[-1], 0)
-        return jnp.pad(leaf[..., :slots], [(0, 0)] * (leaf.ndim - 1) + [(0, short)])
-
-    names = ("index", "valid", "value", "user", "station", "variance")
-    return found._replace(**{name: cut(getattr(found, name)) for name in names})
+    return explained(problem, support.misfit_of(scene, best) * noise, noise) < LEAST_EXPLAINED
 
 
 def _reduced_misfit(problem: Problem, scene: support.Scene, found: support.Support) -> float:
-    left = degrees_of_freedom(problem, float(np.sum(np.asarray(found.valid))))
-    return _misfit_of(scene, found) * problem.received.size / left
-
-
-def _misfit_of(scene: support.Scene, found: support.Support) -> float:
-    """Do `support.misfit_of` on the host, where eager steps would be compiled one by one."""
-    return float(np.mean(np.abs(np.asarray(found.residual)) ** 2)) / float(scene.noise)
+    left = degrees_of_freedom(problem, float(len(found.index)))
+    return support.misfit_of(scene, found) * problem.received.size / left
 
 
 def _from_support(problem, scene, found, iterations: int, outcome) -> Solution:
-    voxels = problem.grid.voxels
-    assemble_image = search.evaluate_candidates(scene, found)
-    valid = np.asarray(found.valid)
-    index = np.asarray(found.index)[valid]
+    voxels, index = problem.grid.voxels, found.index
+    evaluation = search.evaluate_candidates(scene, found)
 
-    def spread(value, kind):
-        vector = np.zeros(voxels, kind)
-        vector[index] = np.asarray(value)[valid]
+    def spread(value):
+        vector = np.zeros(voxels, value.dtype)
+        vector[index] = value
         return vector
 
-    visibility = ~np.asarray(assemble_image.hidden)
-    segments = np.concatenate([np.asarray(found.user), np.asarray(found.station)])[:, valid]
-    visibility[:, index] = segments
+    visibility = ~evaluation.hidden
+    visibility[:, index] = np.concatenate([found.user, found.station])
     return Solution(
-        mean=spread(found.value, np.asarray(found.value).dtype),
-        variance=spread(found.variance, float),
-        occupancy=np.asarray(assemble_image.occupancy),
+        mean=spread(found.value),
+        variance=spread(found.variance),
+        occupancy=evaluation.occupancy,
         visibility=visibility,
-        noise=float(scene.noise),
+        noise=scene.noise,
         misfit=_reduced_misfit(problem, scene, found),
         iterations=iterations,
         status=status_of(outcome, 10**9),
-        trace=trace_of(outcome),
-        least_log_odds=float(np.min(np.asarray(assemble_image.log_odds)[valid], initial=math.inf)),
+        trace=outcome.misfit,
+        least_log_odds=float(np.min(evaluation.log_odds, initial=math.inf)),
     )
