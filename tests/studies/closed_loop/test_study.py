@@ -1,6 +1,7 @@
 """The closed loop: what an image or a walk has seen is worth as a start of a map."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from echoscape.checks import InputError
 from echoscape.cli import main
 from echoscape.studies.closed_loop import imaging
 from echoscape.studies.closed_loop.study import draw, measure_parts, table
+from echoscape.studies.sweep import read_sweep
 
 
 def test_paths_of_a_yard_meet_what_both_ends_see():
@@ -50,6 +52,21 @@ def test_the_table_and_the_figure_say_where_there_was_no_map():
     drawn = [line.get_label() for line in draw(rows).axes[0].lines]
     assert "image" in drawn
     assert "no start" not in drawn
+
+
+def test_the_page_has_the_table_of_the_stored_rows():
+    root = Path(__file__).resolve().parents[3]
+    kept = read_sweep(root / "docs/rows/closed_loop_imaging.jsonl")
+    page = (root / "docs/choosing.md").read_text(encoding="utf-8")
+    lines = table({"imaging": [row for some in kept.values() for row in some]})
+    by = {(line["method"], line["reports"]): line for line in lines}
+    cell = lambda line: (  # noqa: E731
+        "no map" if line["median"] is None else f"{line['median']:.3f} / {line['p90']:.3f}"
+    )
+    assert len(by) == 12
+    for count in {count for _, count in by}:
+        row = f"| {count} | {cell(by['no start', count])} | {cell(by['image', count])} |"
+        assert row in page
 
 
 def test_an_unknown_part_is_refused():
