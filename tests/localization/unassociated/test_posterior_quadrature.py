@@ -25,7 +25,7 @@ def found(places, values):
 def valley(edge):
     """Make a likelihood with a step across its valley; a step of zero is a Gaussian."""
 
-    def evaluate(place, level=None):
+    def evaluate(_, place, level=None):
         apart = np.asarray(place) - CENTRE
         square = np.einsum("...i,ij,...j->...", apart, INFORMATION, apart)
         bright = (apart[..., :2] @ np.array([0.8, -0.6])) > 0.3
@@ -38,7 +38,7 @@ def dense(edge):
     """Sum over a fine grid: mean, covariance and logarithm of the integral."""
     axis = np.linspace(-15, 15, 601)
     grid = np.stack([*np.meshgrid(axis, axis, indexing="ij"), np.zeros((601, 601))], -1) + CENTRE
-    value = np.asarray(valley(edge)(grid), float)
+    value = np.asarray(valley(edge)(None, grid), float)
     weight = np.exp(value - value.max())
     mean = np.einsum("ab,abi->i", weight, grid) / weight.sum()
     apart = (grid - mean)[..., :2]
@@ -90,3 +90,38 @@ def test_free_heights_stay_in_range_and_keep_their_uncertainty():
     plain = np.linalg.inv(information[0, 0])
     assert np.linalg.eigvalsh(covariance)[0] > 0.9 * np.linalg.eigvalsh(plain)[0]
     assert 1.0 <= float(out.position[0, 0, 2]) <= 30.0
+
+
+def test_an_end_that_holds_nothing_is_left_as_it_is_and_never_asked():
+    other = CENTRE + np.array([40.0, 0.0, 0.0])
+    asked = []
+
+    def evaluate(row, place, _):
+        asked.append(len(row))
+        return valley(0.0)(None, place)
+
+    out = integrate_modes(found([CENTRE, other], [7.0, -14.0]), evaluate, HEIGHT)
+    assert asked == [1]
+    np.testing.assert_array_equal(out.position[0, 1], other)
+    assert out.log_likelihood[0, 1] == -14.0
+    integrate_modes(found([CENTRE, other], [7.0, -12.0]), evaluate, HEIGHT)
+    assert asked == [1, 1, 1]
+
+
+def test_ends_of_many_targets_are_evaluated_for_their_own_target():
+    many = 11
+    shift = np.arange(11.0)[:, None, None] * [1.0, -0.5, 0.0]
+    start = found([CENTRE, CENTRE + np.array([30.0, 5.0, 0.0])], [7.0, 5.0])
+    start = dataclasses.replace(start, **{
+        name: np.repeat(getattr(start, name), many, axis=0)
+        for name in ("position", "log_likelihood", "information", "explained", "detected",
+                     "log_reflectivity", "starts")
+    })  # fmt: skip
+    place = start.position + shift
+
+    def evaluate(row, point, _):
+        return valley(0.0)(None, point - shift[row])
+
+    out = integrate_modes(dataclasses.replace(start, position=place), evaluate, HEIGHT)
+    moved = out.position - shift
+    np.testing.assert_allclose(moved, np.broadcast_to(moved[:1], moved.shape), atol=1e-9)

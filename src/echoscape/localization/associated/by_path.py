@@ -93,9 +93,11 @@ class AssociatedByPath(PairedSearch):
                 self.rank_association, numbers,
             )  # fmt: skip
 
-            def evaluate_points(position, _):
+            def evaluate_points(rows, position, _):
+                take = lambda leaf: np.asarray(leaf)[rows]  # noqa: E731
+                echo, deviation = jax.tree.map(take, (some, errors))
                 return _values(
-                    grid.predictor, some, errors, self.rank_association, width,
+                    grid.predictor, echo, deviation, self.rank_association, width,
                     jnp.asarray(position),
                 )  # fmt: skip
 

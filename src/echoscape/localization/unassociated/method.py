@@ -312,7 +312,7 @@ def _search(
     peaks, _ = _peaks(method, grid, features, observed, model)
     position = np.asarray(grid.cells.position)[np.asarray(peaks)]
 
-    def linearise(position, variance):
+    def linearise(position, variance, observed=observed):
         return [
             s.linearise(position, o, method.candidates, variance)
             for s, o in zip(stations, observed)
@@ -343,9 +343,10 @@ def _search(
             found.position, found.log_reflectivity, found.starts, variance, tempering
         )
 
-    def evaluate_points(position, reflectivity):
-        paths = linearise(position, none)
-        return log_likelihoods(paths, echo, observed, model, reflectivity)
+    def evaluate_points(rows, position, reflectivity):
+        inputs = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], (echo, observed))
+        some, seen = jax.device_put(inputs)
+        return log_likelihoods(linearise(position, none, seen), some, seen, model, reflectivity)
 
     found = integrate_modes(found, evaluate_points, grid.heights)
     own = [isinstance(each, OneWayPaths) for each in observed]

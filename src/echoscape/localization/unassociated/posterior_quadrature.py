@@ -25,6 +25,8 @@ _WIDEST = 6.0  # standard deviation of the points in each direction, at most [m]
 # rest is for presence, which takes paths for independent though one wall may shadow several.
 _ADDED = _STEP**2 / 4.0
 _ENDS = 2  # different ends that are integrated
+_WITHIN = 20.0  # log-likelihood below the best up to which they are: e^-20 is nobody's posterior
+_TOGETHER = 8  # ends at a time: one program, however many ends there are
 _POINTS = np.array(
     [(a * _STEP, b * _STEP) for a in range(-2, 3) for b in range(-2, 3) if abs(a) + abs(b) < 4]
 )
@@ -35,22 +37,29 @@ def integrate_modes(found: LocalMaxima, evaluate, heights: Float[np.ndarray, "2"
 
     Args:
         found: Ends of ascents, by target and start (numpy).
-        evaluate: Positions by target and point [m], and log reflectivities, to log-likelihoods.
+        evaluate: Numbers of some targets, positions by these and point [m], and log reflectivities,
+            to log-likelihoods.
         heights: Lowest and highest z [m]; equal where the height is given.
     """
     left, valleys = np.isfinite(found.log_likelihood), []
     for _ in range(_ENDS):
         valleys.append(_lay_out(found, left, heights))
         left = left & ~valleys[-1].mine
-    rows = np.arange(len(left))
-    points = np.concatenate([valley.point for valley in valleys], axis=1)
-    reflectivity = [
-        np.repeat(found.log_reflectivity[rows, valley.best][:, None], len(_POINTS), axis=1)
-        for valley in valleys
-    ]
-    value = np.asarray(evaluate(points, np.concatenate(reflectivity, axis=1)))
-    for valley, there in zip(valleys, np.split(value, _ENDS, axis=1)):
-        found = _replace(found, valley, there, heights)
+    # A second end far below the best holds none of the posterior.
+    height = np.stack([valley.height for valley in valleys])
+    asked = (height > height[0] - _WITHIN) | (np.arange(_ENDS) == 0)[:, None]
+    end, row = np.nonzero(asked)
+    point = np.stack([valley.point for valley in valleys])
+    level = np.stack([found.log_reflectivity[np.arange(len(left)), v.best] for v in valleys])
+    there = np.zeros(point.shape[:3])
+    size = min(_TOGETHER, len(left))
+    for index in np.minimum(np.arange(-(-len(row) // size) * size), len(row) - 1).reshape(-1, size):
+        e, r = end[index], row[index]
+        some = np.repeat(level[e, r][:, None], len(_POINTS), axis=1)
+        there[e, r] = np.asarray(evaluate(r, point[e, r], some))
+    for valley, value, known in zip(valleys, there, asked):
+        mine = valley.mine & known[:, None]
+        found = _replace(found, valley._replace(mine=mine), value, heights)
     return found
 
 
@@ -58,6 +67,8 @@ class _Valley(NamedTuple):
     """An end, those that coincide with it, and the points around it, by target."""
 
     best: Int[np.ndarray, " target"]
+    height: Float[np.ndarray, " target"]
+    """Log-likelihood of the end; minus infinity where none is left."""
     mine: Bool[np.ndarray, "target end"]
     plane: Float[np.ndarray, "target 3 3"]
     """Covariance in the plane of the points, by the echoes [m^2]."""
@@ -86,7 +97,8 @@ def _lay_out(found: LocalMaxima, left, heights) -> _Valley:
     normal = vector[:, :, 0]
     across = np.einsum("t,ti,tj->tij", np.maximum(variance[:, 0], 0.0), normal, normal)
     mine = left & (separation < COINCIDENT * np.maximum(1.0, std)[:, None])
-    return _Valley(best, mine, axes @ np.swapaxes(axes, 1, 2), across, point)
+    height = np.where(left.any(axis=1), found.log_likelihood[rows, best], -np.inf)
+    return _Valley(best, height, mine, axes @ np.swapaxes(axes, 1, 2), across, point)
 
 
 def _replace(found: LocalMaxima, valley: _Valley, value, heights) -> LocalMaxima:
