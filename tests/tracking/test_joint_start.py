@@ -93,6 +93,7 @@ def test_without_errors_classes_and_bounces_are_exact():
         assert np.linalg.norm(found.last[k] - points[-1]) < 0.6
 
 
+@pytest.mark.slow
 def test_with_errors_places_and_classes_are_as_good_as_claimed():
     generator = np.random.default_rng(3)
     right, claimed, squared, least = [], [], [], []

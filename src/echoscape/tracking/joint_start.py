@@ -2,9 +2,10 @@
 
 A station that hears its own pulse knows how far the surfaces around it are in every direction; a
 path to the user leaves in one of these directions, and where that ray meets the surface is its
-first bounce (section II-B of [isac-gbsm]); `echo_surface` tells where.  Whether the path bounced
-once is then a matter of three numbers that one bounce predicts, length and arrival, against their
-spread over all that several bounces could make; the ground as the last of them is asked apart.
+first bounce (section II-B of [isac-gbsm]); `echo_surface` tells where.  Walls that are heard as
+planes reflect paths whose length, arrival and departure `echo_planes` foretells.  Which of these it
+is, or one bounce elsewhere, is a matter of what each predicts against the spread over all that
+several bounces could make; the ground as the last of them is asked apart.
 
 Takes echoes, one instant's paths, user and station (numpy, on the host).
 Gives `BounceStart`: points with covariance, and the class of each path with its error.
@@ -18,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from echoscape.checks import InputError
+from echoscape.tracking.echo_planes import EchoPlanes, SeenPath, find_planes, reflections
 from echoscape.tracking.echo_surface import (
     Candidate,
     StationEchoes,
@@ -29,7 +31,10 @@ from echoscape.units import wrap_angle
 
 _EXCESS = 100.0  # mean length beyond the shortest that several bounces add [m]
 _ZENITHS = 1.0  # range of zeniths that arrivals and departures have [rad]
+_ELSEWHERE = -math.log(2 * math.pi * _ZENITHS)  # of a direction of which nothing is known
+_UNKNOWN = 2 * _ELSEWHERE - math.log(_EXCESS)  # of a path of which nothing is known
 _PRIOR = np.log([0.05, 0.15, 0.15, 0.65])  # direct, one bounce, the ground after it, others
+_SPECULAR = 0.7  # share of single bounces that a plane reflects
 _GROUND = 0.2  # how far the ground under the user may be off that around the station [m]
 _FEWEST_SEEN = 0.5  # share of paths that must leave towards an echo
 
@@ -88,43 +93,82 @@ def joint_start(
     spread, end_spread = np.full((2, count, 3, 3), np.nan)
     kind = np.full(count, int(BounceClass.UNSEEN))
     error = np.ones(count)
-    surface = Surface(echoes)
+    surface, planes = Surface(echoes), find_planes(echoes)
     ground = ground_level(echoes, station)
     for p in range(count):
+        known = SeenPath(measured[p], std[p], station, user[p], np.full(3, user_std))
         found = surface.candidates(measured[p, 3], measured[p, 4], float(std[p, 3:].max()))
+        options = _options(found, planes, known, ground)
         densities = [_direct_density(measured[p], std[p], station, user[p], user_std)]
-        elsewhere = -math.log(2 * math.pi * _ZENITHS)  # a direction of which nothing is known
-        known = _Seen(measured[p], std[p], station, user[p], np.full(3, user_std))
-        options = [[(*_single(each, known), each.log_share) for each in found], []]
-        below = None
-        if ground is not None:  # seen from the user's image in the ground, it is one bounce again
-            below = _mirrored(known, ground)
-            options[1] = [(*_single(each, below), each.log_share) for each in found]
         for option in options:
-            both = [density + share for density, _, _, share in option]
-            densities.append(elsewhere + (np.logaddexp.reduce(both) if both else -np.inf))
-        densities.append(2 * elsewhere - math.log(_EXCESS))
+            both = [way.log_density for way in option]
+            densities.append(np.logaddexp.reduce(both) if both else -np.inf)
+        if not found:  # it may have bounced where no echo comes from
+            densities[3] = np.logaddexp(densities[3], _UNKNOWN)
         posterior = _PRIOR + np.array(densities)
         posterior = np.exp(posterior - np.logaddexp.reduce(posterior))
         probability = np.array([*posterior[:2], posterior[2:].sum()])
         chosen = int(np.argmax(probability))
-        if not found and chosen != BounceClass.DIRECT:
+        hidden = not found and densities[3] - _UNKNOWN < math.log(2)
+        if chosen == BounceClass.SEVERAL and hidden and posterior[3] > posterior[2]:
             continue
         kind[p], error[p] = chosen, 1 - probability[chosen]
         if chosen == BounceClass.DIRECT:
             continue
-        likely = max(found, key=lambda each: each.log_share)
-        places = [max(o, key=lambda each: each[0] + each[3])[1:3] if o else None for o in options]
-        places.append(_on_ray(likely, measured[p], std[p], station))
+        best = [max(o, key=lambda way: way.log_density) if o else None for o in options]
         # a class that may be wrong shows in the covariance of the first bounce
-        first[p], spread[p] = _mixture(posterior[1:], places)
+        first[p], spread[p] = _mixture(posterior[1:], [way and way.first for way in best])
         if chosen == BounceClass.SINGLE:
             last[p], end_spread[p] = first[p], spread[p]
-        elif ground is not None and below is not None and posterior[2] > posterior[3]:
-            last[p], end_spread[p] = _on_ground(places[1], below, ground)
         else:
-            last[p], end_spread[p] = _last(places[2], known)
+            way = best[1] if best[1] and posterior[2] > posterior[3] else best[2] or best[1]
+            assert way is not None  # one of them makes this class likely
+            last[p], end_spread[p] = way.last or _last(way.first, known)
     return BounceStart(first, spread, last, end_spread, kind, error)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Way:
+    """One way that a path may have gone."""
+
+    log_density: float
+    """Of what was measured, its prior among the ways of its class included."""
+    first: tuple[np.ndarray, np.ndarray]
+    """First bounce with its covariance [m, m^2]."""
+    last: tuple[np.ndarray, np.ndarray] | None
+    """Last bounce, if it is another one and this way tells it."""
+
+
+def _options(
+    found: list[Candidate], planes: EchoPlanes, known: SeenPath, ground: float | None
+) -> list[list[_Way]]:
+    """List ways of one bounce, of one and then the ground, and of other bounces.
+
+    Planes reflect, and then length, arrival and departure are all foretold; or something on a
+    surface scatters, and the departure is known only as it was measured.
+    """
+    ways: list[list[_Way]] = [[], [], []]
+    image = None if ground is None else _mirrored(known, ground)
+    for kind, seen, level in ((0, known, None), (1, image, ground)):
+        if seen is None:  # no ground is heard
+            continue
+        for each in found:
+            density, first, spread = _single(each, seen)
+            density += _ELSEWHERE + each.log_share + math.log(1 - _SPECULAR)
+            ways[kind].append(_way(density, (first, spread), None, seen, level))
+        for each in reflections(planes, seen, 1):
+            ways[kind].append(_way(each.log_density, each.first, None, seen, level))
+        for each in reflections(planes, seen, 2):
+            ways[2].append(_way(each.log_density, each.first, each.last, seen, level))
+    for each in found:
+        density = _UNKNOWN + each.log_share
+        ways[2].append(_Way(density, _on_ray(each, known.measured, known.std, known.station), None))
+    return ways
+
+
+def _way(density, first, last, seen: SeenPath, ground: float | None) -> _Way:
+    """Make a way; seen from the user's image, its last bounce lies on the ground."""
+    return _Way(density, first, last if ground is None else _on_ground(last or first, seen, ground))
 
 
 def check_directions(start: BounceStart) -> None:
@@ -139,22 +183,6 @@ def check_directions(start: BounceStart) -> None:
             f"only {int(seen.sum())} of {len(seen)} paths leave towards an echo of the station; "
             "the echoes are of another station, or cover too few directions"
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Seen:
-    """One path, as the user and the station know it."""
-
-    measured: np.ndarray
-    """`anchor.MEASURED` [m, rad]."""
-    std: np.ndarray
-    """Standard deviations [m, rad]."""
-    station: np.ndarray
-    """Where the station is [m]."""
-    user: np.ndarray
-    """Where the user is, or its image in the ground [m]."""
-    user_std: np.ndarray
-    """Standard deviation of its coordinates [m]."""
 
 
 def _angles(vector: np.ndarray) -> np.ndarray:
@@ -201,7 +229,7 @@ def _gaussian(residual: np.ndarray, covariance: np.ndarray) -> float:
     return float(-0.5 * (residual @ np.linalg.solve(covariance, residual) + determinant))
 
 
-def _single(candidate: Candidate, known: _Seen):
+def _single(candidate: Candidate, known: SeenPath):
     """Ask how well one bounce there explains length and arrival, and let these correct it."""
     measured, station = known.measured, known.station
     first, spread = _on_ray(candidate, measured, known.std, station)
@@ -252,7 +280,7 @@ def _mixture(weight, places):
     return mean, sum(w * (c + np.outer(m - mean, m - mean)) for w, m, c in there) / total
 
 
-def _mirrored(known: _Seen, ground: float) -> _Seen:
+def _mirrored(known: SeenPath, ground: float) -> SeenPath:
     """Turn what the user measured into what its image in the ground would."""
     flipped = known.measured.copy()
     flipped[2] = math.pi - flipped[2]
@@ -261,7 +289,7 @@ def _mirrored(known: _Seen, ground: float) -> _Seen:
     return dataclasses.replace(known, measured=flipped, user=image, user_std=loose)
 
 
-def _on_ground(start, image: _Seen, ground: float):
+def _on_ground(start, image: SeenPath, ground: float):
     """Place the last bounce where the way from the user's image to the first meets the ground."""
 
     def place(value):
@@ -277,7 +305,7 @@ def _on_ground(start, image: _Seen, ground: float):
     return place(value), slope @ noise @ slope.T + 1e-6 * np.eye(3)
 
 
-def _last(start, known: _Seen):
+def _last(start, known: SeenPath):
     """Place the last of two bounces, with its covariance by differences."""
     (first, spread), measured, std = start, known.measured, known.std
     station, user = known.station, known.user

@@ -4,8 +4,7 @@ Takes observations, and what was followed from those that are kept.
 Gives fewer observations, and paths and powers at every instant.
 """
 
-import dataclasses
-
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -40,7 +39,8 @@ def between(found: Tracks, time: np.ndarray, at: np.ndarray) -> np.ndarray:
         return record.predicted
     user = record.user.copy()
     user[:, :3] += (time - found.time[at])[:, None] * user[:, 3:]
-    moved = dataclasses.replace(found, time=time, record=dataclasses.replace(record, user=user))
+    moved = eqx.tree_at(lambda t: (t.time, t.record), found, (time, record))
+    moved = eqx.tree_at(lambda t: t.record.user, moved, user)
     return paths_of(moved)
 
 
