@@ -36,7 +36,7 @@ def demo(
     Args:
         out: Folder for rows, figures, maps and report.html.
         seed: Seed of everything random; same seed, same result.
-        quick: Show the same with a fifth of the data: seconds, and rougher figures.
+        quick: Show the same with a fifth of the data: a minute or two, and rougher figures.
         quiet: Show no progress.
     """
     start = time.perf_counter()

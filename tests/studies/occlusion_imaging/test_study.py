@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from echoscape.cli import main
+from echoscape.studies.occlusion_imaging import study
 from echoscape.studies.occlusion_imaging.figures import figures, values_of
 from echoscape.studies.occlusion_imaging.study import (
     METHODS,
     OcclusionImaging,
     point_name,
     points,
+    run,
     settings_of,
     summary,
 )
@@ -106,3 +108,16 @@ def test_the_quick_study_runs_through_the_command_and_goes_on(tmp_path, capsys):
 def test_refusals_of_the_command(tmp_path, capsys):
     assert main(["reproduce", "occlusion-imaging", "--out", str(tmp_path), "--seeds", "0"]) != 0
     assert "--seeds must be at least 1; got 0" in capsys.readouterr().err
+
+
+def test_progress_moves_within_a_world(monkeypatch):
+    def measured(setting, tell):
+        tell(0.25, "first solver")
+        return []
+
+    monkeypatch.setattr(study, "measure", measured)
+    seen = []
+    run(OcclusionImaging(seeds=1, quick=True), None, lambda *words: seen.append(words))
+    inside = [(done, total) for done, total, stage in seen if stage == "first solver"]
+    assert inside == [(k + 0.25, seen[0][1]) for k in range(seen[0][1])]
+    assert len(inside) == 2

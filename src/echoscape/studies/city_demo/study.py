@@ -140,8 +140,8 @@ def run_demo(settings: DemoSettings, sample: Sample, stage: Stage | None = None)
                 fix = _locate(method, maps, made, targets, tell)
             tables.append(_target_rows(method, mode, fix, targets, made, bound))
             scores.append(_score_row(method, mode, fix, targets, clock.seconds[-1]))
-    with clock.step(f"beams for users known to {settings.position_std:g} m"):
-        beams = _steer(settings, reports, targets, maps, shake)
+    with clock.step(f"beams for users known to {settings.position_std:g} m") as tell:
+        beams = _steer(settings, reports, targets, maps, shake, tell)
     demo = Demo(
         targets=_stack(tables),
         scores=_stack([{name: np.array([v]) for name, v in row.items()} for row in scores]),
@@ -296,7 +296,7 @@ def _number(value: float | None) -> float:
     return float(value) if value is not None and np.isfinite(value) else np.nan
 
 
-def _steer(settings: DemoSettings, reports: Reports, targets: Reports, maps, key) -> Rows:
+def _steer(settings: DemoSettings, reports: Reports, targets: Reports, maps, key, tell) -> Rows:
     """Score the first beams that each way of choosing would try."""
     array = PlanarArray(*settings.array)
     codebook = dft_codebook(*settings.array)
@@ -306,15 +306,20 @@ def _steer(settings: DemoSettings, reports: Reports, targets: Reports, maps, key
     estimated = targets.position + noise
     user = jnp.asarray(estimated), jnp.full(len(estimated), settings.position_std)
     station = targets.station_position[0]
+
+    def by_map(known):
+        return rank_beams(known, *user, array, codebook)
+
     orders = {
-        "anchors": rank_beams(maps["anchors"], *user, array, codebook),
-        "network": rank_beams(maps["network"], *user, array, codebook),
-        "nearest report": rank_like_nearest(reports, estimated, array, codebook),
-        "position only": rank_beams(straight_line(station), *user, array, codebook),
+        "anchors": lambda: by_map(maps["anchors"]),
+        "network": lambda: by_map(maps["network"]),
+        "nearest report": lambda: rank_like_nearest(reports, estimated, array, codebook),
+        "position only": lambda: by_map(straight_line(station)),
     }
     tables = []
-    for method, order in orders.items():
-        result = score_beams(order, power, settings.tried)
+    for done, (method, order) in enumerate(orders.items()):
+        tell(done, len(orders), f"beams, compiling: {method}")
+        result = score_beams(order(), power, settings.tried)
         tables.append(
             {
                 "method": np.full(len(result.tried), method),

@@ -13,6 +13,7 @@ Gives rows: one for each world and method, kept as they come.
 
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,20 @@ def run(
     spread: Spread | None = None,
 ) -> list[Row]:
     """Run the study, or go on with it."""
-    return sweep(settings_of(study), measure, file, progress, spread)
+    if progress is None or spread is not None:
+        return sweep(settings_of(study), measure, file, progress, spread)
+    at = 0.0, 1.0
+
+    def show(done: float | int, total: float | int, stage: str) -> None:
+        nonlocal at
+        at = done, total
+        progress(done, total, stage)
+
+    def measure_aloud(setting: Setting) -> list[Row]:
+        done, total = at
+        return measure(setting, lambda share, what: progress(done + share, total, what))
+
+    return sweep(settings_of(study), measure_aloud, file, show)
 
 
 def solvers_for(world: World, problem: Problem) -> dict[str, GridSolver]:
@@ -129,15 +143,24 @@ def solvers_for(world: World, problem: Problem) -> dict[str, GridSolver]:
     }
 
 
-def measure(setting: Setting) -> list[Row]:
-    """Measure every method on one world; in the field the one that is chosen by itself."""
+def measure(
+    setting: Setting, tell: Callable[[float, str], None] = lambda share, what: None
+) -> list[Row]:
+    """Measure every method on one world; in the field the one that is chosen by itself.
+
+    Args:
+        setting: The world.
+        tell: Takes the share of this that is done, and what comes next.
+    """
     if "field" in setting:
         return measure_field(setting)
     world = make_world(setting)
     problem = make_problem(world.snapshots, world.grid)
     expected = unseen_expected(world)
     rows: list[Row] = []
-    for method, solver in solvers_for(world, problem).items():
+    solvers = solvers_for(world, problem)
+    for k, (method, solver) in enumerate(solvers.items()):
+        tell(k / len(solvers), f"{method}, compiling and solving")
         began = time.perf_counter()
         solution = solver.solve(problem)
         spent = time.perf_counter() - began
