@@ -40,6 +40,17 @@ def test_a_slanted_triangle_occupies_the_voxels_it_passes():
     assert np.abs((centre - corner[0]) @ normal).max() < 0.9 * np.sqrt(3) / 2 + 1e-9
 
 
+@pytest.mark.parametrize("off", [-1e-12, 0.0, 1e-12])
+@pytest.mark.parametrize(("face", "layer"), [(0, 0), (4, 4), (9, 8)])
+def test_a_wall_on_a_face_occupies_one_layer_and_nothing_beyond_its_ends(face, layer, off):
+    x = GRID.origin[0] + 0.9 * face + off
+    corner = np.array([[x, 2.9, 0.5], [x, 5.6, 0.5], [x, 5.6, 3.2], [x, 2.9, 3.2]])
+    found = mesh_voxels(GRID, corner, np.array([[0, 1, 2], [2, 3, 0]]))
+    places = np.stack(np.unravel_index(found, GRID.shape), -1)
+    wanted = [(layer, j, k) for j in (1, 2, 3) for k in (0, 1, 2)]
+    assert sorted(map(tuple, places.tolist())) == wanted
+
+
 def test_refusals_say_what_was_needed():
     with pytest.raises(ValueError, match="edge must be finite and above zero, in m; got 0"):
         VoxelGrid((0.0, 0.0, 0.0), (2, 2, 2), 0.0)

@@ -48,8 +48,8 @@ class ImageStatus(Status):
     """Little of what was received is explained; give the grid, users and antennas in one frame, in
     m, and the frequency in Hz."""
     UNSURE = 6
-    """Something in the image may as well not be there; use more users, stations or subcarriers, or
-    send longer pilots."""
+    """Something in the image may as well not be there; use more users, stations or subcarriers, a
+    wider band for such small voxels, or send longer pilots."""
 
 
 class Certificate(eqx.Module):

@@ -34,14 +34,28 @@ def mesh_voxels(
 ) -> Int[np.ndarray, " occupied"]:
     """Occupy every voxel that a triangle of a mesh passes through.
 
-    Triangles are sampled at half an edge, which can miss a corner that is cut by less.
+    Triangles are sampled at half an edge, which can miss a corner that is cut by less.  What lies
+    on a face between two voxels occupies the upper one, all of it whatever the rounding, and on the
+    upper side of the grid the last; what merely ends on a face does not occupy the voxel beyond.
     """
-    found = []
+    found, nudge = [], 1e-6 * grid.edge
+    low, high = np.asarray(grid.origin), np.asarray(grid.upper)
     for corner in np.asarray(vertices, float)[np.asarray(faces, int)]:
         sides = corner[1:] - corner[0]
         steps = max(int(np.ceil(2 * np.linalg.norm(sides, axis=1).max() / grid.edge)), 1)
         u, v = np.meshgrid(*[np.linspace(0, 1, steps + 1)] * 2, indexing="ij")
         u, v = u[u + v <= 1 + 1e-9], v[u + v <= 1 + 1e-9]
-        found.append(grid.index_of(corner[0] + u[:, None] * sides[0] + v[:, None] * sides[1]))
+        at = corner[0] + u[:, None] * sides[0] + v[:, None] * sides[1]
+        middle = corner.mean(0)
+        at = middle + (1 - 1e-4) * (at - middle)
+        last = np.abs(at - high) <= nudge
+        at = np.where(last, high - nudge, low + _onto_faces(at - low, grid.edge, nudge))
+        found.append(grid.index_of(at))
     index = np.unique(np.concatenate(found)) if found else np.zeros(0, int)
     return index[index >= 0]
+
+
+def _onto_faces(at: np.ndarray, edge: float, nudge: float) -> np.ndarray:
+    """Move coordinates within rounding of a face to just above it."""
+    face = edge * np.round(at / edge)
+    return np.where(np.abs(at - face) <= nudge, face + nudge, at)

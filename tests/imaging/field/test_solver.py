@@ -155,3 +155,14 @@ def test_the_most_points_are_a_limit_that_is_said(case):
     few = image(case[0], GRID, solver=NoncoherentPoints(points=3, restarts=0))
     assert few.status is ImageStatus.ITERATION_LIMIT
     assert not few.certificate.holds
+
+
+def test_a_band_too_narrow_for_the_voxels_certifies_nothing():
+    """A band of 50 MHz resolves 3 m: two points within that pass for one, and leave no misfit."""
+    tones = 28e9 + (TONES - 28e9) / 8
+    snapshots, _ = scene(4, users=8, occupied=4, frequency=tones)
+    found = image(snapshots, GRID, solver=NoncoherentPoints(restarts=0))
+    certificate = found.certificate
+    assert certificate.lowest <= certificate.misfit <= certificate.limit
+    assert not certificate.holds
+    assert found.status is ImageStatus.UNSURE

@@ -29,6 +29,9 @@ LEAST_REPEAT = 0.15
 repeats after a fifth of the region (F1 0.9), after a tenth no more (0.2)."""
 RESTART_SHARE = 0.6
 """Share of the points that a restart keeps."""
+LARGEST_CELL = 2.0
+"""A certified image has a band whose resolution, c over twice its width, is at most this many edges
+of a voxel: two scatterers within a cell pass for one, and everything is explained by it."""
 LARGEST_MODEL_ERROR = 1e-3
 """A certified image leaves the noise within this share of the received power."""
 
@@ -220,6 +223,8 @@ def assemble_points(
     elif cloud.covariance is not None and len(cloud.covariance) == span + 4 * users:
         whole = cloud.covariance[:span, :span].reshape(-1, 3, len(cloud.point), 3)
         covariance = np.einsum("iaib->iab", whole)
+    band = float(np.ptp(scene.frequency)) * len(scene.frequency) / (len(scene.frequency) - 1)
+    resolved = length_of(0.5 / band) <= LARGEST_CELL * grid.edge
     full = len(cloud.point) >= settings.points
     ended = ImageStatus.ITERATION_LIMIT if full else ImageStatus.CONVERGED
     certificate = Certificate(
@@ -229,7 +234,7 @@ def assemble_points(
         least_log_odds=least,
         explained=float(np.clip(1 - residual / (power * scene.channel.size), 0, 1)),
         lowest=min(0.5, 1 - LARGEST_MODEL_ERROR * power / stated),
-        needed_log_odds=LEAST_LOG_ODDS,
+        needed_log_odds=LEAST_LOG_ODDS if resolved else math.inf,
         converged=not full,
     )
     return VoxelImage(
