@@ -99,10 +99,6 @@ class Health(eqx.Module):
     """When each was [s]."""
     relocated: Float[Array, ""]
     """When line of sight last relocated the user [s]."""
-    compared: Float[Array, ""]
-    """When points of before were last compared with new ones [s]."""
-    recalled: Float[Array, ""]
-    """When points of before last relocated the user [s]."""
 
 
 class JointState(eqx.Module):
@@ -189,8 +185,6 @@ def start_joint(
             pending=jnp.zeros((PENDING, 3)),
             pending_time=jnp.full(PENDING, -jnp.inf),
             relocated=jnp.array(-jnp.inf),
-            compared=jnp.array(-jnp.inf),
-            recalled=jnp.array(-jnp.inf),
         ),
         pivot=position[:2],
         time=time,

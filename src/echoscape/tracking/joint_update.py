@@ -176,13 +176,14 @@ def _condition_on(
     own = USER + PER_SLOT * slot[:, None] + jnp.arange(PER_SLOT)[None]
     column = jnp.concatenate([jnp.tile(SHARED, (len(slot), 1)), own], axis=1)
     block = state.covariance[:, column]
+    inside, prior = block[column], state.mean[column]
     freedom = settings.degrees_of_freedom
     rows = 5 * len(slot)
 
     def linearise(at, squared):
-        """Residual, derivative's covariance with the state, and Cholesky factor."""
+        """Residual, its derivative and Cholesky factor, and its covariance with the paths' own."""
         predicted, slope = jax.vmap(predict_with_slope, _PREDICT)(
-            at[column], kind, *signs, station, state.pivot
+            at, kind, *signs, station, state.pivot
         )
         residual = jnp.where(used, jax.vmap(path_residual)(measured, predicted), 0.0)
         # before the first pass, a residual may come of the state as well as of the path
@@ -190,19 +191,20 @@ def _condition_on(
         noise = variance / jnp.minimum(1.0, (freedom + 5) / (freedom + squared))[:, None]
         slope = jnp.where(used[..., None], slope, 0.0)
         noise = jnp.where(used, noise, 1.0)
-        spread = jnp.einsum("dpk,pak->dpa", block, slope)
-        inner = jnp.einsum("pak,pkqb->paqb", slope, spread[column]).reshape(rows, rows)
+        local = jnp.einsum("pkql,qbl->pkqb", inside, slope)
+        inner = jnp.einsum("pak,pkqb->paqb", slope, local).reshape(rows, rows)
         lower = jnp.linalg.cholesky(inner + jnp.diag(noise.reshape(-1)))
-        rest = residual - jnp.einsum("pak,pk->pa", slope, (state.mean - at)[column])
-        return rest.reshape(-1), spread.reshape(-1, rows), lower
+        rest = residual - jnp.einsum("pak,pk->pa", slope, prior - at)
+        return rest.reshape(-1), slope, lower, local.reshape(*prior.shape, rows)
 
     def again(number, at):
-        rest, spread, lower = linearise(at, jnp.where(number == 0, distance, -1.0))
-        return state.mean + spread @ cho_solve((lower, True), rest)
+        rest, _, lower, local = linearise(at, jnp.where(number == 0, distance, -1.0))
+        return prior + local @ cho_solve((lower, True), rest)
 
-    at = jax.lax.fori_loop(0, settings.passes - 1, again, state.mean)
+    at = jax.lax.fori_loop(0, settings.passes - 1, again, prior)
     last = jnp.where(jnp.asarray(settings.passes) > 1, -1.0, distance)
-    rest, spread, lower = linearise(at, last)
+    rest, slope, lower, _ = linearise(at, last)
+    spread = jnp.einsum("dpk,pak->dpa", block, slope).reshape(-1, rows)
     root = solve_triangular(lower, spread.T, lower=True)
     innovation = solve_triangular(lower, rest, lower=True)
     return state.mean + root.T @ innovation, state.covariance - root.T @ root

@@ -28,13 +28,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from echoscape.numerics.kalman import Gaussian, condition
+from echoscape.numerics.small import mahalanobis
 from echoscape.tracking.anchor import AnchorType, mirror_sign
 from echoscape.tracking.filters import JointFilter
 from echoscape.tracking.joint_state import NEVER, PER_SLOT, USER, JointState, is_dormant
 from echoscape.units import wrap_angle
 
-EVERY = 0.5
-"""Time between two attempts [s]."""
 MOVED = 1.0
 """Level distance by which recalled points must move the user for it to count as relocated [m]."""
 _YOUNG, _FIRST, _MOST = 12, 8, 6  # new points compared, arrangements built, pairs of each
@@ -62,29 +61,32 @@ class Arrangement(NamedTuple):
     """Where it places the user [m]."""
 
 
-def recall_points(state: JointState, settings: JointFilter, established: int) -> JointState:
+def recall_points(
+    state: JointState, settings: JointFilter, established: int
+) -> tuple[JointState, Bool[Array, ""]]:
     """Recognise points of before among the new ones, where all of them together speak for it.
 
     Args:
-        state: The state as predicted.
+        state: The state.
         settings: What the filter assumes.
         established: Detections from which on a point is believed.
+
+    Returns:
+        The state, and whether that moved the user by more than `MOVED`.
     """
     slots = state.slots
     imaged = (slots.kind != AnchorType.STATION) & (slots.kind != AnchorType.SCATTERER)
     believed = imaged & (slots.identity >= 0) & (slots.hits >= established)
     dormant = is_dormant(state, settings)
     young, old = believed & ~dormant, believed & dormant
-    due = (young.sum() >= 2) & (old.sum() >= 2) & (state.time - state.health.compared >= EVERY)
+    due = (young.sum() >= 2) & (old.sum() >= 2)
 
     def attempt(state):
-        state = eqx.tree_at(lambda s: s.health.compared, state, state.time)
         best, accepted = best_arrangement(state, young, old)
-        return jax.tree.map(
-            lambda new, kept: jnp.where(accepted, new, kept), _join(state, best), state
-        )
+        return jax.lax.cond(accepted, lambda s: _join(s, best), lambda s: s, state)
 
-    return jax.lax.cond(due, attempt, lambda state: state, state)
+    after = jax.lax.cond(due, attempt, lambda s: s, state)
+    return after, jnp.linalg.norm(after.mean[:2] - state.mean[:2]) > MOVED
 
 
 def best_arrangement(
@@ -97,49 +99,52 @@ def best_arrangement(
     founded, seen = state.slots.founded[newest], state.slots.seen
     possible = young[newest][:, None] & old[None, :] & (seen[None, :] < founded[:, None])
     points = jnp.concatenate([jnp.zeros(1, int), USER + PER_SLOT * jnp.arange(count)])
-    level = (points[:, None] + jnp.arange(2)[None]).reshape(-1)
-    mean, covariance = state.mean[level], state.covariance[jnp.ix_(level, level)]
+    level = points[:, None] + jnp.arange(2)[None]
+    place = state.mean[level]
+    block = state.covariance[level[:, :, None, None], level[None, None]]  # point 2 point 2
+    ahead = newest + 1
+    own = jnp.diagonal(block, axis1=0, axis2=2).transpose(2, 0, 1)
+    cross = block.transpose(0, 2, 1, 3)[ahead][:, 1:]
+    spread = own[ahead][:, None] + own[None, 1:] - cross - cross.transpose(0, 1, 3, 2)
+    spread = spread + _SAME_STD**2 * jnp.eye(2)[None, None]
+    apart = place[ahead][:, None] - place[None, 1:]
 
-    def evidence(mean, covariance, free):
-        place, block = mean.reshape(-1, 2), covariance.reshape(count + 1, 2, count + 1, 2)
-        own = jnp.diagonal(block, axis1=0, axis2=2).transpose(2, 0, 1)
-        cross = block.transpose(0, 2, 1, 3)[newest + 1][:, 1:]
-        spread = own[newest + 1][:, None] + own[None, 1:] - cross - cross.transpose(0, 1, 3, 2)
-        (a, b), (_, c) = jnp.moveaxis(spread, (2, 3), (0, 1))
-        a, c = a + _SAME_STD**2, c + _SAME_STD**2
-        x, y = jnp.moveaxis(place[newest + 1][:, None] - place[None, 1:], 2, 0)
-        determinant = jnp.maximum(a * c - b**2, 1e-12)
-        squared = (c * x**2 - 2 * b * x * y + a * y**2) / determinant
-        density = -0.5 * (squared + jnp.log(determinant)) - math.log(2 * math.pi)
+    def evidence(apart, spread, free):
+        squared, log_determinant = mahalanobis(apart, spread)
+        density = -0.5 * (squared + log_determinant) - math.log(2 * math.pi)
         found = density + _AREA + turned + _PRIOR
-        return jnp.where(free & (squared < _GATE), found, -jnp.inf)
-
-    first = jax.lax.top_k(evidence(mean, covariance, possible).reshape(-1), _FIRST)[1]
+        return jnp.where(free & (squared < _GATE), found, -jnp.inf).reshape(-1)
 
     def arrange(first):
         def add(carry, number):
-            mean, covariance, free = carry
-            gain = evidence(mean, covariance, free).reshape(-1)
+            # the state is conditioned on a pair by two rows of `root`: its covariance becomes
+            # ``block - root^T root``, and nothing but the pairs' differences is kept of it
+            apart, spread, free, root, user = carry
+            gain = evidence(apart, spread, free)
             best = jnp.where(number == 0, first, jnp.argmax(gain))
             taken = jnp.where(number == 0, jnp.isfinite(gain[best]), gain[best] > _LEAST)
-            one, two = newest[best // count], best % count
-            pick = jnp.zeros((2, count + 1, 2))
-            pick = pick.at[jnp.arange(2), one + 1, jnp.arange(2)].set(1.0)
-            pick = pick.at[jnp.arange(2), two + 1, jnp.arange(2)].set(-1.0).reshape(2, -1)
-            cross = pick @ covariance
-            inner = cross @ pick.T + _SAME_STD**2 * jnp.eye(2)
-            weight = jnp.where(taken, jnp.linalg.solve(inner, cross), 0.0)
-            same = (newest == one)[:, None] | (jnp.arange(count) == two)[None]
-            free = free & ~(taken & same)
-            carry = mean - weight.T @ (pick @ mean), covariance - weight.T @ cross, free
-            pair = jnp.where(taken, jnp.stack([one, two]), -1)
+            i, j = best // count, best % count
+            one, two = ahead[i], j + 1
+            known = root[:, one] - root[:, two]
+            joint = block[one] - block[two] - jnp.einsum("ra,rpb->apb", known, root)
+            lower = jnp.linalg.cholesky(spread[i, j])
+            rows = jax.scipy.linalg.solve_triangular(lower, joint.reshape(2, -1), lower=True)
+            rows = jnp.where(taken, rows, 0.0).reshape(joint.shape)
+            shift = -jax.scipy.linalg.solve_triangular(lower, apart[i, j], lower=True)
+            between = rows[:, ahead][:, :, None] - rows[:, None, 1:]
+            apart = apart + jnp.einsum("r,ryoa->yoa", shift, between)
+            spread = spread - jnp.einsum("ryoa,ryob->yoab", between, between)
+            root = jax.lax.dynamic_update_slice(root, rows, (2 * number, 0, 0))
+            used = (jnp.arange(len(ahead)) == i)[:, None] | (jnp.arange(count) == j)[None]
+            pair = jnp.where(taken, jnp.stack([newest[i], j]), -1)
+            carry = apart, spread, free & ~(taken & used), root, user + shift @ rows[:, 0]
             return carry, (pair, jnp.where(taken, gain[best], 0.0))
 
-        (mean, _, _), (pair, gain) = jax.lax.scan(
-            add, (state.mean[level], covariance, possible), jnp.arange(_MOST)
-        )
-        return Arrangement(pair[:, 0], pair[:, 1], gain.sum(), mean[:2])
+        start = apart, spread, possible, jnp.zeros((2 * _MOST, count + 1, 2)), place[0]
+        (*_, user), (pair, gain) = jax.lax.scan(add, start, jnp.arange(_MOST))
+        return Arrangement(pair[:, 0], pair[:, 1], gain.sum(), user)
 
+    first = jax.lax.top_k(evidence(apart, spread, possible), _FIRST)[1]
     every = jax.vmap(arrange)(first)
     best = jax.tree.map(lambda leaf: leaf[jnp.argmax(every.evidence)], every)
     apart = jnp.linalg.norm(every.user - best.user[None], axis=1) > _ELSEWHERE
@@ -191,11 +196,10 @@ def _join(state: JointState, best: Arrangement) -> JointState:
     def carried(values):
         return values.at[target].set(values[young], mode="drop")
 
-    moved = jnp.linalg.norm(after.mean[:2] - state.mean[:2]) > MOVED
     return eqx.tree_at(
         lambda s: (
             s.mean, s.covariance, s.slots.odds, s.slots.seen, s.slots.hits, s.slots.residual_mean,
-            s.slots.scatter_odds, s.slots.identity, s.health.recalled,
+            s.slots.scatter_odds, s.slots.identity,
         ),
         state,
         (
@@ -204,6 +208,5 @@ def _join(state: JointState, best: Arrangement) -> JointState:
             slots.residual_mean.at[target].set(0.0, mode="drop"),
             slots.scatter_odds.at[target].set(NEVER, mode="drop"),
             slots.identity.at[source].set(-1, mode="drop"),
-            jnp.where(moved, state.time, state.health.recalled),
         ),
     )  # fmt: skip

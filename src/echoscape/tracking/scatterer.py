@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from echoscape.numerics.kalman import Gaussian, condition
 from echoscape.numerics.small import mahalanobis
@@ -93,6 +93,23 @@ def compare_scatterers(
     slots = state.slots
     imaged = (slots.kind != AnchorType.STATION) & (slots.kind != AnchorType.SCATTERER)
     open_ = (match.detection >= 0) & imaged & (slots.scatter_odds > -12.0)
+
+    def compare(state, match):
+        return _compare(open_, state, seen, match, station, settings)
+
+    return jax.lax.cond(open_.any(), compare, lambda *same: same, state, match)
+
+
+def _compare(
+    open_: Bool[Array, " slot"],
+    state: JointState,
+    seen: Detections,
+    match: Match,
+    station: Float[Array, "3"],
+    settings: JointFilter,
+) -> tuple[JointState, Match]:
+    """Compare both hypotheses in the slots that are open to it."""
+    slots = state.slots
     which = jnp.maximum(match.detection, 0)
     update = jax.vmap(_take_in, (0, 0, 0, 0, None, None, None, None))
     # clock and headings as they are believed; where they are not known well, nothing is decided
@@ -117,18 +134,20 @@ def compare_scatterers(
     )
     failing = (squared_mean > 0.5 * settings.residual_mean_gate) & (odds > 1.0)
     found = open_ & ((odds > settings.scattered) | failing)
-    count = slots.kind.shape[0]
-    rotation = jnp.zeros((count, 1))
-    spread = jnp.zeros((count, PER_SLOT, PER_SLOT)).at[:, :3, :3].set(covariance)
-    # the point was placed from where the user was believed to be, so it shares the user's error
-    by_user = jax.vmap(jax.jacfwd(_on_ray, 1), (0, None, None))(
-        (seen.measured[which] - correction[None])[:, _LEAVING], state.mean[:3], here
-    )
-    from_shared = jnp.zeros((count, PER_SLOT, 6)).at[:, :3, :3].set(by_user)
-    state = set_coordinates(
-        state, found, jnp.concatenate([point, rotation], axis=1), from_shared,
-        spread.at[:, 3, 3].set(1.0),
-    )  # fmt: skip
+
+    def move(state):
+        count = slots.kind.shape[0]
+        rotation = jnp.zeros((count, 1))
+        spread = jnp.zeros((count, PER_SLOT, PER_SLOT)).at[:, :3, :3].set(covariance)
+        # the point was placed from where the user was believed to be, so it shares the user's error
+        by_user = jax.vmap(jax.jacfwd(_on_ray, 1), (0, None, None))(
+            (seen.measured[which] - correction[None])[:, _LEAVING], state.mean[:3], here
+        )
+        from_shared = jnp.zeros((count, PER_SLOT, 6)).at[:, :3, :3].set(by_user)
+        place = jnp.concatenate([point, rotation], axis=1)
+        return set_coordinates(state, found, place, from_shared, spread.at[:, 3, 3].set(1.0))
+
+    state = jax.lax.cond(found.any(), move, lambda state: state, state)
     new = eqx.tree_at(
         lambda s: (s.point, s.point_covariance, s.scatter_odds, s.kind, s.residual_mean),
         slots,

@@ -96,6 +96,21 @@ def initiate_tracks(
     settings: JointFilter,
 ) -> JointState:
     """Initiate a track for each detection that belongs to no point, as long as there is room."""
+
+    def initiate(state):
+        return _initiate(state, seen, unexplained, station, settings)
+
+    return jax.lax.cond(unexplained.any(), initiate, lambda state: state, state)
+
+
+def _initiate(
+    state: JointState,
+    seen: Detections,
+    unexplained: Bool[Array, " detection"],
+    station: Float[Array, "3"],
+    settings: JointFilter,
+) -> JointState:
+    """Initiate at least one track, or as many as there is room for."""
     slots = state.slots
     count = slots.kind.shape[0]
     empty = slots.identity < 0
