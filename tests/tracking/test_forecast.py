@@ -53,6 +53,7 @@ def exact_tracks():
         pending=jnp.zeros(2, int),
         relocated=jnp.zeros(2, bool),
         recalled=jnp.zeros(2, bool),
+        merged=jnp.zeros((2, count), bool),
         nuisance=jnp.zeros((2, 4)),
         nuisance_std=jnp.zeros((2, 4)),
         **whole,

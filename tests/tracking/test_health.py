@@ -31,7 +31,7 @@ def in_sight(off=0.0, heading=0.0, clock=0.0, clock_std=0.1):
         reflection=zero + 1, vertical_reflection=zero + 1, odds=zero + 3,
         hits=np.full(shape, 50), misfit=np.ones(COUNT), share=np.ones(COUNT),
         pending=np.zeros(COUNT, int), relocated=np.zeros(COUNT, bool),
-        recalled=np.zeros(COUNT, bool),
+        recalled=np.zeros(COUNT, bool), merged=np.zeros(shape, bool),
     )  # fmt: skip
     record = Record(**{name: jnp.asarray(value) for name, value in fields.items()})
     std = np.radians([0.0, 1.0, 1.0, 0.5, 0.5])

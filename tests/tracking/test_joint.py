@@ -18,7 +18,7 @@ from echoscape.tracking import (
     track,
 )
 from echoscape.tracking.association import likeliest_pairs
-from echoscape.tracking.joint import _start
+from echoscape.tracking.joint import BLOCK, _start
 from echoscape.tracking.joint_state import SHARED, USER
 from echoscape.tracking.joint_update import Detections, Match
 from tests.worlds.walls import STATION, image_path, observe, sequences
@@ -43,7 +43,7 @@ def walk():
     )  # fmt: skip
     count = len(observations.time)
     stage = f"filtering {count} instants"
-    assert stages[:2] == [(0, count, f"{stage}, compiling"), (32, count, stage)]
+    assert stages[:2] == [(0, count, f"{stage}, compiling"), (BLOCK, count, stage)]
     return observations, user, truth, found
 
 

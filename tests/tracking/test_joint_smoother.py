@@ -39,7 +39,7 @@ def straight_walk(noise=1.0, seed=3):
         reflection=np.full(shape, -1.0), vertical_reflection=np.ones(shape), odds=np.ones(shape),
         hits=np.full(shape, 10), misfit=np.ones(COUNT), share=np.ones(COUNT),
         pending=np.zeros(COUNT, int), relocated=np.zeros(COUNT, bool),
-        recalled=np.zeros(COUNT, bool),
+        recalled=np.zeros(COUNT, bool), merged=np.zeros(shape, bool),
     )  # fmt: skip
     record = Record(**{name: jnp.asarray(part) for name, part in parts.items()})
     valid = np.ones(shape, bool)

@@ -61,7 +61,7 @@ def followed(walls, keep):
         reflection=sign[None], vertical_reflection=ones, odds=ones,
         hits=np.full((1, count), 9), misfit=np.ones(1),
         share=np.ones(1), pending=np.zeros(1, int), relocated=np.zeros(1, bool),
-        recalled=np.zeros(1, bool),
+        recalled=np.zeros(1, bool), merged=np.zeros((1, count), bool),
         nuisance=np.zeros((1, 4)), nuisance_std=np.zeros((1, 4)),
     )  # fmt: skip
     record = Record(**{name: jnp.asarray(value) for name, value in fields.items()})

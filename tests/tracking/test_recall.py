@@ -19,7 +19,7 @@ TURN = np.array([0.4, -1.1, 2.0, 2.9, -2.4])
 compiled = eqx.filter_jit(recall_points)
 
 
-def after_a_blackout(shift=SHIFT, place=PLACE, turned=0.0, user_std=8.0, flip=1.0):
+def after_a_blackout(shift=SHIFT, place=PLACE, turned=0.0, user_std=8.0, flip=1.0, own=0.1):
     """Five points of before, and four of them founded anew around a user who is off by `shift`."""
     rng = np.random.default_rng(3)
     start = jnp.array([2.0, 3.0, 1.5])
@@ -42,7 +42,7 @@ def after_a_blackout(shift=SHIFT, place=PLACE, turned=0.0, user_std=8.0, flip=1.
         covariance[np.ix_(np.arange(3), at(slot))] = user
         for other in YOUNG:
             covariance[np.ix_(at(slot), at(other))] = user
-        covariance[np.ix_(at(slot), at(slot))] = user + np.diag([0.1, 0.1, 0.01])
+        covariance[np.ix_(at(slot), at(slot))] = user + np.diag([own, own, 0.01])
     slots = state.slots
     both = np.r_[OLD, YOUNG]
     offset = np.zeros((16, 2))
@@ -97,6 +97,7 @@ FORBIDDEN = {
     "departures differ": {"turned": np.array([0.5, -0.6, 0.7, -0.5])},
     "mirrored in the ground": {"flip": -1.0},
     "farther than the user's error": {"user_std": 1.0},
+    "twins of each would lie as near": {"own": 49.0},
     "two places fit alike": {
         "place": np.array([[60.0, 10.0 * k] for k in range(5)]),
         "shift": np.array([0.0, 5.0]),
@@ -116,6 +117,14 @@ def test_points_stay_new_where_one_thing_forbids_them(why):
     assert not moved
     assert (np.asarray(after.slots.identity)[YOUNG] == YOUNG).all()
     assert np.array_equal(after.mean, before.mean)
+
+
+def test_two_points_may_be_twins_by_one_shift():
+    before = after_a_blackout()
+    believed = before.slots.hits.at[YOUNG[2:]].set(4)
+    assert not recalled(eqx.tree_at(lambda s: s.slots.hits, before, believed))[1]
+    believed = before.slots.hits.at[YOUNG[3:]].set(4)
+    assert recalled(eqx.tree_at(lambda s: s.slots.hits, before, believed))[1]
 
 
 def test_points_that_were_seen_beside_one_another_are_two():

@@ -133,10 +133,10 @@ def empty_record():
         user=(6,), user_covariance=(6, 6), nuisance=(4,), nuisance_std=(4,), anchor=(1, 3),
         anchor_covariance=(1, 3, 3), rotation=(1,), predicted=(1, 5), detection=(1,),
         identity=(1,), kind=(1,), reflection=(1,), vertical_reflection=(1,), odds=(1,), hits=(1,),
-        misfit=(), share=(), pending=(), relocated=(), recalled=(),
+        misfit=(), share=(), pending=(), relocated=(), recalled=(), merged=(1,),
     )  # fmt: skip
     whole = ("detection", "identity", "kind", "hits", "pending")
-    kinds = dict.fromkeys(whole, int) | {"relocated": bool, "recalled": bool}
+    kinds = dict.fromkeys(whole, int) | {"relocated": bool, "recalled": bool, "merged": bool}
     return Record(**{n: jnp.zeros((12, *size), kinds.get(n, float)) for n, size in sizes.items()})
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from echoscape.checks import InputError
 from echoscape.scene.static_points import PointKind, isometry
+from echoscape.tracking.anchor import AnchorType
 from echoscape.tracking.tracks import TrackStatus, UserStatus
 from tests.tracking.test_forecast import exact_tracks
 from tests.worlds.walls import STATION, image_path, sequences
@@ -27,6 +28,29 @@ def test_static_points_of_tracks_give_the_images_of_any_user():
         assert np.arccos(image[2] / exact[0]) == pytest.approx(exact[4], abs=1e-9)
     assert (points.kind == PointKind.VIRTUAL_ANCHOR).all()
     assert points.provenance == ("tracks",)
+
+
+def test_points_are_given_where_they_were_last_known_and_once_if_recalled():
+    tracks = exact_tracks()
+    slot = int(np.argmax(np.asarray(tracks.record.kind)[1] == AnchorType.EVEN))
+    assert tracks.status[1, slot] == TrackStatus.TRACKED  # and only remembered at the end, below
+    gone = eqx.tree_at(lambda t: t.status, tracks, tracks.status.copy())
+    gone.status[1, slot] = TrackStatus.ABSENT
+    moved = np.array(tracks.record.anchor)
+    moved[1, slot] += [3.0, -4.0, 0.0]
+    gone = eqx.tree_at(lambda t: t.record.anchor, gone, moved)
+    before, after = tracks.static_points(), gone.static_points()
+    assert len(before) == len(after)
+    shifted = np.linalg.norm(after.offset - before.offset, axis=1)
+    assert np.sort(shifted)[-2:] == pytest.approx([0.0, 5.0], abs=1e-9)
+    row = int(np.argmax(shifted))
+    assert (after.confirmed[row], before.confirmed[row]) == tuple(tracks.time[:2])
+    merged = np.zeros(gone.status.shape, bool)
+    merged[1, slot] = True
+    held = np.array(tracks.record.identity)
+    held[1, slot] = -1
+    once = eqx.tree_at(lambda t: (t.record.merged, t.record.identity), gone, (merged, held))
+    assert np.allclose(once.static_points().offset, np.delete(before.offset, row, axis=0))
 
 
 def test_moving_points_are_no_static_points():

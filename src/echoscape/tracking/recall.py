@@ -38,14 +38,14 @@ MOVED = 1.0
 """Level distance by which recalled points must move the user for it to count as relocated [m]."""
 _YOUNG, _FIRST, _MOST = 12, 8, 6  # new points compared, arrangements built, pairs of each
 _AREA = math.log(math.pi * 100.0**2)  # where images of new points lie [log m^2]
-_PRIOR = math.log(0.25 / 0.75)  # a new point is one of before
+_SHARE = 0.25  # of new points that are points of before; of those that are twins of one, likewise
+_TWIN_STD = 10.0  # of a point in a neighbouring facade about that in a facade [m]
+_FEWEST = 3  # pairs: images in two walls of one building are twins of another's by one shift
 _SAME_STD = 0.3  # of the positions of a point found twice, for walls that are not flat [m]
 _ANGLE_STD = math.radians(1.0)  # of its rotations [rad]
 _GATE = 16.0  # squared Mahalanobis distance of a pair, with 2 numbers
 _ELSEWHERE = 3.0  # users that differ by more contradict one another [m]
-_LEAST = 2.0  # evidence of a further pair [nat]
-_ACCEPTED = 12.0  # evidence of an arrangement [nat]
-_MARGIN = 5.0  # by which it exceeds those that place the user elsewhere [nat]
+_MARGIN = math.log(99)  # a wrong arrangement in a hundred: log-odds against all others [nat]
 
 
 class Arrangement(NamedTuple):
@@ -109,10 +109,17 @@ def best_arrangement(
     spread = spread + _SAME_STD**2 * jnp.eye(2)[None, None]
     apart = place[ahead][:, None] - place[None, 1:]
 
+    share = math.log(_SHARE) - jnp.log(jnp.maximum(old.sum(), 1))
+
     def evidence(apart, spread, free):
-        squared, log_determinant = mahalanobis(apart, spread)
-        density = -0.5 * (squared + log_determinant) - math.log(2 * math.pi)
-        found = density + _AREA + turned + _PRIOR
+        def seen_again(spread):
+            squared, log_determinant = mahalanobis(apart, spread)
+            density = -0.5 * (squared + log_determinant) - math.log(2 * math.pi)
+            return squared, density + _AREA + turned + share
+
+        squared, same = seen_again(spread)
+        _, twin = seen_again(spread + _TWIN_STD**2 * jnp.eye(2)[None, None])
+        found = same - jnp.logaddexp(math.log(1 - _SHARE), twin)
         return jnp.where(free & (squared < _GATE), found, -jnp.inf).reshape(-1)
 
     def arrange(first):
@@ -122,7 +129,7 @@ def best_arrangement(
             apart, spread, free, root, user = carry
             gain = evidence(apart, spread, free)
             best = jnp.where(number == 0, first, jnp.argmax(gain))
-            taken = jnp.where(number == 0, jnp.isfinite(gain[best]), gain[best] > _LEAST)
+            taken = jnp.where(number == 0, jnp.isfinite(gain[best]), gain[best] > 0)
             i, j = best // count, best % count
             one, two = ahead[i], j + 1
             known = root[:, one] - root[:, two]
@@ -148,9 +155,10 @@ def best_arrangement(
     every = jax.vmap(arrange)(first)
     best = jax.tree.map(lambda leaf: leaf[jnp.argmax(every.evidence)], every)
     apart = jnp.linalg.norm(every.user - best.user[None], axis=1) > _ELSEWHERE
-    rival = jnp.max(jnp.where(apart, every.evidence, -jnp.inf))
-    enough = (best.evidence > _ACCEPTED) & (best.evidence > rival + _MARGIN)
-    return best, enough & ((best.young >= 0).sum() >= 2)
+    others = jnp.where(apart, every.evidence, -jnp.inf)
+    others = jax.scipy.special.logsumexp(jnp.append(others, 0.0))  # or all are new
+    enough = (best.young >= 0).sum() >= _FEWEST
+    return best, enough & (best.evidence > others + _MARGIN)
 
 
 def _turned(state: JointState, newest: Int[Array, " young"]) -> Float[Array, "young slot"]:

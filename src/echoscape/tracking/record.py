@@ -51,3 +51,5 @@ class Record(eqx.Module):
     """Where the user was moved to what line of sight, or an arrangement of points, says."""
     recalled: Bool[Array, "*time"]
     """Where it was an arrangement of points of before."""
+    merged: Bool[Array, "*time slot"]
+    """Slots whose track of the instant before is one of before, recalled, which goes on for it."""

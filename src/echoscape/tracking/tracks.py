@@ -125,7 +125,10 @@ class Tracks(Displayed, eqx.Module):
         return f"Tracks({span}, {self.count} tracks; user {counts})"
 
     def static_points(self, fewest: int = 5) -> StaticPoints:
-        """Give the points that were believed, each as it was last, in the site's frame.
+        """Give the points that were believed, each where it was last known, in the site's frame.
+
+        A point that is remembered moves with what is learnt later, and one that was recalled is
+        given once.
 
         Args:
             fewest: Detections that a point needs.
@@ -150,7 +153,14 @@ def points_of_tracks(tracks: Tracks, fewest: int = 5) -> StaticPoints:
     record, station = tracks.record, tracks.station
     identity = np.where(tracks.status >= TrackStatus.TRACKED, np.asarray(record.identity), -1)
     instant, slot = np.nonzero((identity > 0) & (np.asarray(record.hits) >= fewest))
-    _, last = np.unique(identity[instant, slot][::-1], return_index=True)
+    believed, last = np.unique(identity[instant, slot][::-1], return_index=True)
+    confirmed = tracks.time[instant[::-1][last]]
+    held = np.asarray(record.identity)
+    again, place = np.nonzero(np.asarray(record.merged))
+    once = ~np.isin(believed, held[again - 1, place])
+    believed, confirmed = believed[once], confirmed[once]
+    instant, slot = np.nonzero(np.isin(held, believed))
+    _, last = np.unique(held[instant, slot][::-1], return_index=True)
     instant, slot = instant[::-1][last], slot[::-1][last]
     kind = np.asarray(record.kind)[instant, slot]
     anchor = np.asarray(record.anchor)[instant, slot]
@@ -193,7 +203,7 @@ def points_of_tracks(tracks: Tracks, fewest: int = 5) -> StaticPoints:
         vertical_reflection=np.where(scattered, 1.0, flip),
         height_offset=np.where(scattered, anchor[:, 2], station[2] - flip * anchor[:, 2]),
         covariance=covariance,
-        confirmed=tracks.time[instant],
+        confirmed=confirmed,
         origin=np.zeros(len(anchor), int),
         provenance=("tracks",),
     )
