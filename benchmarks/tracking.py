@@ -20,7 +20,7 @@ from echoscape.propagation.ray_cast import build_tree, cast
 from echoscape.propagation.wall_images import launch, trace
 from echoscape.scene import PlanarArray
 from echoscape.studies.isac_channel.world import observe_route, sample_route
-from echoscape.tracking import track
+from echoscape.tracking import JointFilter, track
 from echoscape.tracking.anchor import predict_path
 from echoscape.tracking.bounce_filters import PathHistory, follow_bounces
 
@@ -41,8 +41,10 @@ def seconds(call, repeat=3):
 route, mesh = sample_route(60.0)
 seen = observe_route(route, np.random.default_rng(0))
 start = {"start": route.position[0], "start_velocity": route.velocity[0]}
-spent = seconds(lambda: track(seen, route.station, **start).record.user)
-print(f"joint filter: {len(route.time) / spent:,.0f} steps/s")
+for filter in (JointFilter(suspect_clock=False), JointFilter()):
+    spent = seconds(lambda: track(seen, route.station, filter, **start).record.user)  # noqa: B023
+    words = "with the one that suspects the clock" if filter.suspect_clock else "alone"
+    print(f"joint filter, {words}: {len(route.time) / spent:,.0f} instants/s")
 
 tree = build_tree(mesh)
 rng = np.random.default_rng(0)

@@ -19,7 +19,9 @@ TURN = np.array([0.4, -1.1, 2.0, 2.9, -2.4])
 compiled = eqx.filter_jit(recall_points)
 
 
-def after_a_blackout(shift=SHIFT, place=PLACE, turned=0.0, user_std=8.0, flip=1.0, own=0.1):
+def after_a_blackout(
+    shift=SHIFT, place=PLACE, turned=0.0, user_std=8.0, flip=1.0, own=0.1, old=0.2
+):
     """Five points of before, and four of them founded anew around a user who is off by `shift`."""
     rng = np.random.default_rng(3)
     start = jnp.array([2.0, 3.0, 1.5])
@@ -34,7 +36,7 @@ def after_a_blackout(shift=SHIFT, place=PLACE, turned=0.0, user_std=8.0, flip=1.
 
     for slot, where in zip(OLD, place):
         mean[at(slot)] = *where, 10.0
-        covariance[np.ix_(at(slot), at(slot))] = np.diag([0.2, 0.2, 0.01])
+        covariance[np.ix_(at(slot), at(slot))] = np.diag([old, old, 0.01])
     for slot, where in zip(YOUNG, place):
         mean[at(slot)] = *(where + shift + rng.normal(size=2) * 0.3), 10.0
         # placed from the user, they share the user's error
@@ -97,7 +99,7 @@ FORBIDDEN = {
     "departures differ": {"turned": np.array([0.5, -0.6, 0.7, -0.5])},
     "mirrored in the ground": {"flip": -1.0},
     "farther than the user's error": {"user_std": 1.0},
-    "twins of each would lie as near": {"own": 49.0},
+    "twins of each would lie as near": {"own": 5.0},
     "two places fit alike": {
         "place": np.array([[60.0, 10.0 * k] for k in range(5)]),
         "shift": np.array([0.0, 5.0]),
@@ -120,7 +122,7 @@ def test_points_stay_new_where_one_thing_forbids_them(why):
 
 
 def test_two_points_may_be_twins_by_one_shift():
-    before = after_a_blackout()
+    before = after_a_blackout(np.array([3.0, -2.0]), user_std=3.0, own=0.01, old=0.02)
     believed = before.slots.hits.at[YOUNG[2:]].set(4)
     assert not recalled(eqx.tree_at(lambda s: s.slots.hits, before, believed))[1]
     believed = before.slots.hits.at[YOUNG[3:]].set(4)

@@ -10,12 +10,14 @@ differences of positions and of rotations enters, so the comparison is linear wh
 error.
 
 Several arrangements are built, each from its own first pair, by adding the pair that gains most
-under the covariance conditioned on the pairs before, as in joint compatibility [neira-jcbb].  The
-best is accepted when its evidence is overwhelming and no arrangement that places the user elsewhere
-comes near.  Then the state is conditioned on the pairs being the same points, and the user moves
-with them.
+under the covariance conditioned on the pairs before, as in joint compatibility [neira-jcbb].  Each
+pair is also compared with a twin: facades beside one another make images some metres apart, whose
+departures are the same.  The best is accepted when it is a hundred times likelier than all others
+that place the user elsewhere, and that all points are new, together; until then the user keeps the
+covariance that covers them all.  Then the state is conditioned on the pairs being the same points,
+and the user moves with them.
 
-Takes a `JointState` as predicted.
+Takes a `JointState`.
 Gives it with points recalled, where they were.
 """
 
@@ -39,12 +41,13 @@ MOVED = 1.0
 _YOUNG, _FIRST, _MOST = 12, 8, 6  # new points compared, arrangements built, pairs of each
 _AREA = math.log(math.pi * 100.0**2)  # where images of new points lie [log m^2]
 _SHARE = 0.25  # of new points that are points of before; of those that are twins of one, likewise
-_TWIN_STD = 10.0  # of a point in a neighbouring facade about that in a facade [m]
+_TWIN_STD = 5.0  # of a point in a neighbouring facade about that in a facade [m]
 _FEWEST = 3  # pairs: images in two walls of one building are twins of another's by one shift
 _SAME_STD = 0.3  # of the positions of a point found twice, for walls that are not flat [m]
 _ANGLE_STD = math.radians(1.0)  # of its rotations [rad]
 _GATE = 16.0  # squared Mahalanobis distance of a pair, with 2 numbers
 _ELSEWHERE = 3.0  # users that differ by more contradict one another [m]
+_LEAST = 1.0  # evidence of a further pair [nat]
 _MARGIN = math.log(99)  # a wrong arrangement in a hundred: log-odds against all others [nat]
 
 
@@ -129,7 +132,7 @@ def best_arrangement(
             apart, spread, free, root, user = carry
             gain = evidence(apart, spread, free)
             best = jnp.where(number == 0, first, jnp.argmax(gain))
-            taken = jnp.where(number == 0, jnp.isfinite(gain[best]), gain[best] > 0)
+            taken = jnp.where(number == 0, jnp.isfinite(gain[best]), gain[best] > _LEAST)
             i, j = best // count, best % count
             one, two = ahead[i], j + 1
             known = root[:, one] - root[:, two]
