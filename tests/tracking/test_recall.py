@@ -19,9 +19,7 @@ TURN = np.array([0.4, -1.1, 2.0, 2.9, -2.4])
 compiled = eqx.filter_jit(recall_points)
 
 
-def after_a_blackout(
-    shift=SHIFT, place=PLACE, turned=0.0, user_std=8.0, flip=1.0, own=0.1, old=0.2
-):
+def after_a_blackout(shift=SHIFT, place=PLACE, turned=0.0, user_std=8.0, flip=1.0, own=0.1):
     """Five points of before, and four of them founded anew around a user who is off by `shift`."""
     rng = np.random.default_rng(3)
     start = jnp.array([2.0, 3.0, 1.5])
@@ -36,7 +34,7 @@ def after_a_blackout(
 
     for slot, where in zip(OLD, place):
         mean[at(slot)] = *where, 10.0
-        covariance[np.ix_(at(slot), at(slot))] = np.diag([old, old, 0.01])
+        covariance[np.ix_(at(slot), at(slot))] = np.diag([0.2, 0.2, 0.01])
     for slot, where in zip(YOUNG, place):
         mean[at(slot)] = *(where + shift + rng.normal(size=2) * 0.3), 10.0
         # placed from the user, they share the user's error
@@ -122,7 +120,7 @@ def test_points_stay_new_where_one_thing_forbids_them(why):
 
 
 def test_two_points_may_be_twins_by_one_shift():
-    before = after_a_blackout(np.array([3.0, -2.0]), user_std=3.0, own=0.01, old=0.02)
+    before = after_a_blackout()
     believed = before.slots.hits.at[YOUNG[2:]].set(4)
     assert not recalled(eqx.tree_at(lambda s: s.slots.hits, before, believed))[1]
     believed = before.slots.hits.at[YOUNG[3:]].set(4)

@@ -42,7 +42,6 @@ _YOUNG, _FIRST, _MOST = 12, 8, 6  # new points compared, arrangements built, pai
 _AREA = math.log(math.pi * 100.0**2)  # where images of new points lie [log m^2]
 _SHARE = 0.25  # of new points that are points of before; of those that are twins of one, likewise
 _TWIN_STD = 5.0  # of a point in a neighbouring facade about that in a facade [m]
-_FEWEST = 3  # pairs: images in two walls of one building are twins of another's by one shift
 _SAME_STD = 0.3  # of the positions of a point found twice, for walls that are not flat [m]
 _ANGLE_STD = math.radians(1.0)  # of its rotations [rad]
 _GATE = 16.0  # squared Mahalanobis distance of a pair, with 2 numbers
@@ -160,7 +159,7 @@ def best_arrangement(
     apart = jnp.linalg.norm(every.user - best.user[None], axis=1) > _ELSEWHERE
     others = jnp.where(apart, every.evidence, -jnp.inf)
     others = jax.scipy.special.logsumexp(jnp.append(others, 0.0))  # or all are new
-    enough = (best.young >= 0).sum() >= _FEWEST
+    enough = (best.young >= 0).sum() >= 2
     return best, enough & (best.evidence > others + _MARGIN)
 
 
