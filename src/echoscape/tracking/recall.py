@@ -47,7 +47,7 @@ _ANGLE_STD = math.radians(1.0)  # of its rotations [rad]
 _GATE = 16.0  # squared Mahalanobis distance of a pair, with 2 numbers
 _ELSEWHERE = 3.0  # users that differ by more contradict one another [m]
 _LEAST = 1.0  # evidence of a further pair [nat]
-_MARGIN = math.log(99)  # a wrong arrangement in a hundred: log-odds against all others [nat]
+_MARGIN = 4.6  # a wrong arrangement in a hundred: log-odds against all others [nat]
 
 
 class Arrangement(NamedTuple):
