@@ -251,6 +251,7 @@ def test_a_command_on_a_spoiled_file_ends_with_0_or_2(folder, name, capsys):
 NOT_OF_FILES = {
     "load_manifest": "what load_maps reads first",
     "read_rows": "rows of the demo that it wrote itself, before it draws them",
+    "read_heard": "read_station_echoes, exact",
     "read_points": "load_maps, and which of them",
     "read_stations": "Site.from_toml and load_maps by name",
     "read_users": "read_routes",

@@ -48,6 +48,7 @@ EXAMPLES = {
     "sense": "echoscape sense site.toml --targets walk_truth.csv --type human --times 0,4 "
     "--echoes sensed.parquet",
     "reproduce occlusion-imaging": "echoscape reproduce occlusion-imaging --quick --out imaging",
+    "reproduce closed-loop": "echoscape reproduce closed-loop --quick --out starts",
     "reproduce isac-channel": "echoscape reproduce isac-channel --quick --out spreads",
     "reproduce isac-forecast": "echoscape reproduce isac-forecast --seconds 30 --horizon 5 "
     "--out forecast",

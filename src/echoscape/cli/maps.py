@@ -27,6 +27,7 @@ from echoscape.cli.console import (
     use_double_precision,
 )
 from echoscape.cli.left_out import left_out_rows
+from echoscape.cli.map_image import maps_from_image, points_of_image
 from echoscape.cli.map_show import show
 from echoscape.cli.map_signal_strength import signal_strength
 from echoscape.cli.map_update import update
@@ -101,6 +102,7 @@ def fit(
     set_: Settings = (),
     site: Path | None = None,
     walls: Path | None = None,
+    image: Path | None = None,
     delays: Literal["absolute", "excess"] = "absolute",
     unknown: str | None = None,
     score: Annotated[bool, cyclopts.Parameter(negative="")] = False,
@@ -111,14 +113,16 @@ def fit(
 
     With the maps of other stations (--walls) the fit begins with the walls that they show, which
     few reports confirm; a station of the site without any report gets a map from the walls alone.
+    With an image of the site (--image) it begins with the image's scatterers, in the same way.
 
     Args:
-        reports: Reports as .parquet or .csv; may be left out with --walls and --site.
+        reports: Reports as .parquet or .csv; may be left out with --walls or --image, and --site.
         out: Folder to write, or to replace the maps in.
         model: Kind of map; `echoscape map models` describes each and its settings.
         set_: A setting of the model as name=value; may be given several times.
         site: TOML file that places the stations where the reports do not.
         walls: Folder of maps of virtual anchors of other stations in the same site.
+        image: Image (.npz, of `echoscape image`) of the same site, for --model scatterers.
         delays: Whether delays are absolute, or in excess of the line of sight, which is then added.
         unknown: What is estimated of each station or user and taken off the reports, with commas
             between: station-clock, station-heading (yaw, pitch and roll of the array), user-clock,
@@ -140,6 +144,12 @@ def fit(
     chosen = _read_model(model, set_)
     names = _names(unknown)
     others = {} if walls is None else load_maps(walls)
+    seen = None if image is None else points_of_image(image, chosen, walls)
+    if reports is None and seen is not None:
+        new = maps_from_image(seen, read_site(site), ())
+        save_maps(new, out, settings=model_settings(chosen), seed=seed)
+        print_line(f"{out}: map of {', '.join(new)} from {image} alone")
+        return
     if reports is None:
         new = maps_from_walls(others, read_site(site), ())
         save_maps(new, out, settings=model_settings(chosen), seed=seed)
@@ -153,7 +163,7 @@ def fit(
         learnt = _checked(learnt, delays)
     key = jax.random.key(seed)
     with progress("fitting, compiling", quiet) as report:
-        start = shared_points(others) if others else None
+        start = shared_points(others) if others else None if seen is None else seen.points
         maps = fit_maps(learnt, chosen, key=key, start=start, progress=report)
         scores = {}
         if score:
@@ -161,6 +171,8 @@ def fit(
     place = read_site(site)
     if others and place is not None:
         maps |= maps_from_walls(others, place, tuple(maps))
+    if seen is not None and place is not None:
+        maps |= maps_from_image(seen, place, tuple(maps))
     save_maps(
         maps,
         out,
@@ -174,7 +186,8 @@ def fit(
         print_warning(f"station {name!r} has no map: its reports hold no path")
     print_line(f"{out}: {chosen.name} map of {', '.join(_learnt_from(learnt, maps))}")
     if alone := [name for name in maps if name not in learnt.station]:
-        print_line(f"{out}: map of {', '.join(alone)} from the walls of {', '.join(others)} alone")
+        source = image if others == {} else f"the walls of {', '.join(others)}"
+        print_line(f"{out}: map of {', '.join(alone)} from {source} alone")
     for name, item in maps.items():
         print_quality(name, item)
     for name, each in calibration.items():
