@@ -64,7 +64,7 @@ def _paths_at(view: DirectView, cells) -> CellPaths:
     # of an array depend on one path alone, and that of the delay on whole steps (of an even number
     # of tones with the sign of the turn).
     turns = jnp.arange(2 * FINER * tones) * (2 * math.pi / (FINER * tones))
-    delay_overlap = jnp.mean(jnp.cos(turns[:, None] * centred(tones)), axis=1)
+    delay_overlap = jnp.mean(jnp.cos(turns[:, None] * centred(tones)[None]), axis=1)
 
     def one(cell):
         select = view.select(cell)
