@@ -72,7 +72,7 @@ def isac_channel(
             given, the paper's two or, in the sample city, 60,180, as far as the walk goes [s].
         seconds: Length of the walk; all of it if not given [s].
         quick: Half a minute of the walk, windows of 10 s, few particles, starts and types, to see
-            that it works: below a minute.
+            that it works: a minute or two.
         seed: Seed of everything random; same seed, same result.
         quiet: Show no progress.
         json: Print JSON for programs.
