@@ -7,7 +7,7 @@ import pytest
 
 from echoscape.channel_map import load_maps
 from echoscape.cli import main
-from echoscape.imaging import image, read_image, write_image
+from echoscape.imaging import ImageStatus, image, read_image, write_image
 from echoscape.imaging.known import genie
 from echoscape.reports import write_reports
 from echoscape.scene.static_point_views import scatterer_position
@@ -88,3 +88,16 @@ def test_what_an_image_cannot_begin_is_one_sentence(folder, monkeypatch, capsys,
     assert main(["map", "fit", "--image", "i.npz", "--out", "other", *words]) == 2
     assert message in capsys.readouterr().err
     assert not (folder / "other").exists()
+
+
+def test_an_image_that_cannot_be_trusted_begins_a_map_with_a_warning(folder, tmp_path, capsys):
+    words = ["map", "fit", "--site", folder / "site.toml", "--model", "scatterers", "--quiet",
+             "--out", tmp_path / "map", "--image"]  # fmt: skip
+    assert main([*map(str, words), str(folder / "i.npz")]) == 0
+    assert "cannot be trusted" not in capsys.readouterr().err
+    found = read_image(folder / "i.npz")
+    certificate = dataclasses.replace(found.certificate, misfit=9.0)
+    doubtful = dataclasses.replace(found, certificate=certificate, status=ImageStatus.MISFIT)
+    write_image(doubtful, tmp_path / "doubtful.npz")
+    assert main([*map(str, words), str(tmp_path / "doubtful.npz")]) == 0
+    assert "doubtful.npz cannot be trusted (misfit)" in " ".join(capsys.readouterr().err.split())

@@ -32,6 +32,6 @@ def test_a_place_that_cannot_be_written_is_refused_first(words, capsys, tmp_path
     (tmp_path / "file").write_text("in the way")
     words = [word.replace("{}", "file") for word in words]
     assert main([*words, "--quiet"]) == 2
-    told = capsys.readouterr().err
-    assert f"{words[-1]} cannot be written (a folder above it is a file)" in " ".join(told.split())
+    said = capsys.readouterr().err
+    assert f"{words[-1]} cannot be written (a folder above it is a file)" in " ".join(said.split())
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -7,6 +7,8 @@ Gives the image's scatterers, and maps of stations that nobody has reported of.
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from echoscape.cli.console import print_warning
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -20,7 +22,8 @@ class SeenPoints(NamedTuple):
     points: "StaticPoints"
     """Its scatterers."""
     place: "np.ndarray"
-    """Places about which targets are searched: the imaged columns at the users' height [m]."""
+    """Places about which targets are searched: the imaged columns, at the height of the image's
+    users or, where it has none, of its lowest voxels [m]."""
 
 
 def points_of_image(path: Path, model: "MapModel", walls: Path | None) -> SeenPoints:
@@ -43,6 +46,8 @@ def points_of_image(path: Path, model: "MapModel", walls: Path | None) -> SeenPo
     if walls is not None:
         raise InputError("a fit begins either with --walls or with --image; leave one out")
     image = read_image(path)
+    if not image.certificate.holds:
+        print_warning(f"{path} cannot be trusted ({image.status}): {image.status.advice}")
     points = image.static_points()
     if not len(points):
         raise InputError(f"{path} has no occupied voxel, with which a map could begin")
@@ -58,7 +63,7 @@ def maps_from_image(
     """Make maps of the stations of a site that have none from what an image shows.
 
     Raises:
-        InputError: There is no site, or all its stations are known.
+        InputError: There is no site.
     """
     import numpy as np
 

@@ -22,6 +22,7 @@ from echoscape.cli.options import check_folder, deprecated, read_multiples
 from echoscape.cli.reproduce_imaging import occlusion_imaging
 from echoscape.cli.reproduce_isac_channel import isac_channel
 from echoscape.cli.reproduce_loop import closed_loop
+from echoscape.cli.study_parts import part_names, write_lines
 
 _UNITS = {"delay": "ns", "reports": "reports", "stations": "stations", "snr_db": "dB"}
 
@@ -194,23 +195,17 @@ def nlos_sensing(
     check_folder(out)
     if layouts is not None and not 1 <= layouts <= 1000:
         raise InputError(f"--layouts must be between 1 and 1000; got {layouts}")
-    from echoscape.files import atomic_path
     from echoscape.plotting.fixes import save_figure
     from echoscape.studies.cluster import spread_over
     from echoscape.studies.nlos_ckm.study import Options, draw_parts, measure_parts, table
 
-    names = [name.strip() for name in parts.split(",") if name.strip()]
-    if not names:
-        raise InputError("--parts needs the name of a part, such as square; got none")
+    names = part_names(parts, "square")
     with spread_over(workers, scheduler) as spread, progress("measuring", quiet) as tell:
         rows = measure_parts(names, out, Options(quick, seed, layouts, city), tell, spread)
     for name, figure in draw_parts(rows).items():
         save_figure(figure, out / f"{name}.png")
     lines = table(rows)
-    import json as text
-
-    with atomic_path(out / "table.json") as path:
-        path.write_text(text.dumps({"echoscape": 1, "rows": lines}, indent=1))
+    write_lines(lines, out)
     if json:
         print_json(lines)
         return

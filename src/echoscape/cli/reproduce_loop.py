@@ -19,6 +19,7 @@ from echoscape.cli.console import (
     use_double_precision,
 )
 from echoscape.cli.options import check_folder
+from echoscape.cli.study_parts import part_names, write_lines
 
 
 def closed_loop(
@@ -47,25 +48,17 @@ def closed_loop(
         json: Print JSON for programs.
     """
     use_double_precision()
-    from echoscape.checks import InputError
-
     check_folder(out)
-    from echoscape.files import atomic_path
     from echoscape.plotting.fixes import save_figure
     from echoscape.studies.closed_loop.study import draw, measure_parts, table
     from echoscape.studies.cluster import spread_over
 
-    names = [name.strip() for name in parts.split(",") if name.strip()]
-    if not names:
-        raise InputError("--parts needs the name of a part, such as imaging; got none")
+    names = part_names(parts, "imaging")
     with spread_over(workers, scheduler) as spread, progress("measuring", quiet) as tell:
         rows = measure_parts(names, out, quick, seed, tell, spread)
     save_figure(draw(rows), out / "closed_loop.png")
     lines = table(rows)
-    import json as text
-
-    with atomic_path(out / "table.json") as path:
-        path.write_text(text.dumps({"echoscape": 1, "rows": lines}, indent=1))
+    write_lines(lines, out)
     if json:
         print_json(lines)
         return

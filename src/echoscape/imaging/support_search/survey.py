@@ -123,7 +123,7 @@ def survey(scene: Scene, support: Support, width: int = 12) -> Survey:
     Args:
         scene: What does not change.
         support: The list.
-        width: Candidates that are told of.
+        width: Candidates that are distinguished.
     """
     hidden, message = hidden_and_accused(scene, support)
     cascade, kept = scene.padded, hidden.shape[1]
